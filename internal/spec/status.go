@@ -1,0 +1,99 @@
+package spec
+
+import "time"
+
+// ConditionType names one observed fact.
+type ConditionType string
+
+// The conditions that an agent reports of its own node.
+const (
+	// ConditionJoined is true once the node has an identity and the cluster admits it.
+	ConditionJoined ConditionType = "Joined"
+	// ConditionApplied is true while the node is as its objects describe it.
+	ConditionApplied ConditionType = "Applied"
+	// ConditionMeshReady is true while every peer answers over the mesh.
+	ConditionMeshReady ConditionType = "MeshReady"
+	// ConditionGossipReady is true while every peer is alive in gossip.
+	ConditionGossipReady ConditionType = "GossipReady"
+	// ConditionStoreSound is true while everything stored could be read and verified.
+	ConditionStoreSound ConditionType = "StoreSound"
+	// ConditionConflict is true while two signed truths contradict each other and the operator must decide.
+	ConditionConflict ConditionType = "Conflict"
+	// ConditionClockSane is true while the node's clock agrees with its peers' to within a minute.
+	ConditionClockSane ConditionType = "ClockSane"
+)
+
+// ConditionStatus is whether a condition holds.
+type ConditionStatus string
+
+// The values of a condition.
+const (
+	ConditionTrue    ConditionStatus = "True"
+	ConditionFalse   ConditionStatus = "False"
+	ConditionUnknown ConditionStatus = "Unknown"
+)
+
+// Condition is one observed fact that an agent reports.
+type Condition struct {
+	Type   ConditionType   `json:"type"`
+	Status ConditionStatus `json:"status"`
+	// Reason is one word for programs, Message is for people: what happened, where, and what to do.
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+	// Since is when Status last changed.
+	Since time.Time `json:"since"`
+}
+
+// Good tells whether the condition is as it should be. Conflict is the one whose good value is False.
+func (c Condition) Good() bool {
+	if c.Type == ConditionConflict {
+		return c.Status == ConditionFalse
+	}
+	return c.Status == ConditionTrue
+}
+
+// Status is what one agent reports of its node. Only the newest counts: the higher Sequence wins within one boot of the
+// agent, the later Reported otherwise.
+type Status struct {
+	Wire    int    `json:"wire"`
+	Cluster string `json:"cluster"`
+	Node    string `json:"node"`
+	// Sequence grows with every report of this node and survives restarts of the agent.
+	Sequence   uint64      `json:"sequence"`
+	Reported   time.Time   `json:"reported"`
+	Version    string      `json:"version"`
+	BootID     string      `json:"boot_id"`
+	Conditions []Condition `json:"conditions"`
+	// Applied holds the generation of each object that the node has put into effect.
+	Applied map[Ref]uint64 `json:"applied,omitempty"`
+	// Peers is how this node sees each other node.
+	Peers map[string]PeerStatus `json:"peers,omitempty"`
+}
+
+// PeerStatus is how one node sees another, in the direction from the reporting node to the peer.
+type PeerStatus struct {
+	// Reachable tells whether the peer answers over the mesh, by whatever path.
+	Reachable bool `json:"reachable"`
+	// Direct tells whether traffic to the peer takes the direct path; NextHop is the node it goes by otherwise.
+	Direct  bool   `json:"direct"`
+	NextHop string `json:"next_hop,omitempty"`
+	// Since is when Reachable or Direct last changed.
+	Since time.Time `json:"since"`
+	// RTT is the round-trip time over the mesh in milliseconds, a moving average; 0 before the first answer.
+	RTT float64 `json:"rtt_ms"`
+	// Loss is the share of probes that went unanswered, a moving average from 0 to 1.
+	Loss float64 `json:"loss"`
+	// Alive is what gossip says of the peer's agent, and since when.
+	Alive      bool      `json:"alive"`
+	AliveSince time.Time `json:"alive_since"`
+}
+
+// Condition returns the condition of type t and whether the status has it.
+func (s Status) Condition(t ConditionType) (Condition, bool) {
+	for _, c := range s.Conditions {
+		if c.Type == t {
+			return c, true
+		}
+	}
+	return Condition{}, false
+}
