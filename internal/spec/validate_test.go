@@ -1,0 +1,209 @@
+package spec_test
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+func cluster(change func(*spec.Cluster)) spec.Cluster {
+	c := spec.Cluster{
+		MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"),
+		Mesh:     spec.DefaultMesh(),
+		Ports:    spec.DefaultPorts(),
+	}
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+func node(change func(*spec.Node)) spec.Node {
+	n := spec.Node{
+		Provider:    "linode",
+		Site:        "singapore",
+		MeshAddress: netip.MustParseAddr("10.66.0.5"),
+		Addresses:   []string{"203.0.113.5"},
+		Machine:     spec.Machine{Variant: spec.MachineLinode, ID: "12"},
+	}
+	if change != nil {
+		change(&n)
+	}
+	return n
+}
+
+func link(change func(*spec.Link)) spec.Link {
+	l := spec.Link{From: "hk1", To: "sg1"}
+	if change != nil {
+		change(&l)
+	}
+	return l
+}
+
+func TestBodiesNameTheFieldThatIsWrong(t *testing.T) {
+	tests := []struct {
+		name string
+		body spec.Body
+		want []string // "field: part of the message"
+	}{
+		{"a cluster with defaults", cluster(nil), nil},
+		{"a node", node(nil), nil},
+		{"a link", link(nil), nil},
+		{"no mesh network", cluster(func(c *spec.Cluster) { c.MeshCIDR = netip.Prefix{} }), []string{"mesh_cidr: is not a network"}},
+		{"IPv6 mesh network", cluster(func(c *spec.Cluster) { c.MeshCIDR = netip.MustParsePrefix("fd00::/64") }), []string{"mesh_cidr: fd00::/64 is not IPv4"}},
+		{"host bits", cluster(func(c *spec.Cluster) { c.MeshCIDR = netip.MustParsePrefix("10.66.0.1/16") }), []string{"mesh_cidr: 10.66.0.1/16 has host bits set"}},
+		{"public mesh network", cluster(func(c *spec.Cluster) { c.MeshCIDR = netip.MustParsePrefix("8.8.0.0/16") }), []string{"mesh_cidr: 8.8.0.0/16 overlaps public addresses"}},
+		{"network wider than its private range", cluster(func(c *spec.Cluster) { c.MeshCIDR = netip.MustParsePrefix("172.0.0.0/8") }), []string{"mesh_cidr: 172.0.0.0/8 overlaps public addresses"}},
+		{"network too small", cluster(func(c *spec.Cluster) { c.MeshCIDR = netip.MustParsePrefix("10.66.0.0/30") }), []string{"mesh_cidr: /30 is not between /8 and /29"}},
+		{"unknown driver", cluster(func(c *spec.Cluster) { c.Mesh.Driver = "pigeon" }), []string{`mesh.driver: "pigeon" is unknown`}},
+		{"timeout above interval", cluster(func(c *spec.Cluster) { c.Mesh.Tinc = &spec.Tinc{PingInterval: 1, PingTimeout: 5, MaxTimeout: 5} }), []string{"mesh.tinc.ping_timeout: 5 s"}},
+		{"one port twice", cluster(func(c *spec.Cluster) { c.Ports.Health = c.Ports.API }), []string{"ports.health: 7443 is also ports.api"}},
+		{"port out of range", cluster(func(c *spec.Cluster) { c.Mesh.Port = 70000 }), []string{"mesh.port: 70000 is not a port"}},
+		{"seed without a port", cluster(func(c *spec.Cluster) { c.Seeds = []string{"203.0.113.5"} }), []string{`seeds: "203.0.113.5" is not host:port`}},
+		{"node without a failure domain", node(func(n *spec.Node) { n.Provider, n.Site = " ", "" }), []string{"provider: is empty", "site: is empty"}},
+		{"node without a mesh address", node(func(n *spec.Node) { n.MeshAddress = netip.Addr{} }), []string{"mesh_address: is not an IPv4 address"}},
+		{"node with a strange address", node(func(n *spec.Node) { n.Addresses = []string{"a b"} }), []string{`addresses: "a b" is neither`}},
+		{"node of an unknown variant", node(func(n *spec.Node) { n.Machine.Variant = "toaster" }), []string{`machine.variant: "toaster" is unknown`}},
+		{"link to itself", link(func(l *spec.Link) { l.To = l.From }), []string{"to: is the same node"}},
+		{"link with a tiny MTU", link(func(l *spec.Link) { l.Settings.MTU = 100 }), []string{"settings.mtu: 100"}},
+		{"link with a negative cost", link(func(l *spec.Link) { l.Settings.Cost = -1 }), []string{"settings.cost: -1"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := test.body.Validate()
+			if len(got) != len(test.want) {
+				t.Fatalf("got problems %v, want %v", got, test.want)
+			}
+			for i, want := range test.want {
+				if !strings.HasPrefix(got[i].Error(), want) {
+					t.Errorf("problem %d is %q, want it to begin with %q", i, got[i], want)
+				}
+			}
+		})
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, name := range []string{"a", "hk1", "hk-colo-1", strings.Repeat("a", spec.MaxNameLength)} {
+		if ps := spec.ValidateName("name", name); len(ps) != 0 {
+			t.Errorf("%q is refused: %v", name, ps)
+		}
+	}
+	for _, name := range []string{"", "1a", "-a", "a-", "A", "a.b", "a_b", "ä", "a/b", strings.Repeat("a", spec.MaxNameLength+1)} {
+		if ps := spec.ValidateName("name", name); len(ps) != 1 {
+			t.Errorf("%q has problems %v, want one", name, ps)
+		}
+	}
+}
+
+func TestAnObjectSurvivesItsWireForm(t *testing.T) {
+	for _, body := range []spec.Body{cluster(nil), node(nil), link(func(l *spec.Link) { l.Settings.MTU = 1400 })} {
+		name := map[spec.Kind]string{spec.KindCluster: "web", spec.KindNode: "sg1", spec.KindLink: "hk1.sg1"}[body.Kind()]
+		object, err := spec.NewObject("web", name, 7, 1700000000000, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ps := object.Validate(); len(ps) != 0 {
+			t.Fatalf("%s is invalid: %v", object.Ref(), ps)
+		}
+		raw, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back spec.Object
+		if err := json.Unmarshal(raw, &back); err != nil {
+			t.Fatal(err)
+		}
+		got, err := back.Decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		same := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+		samePrefix := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+		if diff := cmp.Diff(body, got, same, samePrefix); diff != "" {
+			t.Errorf("%s changed on the wire (-sent +read):\n%s", object.Ref(), diff)
+		}
+	}
+}
+
+func TestObjectsThatMustBeRefused(t *testing.T) {
+	good, err := spec.NewObject("web", "sg1", 7, 1, node(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		change func(*spec.Object)
+		want   string
+	}{
+		{"newer wire version", func(o *spec.Object) { o.Wire = spec.WireVersion + 1 }, "wire: is 2, this software knows version 1; update the agent"},
+		{"unknown kind", func(o *spec.Object) { o.Kind = "volcano" }, `kind: "volcano" is unknown; update the agent`},
+		{"unknown field", func(o *spec.Object) { o.Body = json.RawMessage(`{"colour":"red"}`) }, `body: decode object node/sg1: json: unknown field "colour"`},
+		{"generation 0", func(o *spec.Object) { o.Generation = 0 }, "generation: is 0"},
+		{"tombstone with a body", func(o *spec.Object) { o.Deleted = true }, "body: a tombstone has none"},
+		{"bad cluster name", func(o *spec.Object) { o.Cluster = "W" }, `cluster: "W" is not a name`},
+		{"link under another name", func(o *spec.Object) {
+			*o, _ = spec.NewObject("web", "hk1.sg2", 1, 1, link(nil))
+		}, `name: is "hk1.sg2", the link's ends make it "hk1.sg1"`},
+		{"cluster under another name", func(o *spec.Object) {
+			*o, _ = spec.NewObject("web", "shop", 1, 1, cluster(nil))
+		}, `name: is "shop", a cluster object has the cluster's name "web"`},
+		{"cluster tombstone", func(o *spec.Object) {
+			*o = spec.NewTombstone("web", spec.Ref{Kind: spec.KindCluster, Name: "web"}, 1, 1)
+		}, "deleted: a cluster ends when its last node is removed"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			object := good
+			test.change(&object)
+			if got := object.Validate().Error(); !strings.Contains(got, test.want) {
+				t.Errorf("got %q, want it to contain %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestReferencesAreMapKeys(t *testing.T) {
+	in := map[spec.Ref]uint64{{Kind: spec.KindNode, Name: "hk1"}: 3}
+	raw, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(raw), `{"node/hk1":3}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	var out map[spec.Ref]uint64
+	if err := json.Unmarshal(raw, &out); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(in, out); diff != "" {
+		t.Error(diff)
+	}
+	if err := json.Unmarshal([]byte(`{"node":1}`), &out); err == nil {
+		t.Error("a reference without a name was accepted")
+	}
+}
+
+func TestEveryKindCanBeDecoded(t *testing.T) {
+	for _, kind := range spec.Kinds() {
+		body, err := spec.Object{Kind: kind, Name: "x", Body: json.RawMessage(`{}`)}.Decode()
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		if body.Kind() != kind {
+			t.Errorf("%s decodes to a %s", kind, body.Kind())
+		}
+	}
+}
+
+func TestLinkNameIsTheSameInBothOrders(t *testing.T) {
+	if a, b := spec.LinkName("sg1", "hk1"), spec.LinkName("hk1", "sg1"); a != b || a != "hk1.sg1" {
+		t.Errorf("got %q and %q, want hk1.sg1 twice", a, b)
+	}
+}
