@@ -1,0 +1,302 @@
+// Package network is the lab's small internet: one router namespace, one namespace per host with a cable to the router,
+// and an operator's workstation. Every packet between two hosts passes the router, where paths can be cut, cut in one
+// direction, or made lossy. Nothing of it is reachable from the machine's own network.
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Network is the internet of one lab. Its methods are safe for concurrent use.
+type Network struct {
+	lab string
+	log *slog.Logger
+
+	mu          sync.Mutex
+	plan        *plan
+	hosts       map[string]*host
+	cables      int
+	impairments []Impairment
+}
+
+// host is one attached machine. Its namespace exists only while it has power.
+type host struct {
+	name      string
+	site      string
+	cable     string // the interface on the router's side
+	addresses Addresses
+	namespace Namespace
+}
+
+// hostName keeps names usable as file names; Linode's labels fit.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// Prefix starts the name of everything that a lab's network makes on this machine. A lab's name has no dot, so no prefix
+// is the beginning of another lab's.
+func Prefix(lab string) string { return "atoll-" + lab + "." }
+
+// New makes the router and the operator's workstation of a lab.
+func New(ctx context.Context, lab string, log *slog.Logger) (*Network, error) {
+	n := &Network{lab: lab, log: log, plan: newPlan(), hosts: map[string]*host{}}
+	if err := n.start(ctx); err != nil {
+		return nil, errors.Join(err, Sweep(context.WithoutCancel(ctx), lab))
+	}
+	return n, nil
+}
+
+func (n *Network) start(ctx context.Context) error {
+	if err := n.Router().create(ctx); err != nil {
+		return err
+	}
+	err := n.Router().sysctl(map[string]string{
+		"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1",
+		// Packets of a cut path must vanish, not come back as ICMP redirects through a neighbour.
+		"ipv4/conf/all/send_redirects": "0", "ipv4/conf/default/send_redirects": "0",
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.setUpRouter(); err != nil {
+		return err
+	}
+	for _, s := range n.plan.sites {
+		if err := n.openSite(s); err != nil {
+			return err
+		}
+	}
+	operator := &host{name: Operator, cable: Operator, namespace: n.OperatorNamespace(), addresses: workstation()}
+	if err := n.connect(ctx, operator); err != nil {
+		return err
+	}
+	return n.applyRules(ctx)
+}
+
+// Router is the namespace where the clouds' APIs and metadata services listen.
+func (n *Network) Router() Namespace { return Namespace(Prefix(n.lab) + "router") }
+
+// OperatorNamespace is where the operator's commands run.
+func (n *Network) OperatorNamespace() Namespace { return Namespace(Prefix(n.lab) + "operator") }
+
+// Reserve gives a host its addresses at a site; a site seen for the first time gets its own subnets.
+func (n *Network) Reserve(name, site string) (Addresses, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if name == Operator {
+		return Addresses{}, fmt.Errorf("a host cannot be called %q: the lab uses that name itself", name)
+	}
+	if !hostName.MatchString(name) {
+		return Addresses{}, fmt.Errorf("%q is no name for a host: letters, digits, '.', '_' and '-' are", name)
+	}
+	if _, taken := n.hosts[name]; taken {
+		return Addresses{}, fmt.Errorf("host %q is in the lab already", name)
+	}
+	s, fresh, err := n.plan.open(site)
+	if err != nil {
+		return Addresses{}, err
+	}
+	if fresh {
+		if err := n.openSite(s); err != nil {
+			return Addresses{}, err
+		}
+	}
+	a, err := n.plan.allocate(s, name)
+	if err != nil {
+		return Addresses{}, err
+	}
+	n.cables++
+	n.hosts[name] = &host{
+		name: name, site: site, addresses: a, cable: fmt.Sprintf("host%d", n.cables),
+		namespace: Namespace(Prefix(n.lab) + "node-" + name),
+	}
+	return a, nil
+}
+
+// Plug gives a reserved host a fresh namespace with its addresses and a cable to the router: a machine that gets power
+// remembers nothing that its kernel knew before.
+func (n *Network) Plug(ctx context.Context, name string) (Namespace, error) {
+	h, err := n.host(name)
+	if err != nil {
+		return "", err
+	}
+	if err := h.namespace.remove(ctx); err != nil {
+		return "", err
+	}
+	if err := n.connect(ctx, h); err != nil {
+		return "", errors.Join(err, h.namespace.remove(context.WithoutCancel(ctx)))
+	}
+	return h.namespace, nil
+}
+
+// Silence stops a host's cable at once. A power cut starts with it: a kernel that kills the processes of a host would
+// otherwise say goodbye on each of their connections, which a machine without power cannot.
+func (n *Network) Silence(name string) error {
+	h, err := n.host(name)
+	if err != nil {
+		return err
+	}
+	return n.linkDown(h)
+}
+
+// Unplug removes a host's namespace and cable. Its addresses stay reserved.
+func (n *Network) Unplug(ctx context.Context, name string) error {
+	h, err := n.host(name)
+	if err != nil {
+		return err
+	}
+	return h.namespace.remove(ctx)
+}
+
+// Release unplugs a host, frees its addresses and forgets its impairments. A host that is not there is fine.
+func (n *Network) Release(ctx context.Context, name string) error {
+	h, err := n.host(name)
+	if err != nil {
+		return nil //nolint:nilerr // gone already is what the caller wants
+	}
+	if err := h.namespace.remove(ctx); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.hosts, name)
+	n.plan.release(h.addresses)
+	n.impairments = slices.DeleteFunc(n.impairments, func(i Impairment) bool { return i.From == name || i.To == name })
+	return n.applyRules(ctx)
+}
+
+// Impair makes a path bad: from one end to the other and, unless oneWay, back as well. Ends are hosts, sites, Operator or
+// Everything. Impairing a direction again replaces what was there.
+func (n *Network) Impair(ctx context.Context, from, to string, percent int, oneWay bool) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before := slices.Clone(n.impairments)
+	directions := []Impairment{{From: from, To: to, Percent: percent}}
+	if !oneWay {
+		directions = append(directions, Impairment{From: to, To: from, Percent: percent})
+	}
+	for _, d := range directions {
+		if err := d.validate(); err != nil {
+			return err
+		}
+		n.impairments = set(n.impairments, d)
+	}
+	if err := n.applyRules(ctx); err != nil {
+		n.impairments = before
+		return err
+	}
+	return nil
+}
+
+// Heal removes every impairment between two ends, in both directions.
+func (n *Network) Heal(ctx context.Context, a, b string) error {
+	return n.heal(ctx, func(i Impairment) bool { return i.From == a && i.To == b || i.From == b && i.To == a })
+}
+
+// HealAll removes every impairment.
+func (n *Network) HealAll(ctx context.Context) error {
+	return n.heal(ctx, func(Impairment) bool { return true })
+}
+
+func (n *Network) heal(ctx context.Context, match func(Impairment) bool) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before := slices.Clone(n.impairments)
+	n.impairments = slices.DeleteFunc(n.impairments, match)
+	if err := n.applyRules(ctx); err != nil {
+		n.impairments = before
+		return err
+	}
+	return nil
+}
+
+// Impairments lists the bad paths in the order they were made.
+func (n *Network) Impairments() []Impairment {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.impairments)
+}
+
+// Close removes everything the network made.
+func (n *Network) Close(ctx context.Context) error { return Sweep(ctx, n.lab) }
+
+// Sweep removes every namespace that carries the lab's name, whoever made it. Cables and rules go with their namespaces.
+func Sweep(ctx context.Context, lab string) error {
+	entries, err := os.ReadDir(namespaces)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list network namespaces: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), Prefix(lab)) {
+			errs = append(errs, Namespace(e.Name()).remove(ctx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Network) host(name string) (*host, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h, ok := n.hosts[name]
+	if !ok {
+		return nil, fmt.Errorf("no host %q in the lab", name)
+	}
+	return h, nil
+}
+
+// applyRules loads the current impairments into the router. The caller holds mu.
+func (n *Network) applyRules(ctx context.Context) error {
+	text, err := ruleset(n.impairments, n.resolve)
+	if err != nil {
+		return err
+	}
+	if err := finish(n.Router().Command(ctx, "nft", "-f", "-"), text); err != nil {
+		return fmt.Errorf("load the router's rules: %w", err)
+	}
+	return nil
+}
+
+// resolve turns an end of an impairment into addresses. The caller holds mu.
+func (n *Network) resolve(name string) ([]netip.Prefix, error) {
+	if h, ok := n.hosts[name]; ok {
+		return single(h.addresses), nil
+	}
+	if s, ok := n.plan.site(name); ok {
+		return []netip.Prefix{s.IPv4, s.IPv6}, nil
+	}
+	switch name {
+	case Everything:
+		return []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}, nil
+	case Operator:
+		return single(workstation()), nil
+	}
+	return nil, fmt.Errorf("%q is neither a host nor a site of the lab; there are %s", name, strings.Join(n.names(), ", "))
+}
+
+func single(a Addresses) []netip.Prefix {
+	return []netip.Prefix{netip.PrefixFrom(a.IPv4, 32), netip.PrefixFrom(a.IPv6, 128)}
+}
+
+// names lists everything that resolve knows. The caller holds mu.
+func (n *Network) names() []string {
+	var names []string
+	for name := range n.hosts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, s := range n.plan.sites {
+		names = append(names, s.Name)
+	}
+	return append(names, Operator, Everything)
+}
