@@ -1,3 +1,5 @@
+//go:build linux
+
 package network
 
 import (
@@ -47,23 +49,38 @@ func (n Namespace) remove(ctx context.Context) error {
 func (n Namespace) Do(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// The thread is never unlocked: it dies with this goroutine and cannot carry the namespace elsewhere.
 		runtime.LockOSThread()
-		done <- n.enterAndRun(f)
+		back, err := n.enter()
+		if err == nil {
+			err = f()
+			if back() == nil {
+				// Only a thread that is back home may run other goroutines; any other dies with this one.
+				runtime.UnlockOSThread()
+			}
+		}
+		done <- err
 	}()
 	return <-done
 }
 
-func (n Namespace) enterAndRun(f func() error) error {
-	h, err := netns.GetFromPath(n.Path())
+// enter moves the current thread into the namespace; back returns it.
+func (n Namespace) enter() (back func() error, err error) {
+	home, err := netns.Get()
 	if err != nil {
-		return fmt.Errorf("open network namespace %s: %w", n, err)
+		return nil, fmt.Errorf("remember the network namespace: %w", err)
 	}
-	defer func() { _ = h.Close() }()
-	if err := netns.Set(h); err != nil {
-		return fmt.Errorf("enter network namespace %s: %w", n, err)
+	target, err := netns.GetFromPath(n.Path())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open network namespace %s: %w", n, err), home.Close())
 	}
-	return f()
+	defer func() { _ = target.Close() }()
+	if err := netns.Set(target); err != nil {
+		return nil, errors.Join(fmt.Errorf("enter network namespace %s: %w", n, err), home.Close())
+	}
+	return func() error {
+		defer func() { _ = home.Close() }()
+		return netns.Set(home)
+	}, nil
 }
 
 // Listen announces on an address inside the namespace.

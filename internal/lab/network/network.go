@@ -1,6 +1,5 @@
-// Package network is the lab's small internet: one router namespace, one namespace per host with a cable to the router,
-// and an operator's workstation. Every packet between two hosts passes the router, where paths can be cut, cut in one
-// direction, or made lossy. Nothing of it is reachable from the machine's own network.
+//go:build linux
+
 package network
 
 import (
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -226,24 +224,6 @@ func (n *Network) Impairments() []Impairment {
 
 // Close removes everything the network made.
 func (n *Network) Close(ctx context.Context) error { return Sweep(ctx, n.lab) }
-
-// Sweep removes every namespace that carries the lab's name, whoever made it. Cables and rules go with their namespaces.
-func Sweep(ctx context.Context, lab string) error {
-	entries, err := os.ReadDir(namespaces)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("list network namespaces: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), Prefix(lab)) {
-			errs = append(errs, Namespace(e.Name()).remove(ctx))
-		}
-	}
-	return errors.Join(errs...)
-}
 
 func (n *Network) host(name string) (*host, error) {
 	n.mu.Lock()
