@@ -48,6 +48,7 @@ type model struct {
 	ID          types.String `tfsdk:"id"`
 	Name        types.String `tfsdk:"name"`
 	Parent      types.Object `tfsdk:"parent"`
+	To          types.Object `tfsdk:"to"`
 	Provider    types.String `tfsdk:"provider_name"`
 	Site        types.String `tfsdk:"site"`
 	Size        types.Int64  `tfsdk:"size"`
@@ -67,14 +68,16 @@ func (thing) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resou
 
 func (thing) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	keep := []planmodifier.String{stringplanmodifier.UseStateForUnknown()}
+	reference := schema.SingleNestedAttribute{Optional: true, Attributes: map[string]schema.Attribute{
+		"id":   schema.StringAttribute{Required: true},
+		"name": schema.StringAttribute{Required: true},
+	}}
 	computed := schema.StringAttribute{Computed: true, PlanModifiers: keep}
 	resp.Schema = schema.Schema{Attributes: map[string]schema.Attribute{
-		"id":   computed,
-		"name": schema.StringAttribute{Required: true},
-		"parent": schema.SingleNestedAttribute{Optional: true, Attributes: map[string]schema.Attribute{
-			"id":   schema.StringAttribute{Required: true},
-			"name": schema.StringAttribute{Required: true},
-		}},
+		"id":            computed,
+		"name":          schema.StringAttribute{Required: true},
+		"parent":        reference,
+		"to":            reference,
 		"provider_name": schema.StringAttribute{Optional: true, Computed: true, Default: stringdefault.StaticString("none")},
 		"site":          schema.StringAttribute{Optional: true, Computed: true, Default: stringdefault.StaticString("none")},
 		"size":          schema.Int64Attribute{Optional: true, Computed: true, Default: int64default.StaticInt64(1)},

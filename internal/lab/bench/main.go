@@ -1,0 +1,42 @@
+// Command bench measures Atoll on real parts and prints tables for docs/guides/performance.md.
+//
+//	go run ./internal/lab/bench plan     no-op plans of 100 nodes and 1,000 resources, against a provider that does nothing
+//	go run ./internal/lab/bench size     the programs' sizes
+//	go run ./internal/lab/bench lab      a three-site cluster in the lab: apply, join, spreading, death, memory, CPU (root, Linux)
+//	go run ./internal/lab/bench demo     `make demo`, cold and warm (root, Linux; empties the lab's cache)
+//
+// Every table names the machine. Where two things are compared they are measured in turns in one run; trust the ratios.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	benches := map[string]func(context.Context, io.Writer) error{"plan": benchPlan}
+	if len(args) == 0 {
+		args = []string{""}
+	}
+	bench, ok := benches[args[0]]
+	if !ok {
+		return fmt.Errorf("what to measure? one of plan, size, lab, demo")
+	}
+	fmt.Fprintf(out, "%s, %d CPUs, %s/%s\n\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	return bench(ctx, out)
+}
