@@ -1,0 +1,277 @@
+package store
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+// Options are a store's surroundings; the zero value is ready for use.
+type Options struct {
+	// Now is the clock that tickets are judged by; nil is the machine's.
+	Now func() time.Time
+	// Log hears of refusals and conflicts; nil is silent.
+	Log *slog.Logger
+	// ReadOnly opens a store that a running agent uses, to look at it. Nothing on disk is changed, damaged files are only
+	// reported, and Merge refuses everything.
+	ReadOnly bool
+}
+
+// Store is the replicated state on one node. Safe for concurrent use.
+type Store struct {
+	root     trust.Root
+	now      func() time.Time
+	log      *slog.Logger
+	readOnly bool
+	disk     disk
+	damaged  []string
+
+	merging sync.Mutex
+	view    atomic.Pointer[view]
+
+	waiting sync.Mutex
+	changed chan struct{}
+}
+
+// disk keeps entries. Save makes the change durable before it returns; what it saved before an error may stay.
+type disk interface {
+	save(changed []*entry, removed []Key) error
+	close() error
+}
+
+// view is a state with the snapshot of it, made when first asked for.
+type view struct {
+	state    *state
+	snapshot func() *Snapshot
+}
+
+// New returns an empty store in memory, which keeps nothing.
+func New(root trust.Root, o Options) *Store {
+	s := &Store{
+		root: root, now: o.Now, log: o.Log, readOnly: o.ReadOnly, disk: noDisk{}, changed: make(chan struct{}),
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.show(newState())
+	return s
+}
+
+// Close lets another process open the store. The store must not be used any more.
+func (s *Store) Close() error { return s.disk.close() }
+
+// Root returns what the store judges records by.
+func (s *Store) Root() trust.Root { return s.root }
+
+// Snapshot returns what the store holds now.
+func (s *Store) Snapshot() *Snapshot { return s.view.Load().snapshot() }
+
+// Changed returns a channel that is closed at the next change. Take it before the Snapshot that is acted on, and no change
+// is missed.
+func (s *Store) Changed() <-chan struct{} {
+	s.waiting.Lock()
+	defer s.waiting.Unlock()
+	return s.changed
+}
+
+// Records returns every record, each after those that it depends on.
+func (s *Store) Records() []Record {
+	entries := s.view.Load().state.entries
+	all := make([]*entry, 0, len(entries))
+	for _, e := range entries {
+		all = append(all, e)
+	}
+	return records(all)
+}
+
+// Digest returns the version of every record.
+func (s *Store) Digest() Digest { return s.view.Load().state.digest() }
+
+// Newer compares this store with another's digest: the records that the other lacks or has older, and the keys of those
+// that this store lacks or has older. Proofs that differ go both ways, since neither is newer where two identities want
+// one name.
+func (s *Store) Newer(d Digest) (newer []Record, wanted []Key) {
+	entries := s.view.Load().state.entries
+	var send []*entry
+	for k, e := range entries {
+		other, has := d[k]
+		if !has || e.version.Newer(other) || (e.member != nil && e.version != other) {
+			send = append(send, e)
+		}
+	}
+	for k, other := range d {
+		mine := entries[k]
+		if mine == nil {
+			if k.known() && !superseded(entries, k, other) {
+				wanted = append(wanted, k)
+			}
+			continue
+		}
+		if other.Newer(mine.version) || (mine.member != nil && mine.version != other) {
+			wanted = append(wanted, k)
+		}
+	}
+	slices.Sort(wanted)
+	return records(send), wanted
+}
+
+// Get returns the records of the given keys as far as the store has them.
+func (s *Store) Get(keys []Key) []Record {
+	entries := s.view.Load().state.entries
+	var found []*entry
+	for _, k := range keys {
+		if e := entries[k]; e != nil {
+			found = append(found, e)
+		}
+	}
+	return records(found)
+}
+
+// Admit offers the proof of a caller whose certificate carried it, and returns nil when its identity is admitted, else a
+// trust.Refusal that says why not.
+func (s *Store) Admit(m trust.Member) error {
+	admitted := func() bool {
+		now := s.view.Load().state.member(m.Node)
+		return now != nil && now.Identity == m.Identity
+	}
+	if admitted() {
+		return nil
+	}
+	out := s.Merge([]Record{ProofRecord(m.Proof)})[0]
+	if out.Result == Refused {
+		return &trust.Refusal{Reason: out.Reason, Subject: fmt.Sprintf("admission of node %q", m.Node), Message: out.Message}
+	}
+	return nil
+}
+
+// Merge takes the records that are valid and newer than what the store has, and tells what became of each, in the order
+// given. Whatever is reported as Accepted is on disk.
+func (s *Store) Merge(recs []Record) []Outcome {
+	out := make([]Outcome, len(recs))
+	if s.readOnly {
+		for i := range out {
+			out[i] = Outcome{Result: Refused, Reason: trust.ReasonStorage, Message: "the store is open for reading only"}
+		}
+		return out
+	}
+	var items []*entry
+	index := make(map[*entry]int, len(recs))
+	for i, r := range recs {
+		e, err := read(s.root, r)
+		if err != nil {
+			out[i] = refused("", err)
+			s.log.Debug("record refused", "reason", out[i].Reason, "message", out[i].Message)
+			continue
+		}
+		items = append(items, e)
+		index[e] = i
+	}
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	before := s.view.Load().state
+	next, now := before.clone(), s.now()
+	for _, e := range ordered(items) {
+		out[index[e]] = next.apply(s.root, e, now, false)
+	}
+	if err := s.commit(before, next); err != nil {
+		s.log.Error("the store cannot be written", "error", err)
+		for _, e := range items {
+			if o := &out[index[e]]; o.Result == Accepted || o.Result == Conflict {
+				*o = Outcome{Key: o.Key, Result: Refused, Reason: trust.ReasonStorage, Message: err.Error()}
+			}
+		}
+		return out
+	}
+	s.report(out)
+	return out
+}
+
+// apply gives e to the register that it belongs to.
+func (s *state) apply(root trust.Root, e *entry, now time.Time, trusted bool) Outcome {
+	switch e.class() {
+	case 0:
+		return s.applyObject(e, now)
+	case 1:
+		return s.applyProof(e, now, trusted)
+	default:
+		return s.applyStatus(root, e)
+	}
+}
+
+// commit makes next durable, then visible.
+func (s *Store) commit(before, next *state) error {
+	var changed []*entry
+	var removed []Key
+	for k, e := range next.entries {
+		if before.entries[k] != e {
+			changed = append(changed, e)
+		}
+	}
+	for k := range before.entries {
+		if next.entries[k] == nil {
+			removed = append(removed, k)
+		}
+	}
+	if len(changed) == 0 && len(removed) == 0 && !next.noted {
+		return nil
+	}
+	if len(changed) > 0 || len(removed) > 0 {
+		if err := s.disk.save(ordered(changed), removed); err != nil {
+			return err
+		}
+	}
+	next.noted = false
+	s.show(next)
+	s.waiting.Lock()
+	defer s.waiting.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return nil
+}
+
+func (s *Store) show(next *state) {
+	s.view.Store(&view{state: next, snapshot: sync.OnceValue(func() *Snapshot { return next.snapshot(s.root.Cluster, s.damaged) })})
+}
+
+func (s *Store) report(out []Outcome) {
+	for _, o := range out {
+		switch o.Result {
+		case Conflict:
+			s.log.Warn("conflict", "key", o.Key, "message", o.Message)
+		case Refused:
+			s.log.Debug("record refused", "key", o.Key, "reason", o.Reason, "message", o.Message)
+		}
+	}
+}
+
+// superseded tells whether a key that the other store has is one that this store has given up for good: a node object
+// below its tombstone.
+func superseded(entries map[Key]*entry, k Key, other Version) bool {
+	name, ok := cutNode(k)
+	if !ok {
+		return false
+	}
+	tomb := entries[TombstoneKey(name)]
+	return tomb != nil && !other.Newer(tomb.version)
+}
+
+func records(entries []*entry) []Record {
+	out := make([]Record, len(entries))
+	for i, e := range ordered(entries) {
+		out[i] = e.record
+	}
+	return out
+}
+
+type noDisk struct{}
+
+func (noDisk) save([]*entry, []Key) error { return nil }
+func (noDisk) close() error               { return nil }
