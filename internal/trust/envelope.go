@@ -32,6 +32,8 @@ const (
 const MaxPayload = 1 << 20
 
 // seal signs value with each of the keys.
+//
+//nolint:contextcheck // signing is local arithmetic
 func seal(payloadType string, value any, keys ...secret) (Envelope, error) {
 	payload, err := json.Marshal(value)
 	if err != nil {
@@ -60,6 +62,8 @@ func seal(payloadType string, value any, keys ...secret) (Envelope, error) {
 //
 // An envelope has parts that no signature covers: key ids, further signatures, the flavour of base64. All of them must be
 // exactly as seal writes them, so that one payload has one envelope and whoever carries it can change no bit of it.
+//
+//nolint:contextcheck // verifying is local arithmetic
 func open(e Envelope, payloadType, subject string, keys ...PublicKey) ([]byte, error) {
 	payload, err := peek(e, payloadType, subject)
 	if err != nil {

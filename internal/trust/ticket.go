@@ -121,6 +121,8 @@ func (t Ticket) CheckTime(now time.Time) error {
 	}
 }
 
-func (t Ticket) subject() string { return fmt.Sprintf("ticket %s of node %q", clip(t.ID), clip(t.Node)) }
+func (t Ticket) subject() string {
+	return fmt.Sprintf("ticket %s of node %q", clip(t.ID), clip(t.Node))
+}
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
