@@ -1,0 +1,328 @@
+package tinc
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+const (
+	// settle is how long tincd may take to obey a signal or to bring its interface up.
+	settle = 10 * time.Second
+	poll   = 50 * time.Millisecond
+)
+
+// marker says which peers the running tincd has read. It lies beside tincd's log, so it is gone after a boot.
+type marker struct {
+	PID   int    `json:"pid"`
+	Peers string `json:"peers"`
+}
+
+func (c config) marker(pid int) marker {
+	peers := sha256.New()
+	peers.Write([]byte(c.connectTo))
+	for _, name := range slices.Sorted(maps.Keys(c.hosts)) {
+		if name != c.self {
+			fmt.Fprintf(peers, "%s\n%s\n", name, c.hosts[name])
+		}
+	}
+	return marker{PID: pid, Peers: hex.EncodeToString(peers.Sum(nil))}
+}
+
+// apply makes the node as c says. The order matters: whoever is removed is shut out first, and the marker is written last,
+// so that an agent which dies on the way does the rest over when it is back.
+func (d *Driver) apply(ctx context.Context, v *topology.View, c config) error {
+	if err := d.applyFilter(ctx, c.filter); err != nil {
+		return err
+	}
+	if err := d.dropPeers(ctx, c); err != nil {
+		return err
+	}
+	if err := d.writeFiles(c); err != nil {
+		return err
+	}
+	before, err := d.sys.Units().Status(ctx, unitName)
+	if err != nil {
+		return err
+	}
+	if _, err := d.sys.Units().Ensure(ctx, serviceUnit()); err != nil {
+		return err
+	}
+	if host.Recording(d.sys) {
+		return nil
+	}
+	now, err := d.sys.Units().Status(ctx, unitName)
+	if err != nil {
+		return err
+	}
+	switch started := !before.Active || before.MainPID != now.MainPID; {
+	case started:
+	case d.startedWith() != c.core():
+		if err := d.sys.Units().Restart(ctx, unitName); err != nil {
+			return err
+		}
+	case d.readMarker() != c.marker(now.MainPID):
+		if err := d.reload(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := d.ensureInterface(ctx, v); err != nil {
+		return err
+	}
+	return d.writeMarker(ctx, c)
+}
+
+func (d *Driver) applyFilter(ctx context.Context, rules string) error {
+	mark, err := d.filterMark(ctx)
+	if err != nil {
+		return err
+	}
+	if mark != nil && *mark == markOf(rules) {
+		return nil
+	}
+	return d.run(ctx, host.Command{Name: "nft", Args: []string{"-f", "-"}, Stdin: []byte(rules)})
+}
+
+// dropPeers removes the host file of every node that is no peer any more or whose file changes, and makes tincd drop its
+// connection and its address. tincd closes a connection for a changed file too, but tells a change by whole seconds of the
+// file's time, so a second change within one second would be missed and a replaced key would stay in use.
+func (d *Driver) dropPeers(ctx context.Context, c config) error {
+	names, err := d.sys.ReadDir(hostsDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list the mesh's peers: %w", err)
+	}
+	var dropped []string
+	for _, name := range names {
+		want, wanted := c.hosts[name]
+		if name == c.self {
+			continue
+		}
+		file := path.Join(hostsDir, name)
+		if wanted {
+			if have, err := d.sys.ReadFile(file); err == nil && string(have) == want {
+				continue
+			}
+		}
+		if _, err := d.sys.Remove(file); err != nil {
+			return err
+		}
+		dropped = append(dropped, name)
+	}
+	if len(dropped) == 0 || host.Recording(d.sys) {
+		return nil
+	}
+	// From here on what tincd has read is not what the marker says.
+	if _, err := d.sys.Remove(markerPath); err != nil {
+		return err
+	}
+	running, err := d.sys.Units().Status(ctx, unitName)
+	if err != nil || !running.Active {
+		return err
+	}
+	if err := d.awaitInterface(ctx); err != nil {
+		return err
+	}
+	d.log.Info("dropping mesh peers", "peers", dropped)
+	return d.signalUntil(ctx, fmt.Sprintf("drop %v", dropped), func(now dump) bool {
+		owners := now.owners()
+		return !slices.ContainsFunc(dropped, func(name string) bool {
+			return owners[name] || now.edge(c.self, name)
+		})
+	})
+}
+
+func (d *Driver) writeFiles(c config) error {
+	for _, name := range slices.Sorted(maps.Keys(c.hosts)) {
+		if _, err := d.sys.WriteFile(path.Join(hostsDir, name), []byte(c.hosts[name]), 0o644); err != nil {
+			return err
+		}
+	}
+	if _, err := d.sys.WriteFile(mainPath, []byte(c.main+c.connectTo), 0o644); err != nil {
+		return err
+	}
+	// Last, since it is what says which configuration tincd was started with.
+	_, err := d.sys.WriteFile(upPath, []byte(c.upScript()), 0o755)
+	return err
+}
+
+// startedWith returns the core that the running tincd was started with, as tinc-up noted it.
+func (d *Driver) startedWith() string {
+	text, err := d.sys.ReadFile(corePath)
+	if err != nil {
+		return "" // unknown, so tincd is started again
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// reload makes tincd read its peers again and returns when it has.
+func (d *Driver) reload(ctx context.Context, c config) error {
+	if err := d.awaitInterface(ctx); err != nil {
+		return err
+	}
+	return d.signalUntil(ctx, "read its peers", func(now dump) bool {
+		owners := now.owners()
+		for name := range c.hosts {
+			if !owners[name] {
+				return false
+			}
+		}
+		return len(owners) == len(c.hosts)
+	})
+}
+
+// signalUntil sends HUP and waits until tincd's state satisfies done. A tincd that does not obey is started again, which
+// interrupts every link but leaves no doubt.
+func (d *Driver) signalUntil(ctx context.Context, what string, done func(dump) bool) error {
+	if err := d.sys.Units().Signal(ctx, unitName, "HUP"); err != nil {
+		return err
+	}
+	err := d.waitFor(ctx, what, func() (bool, error) {
+		now, err := d.ask(ctx)
+		return err == nil && done(now), err
+	})
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	d.log.Warn("tincd does not obey, restarting it", "error", err)
+	return d.sys.Units().Restart(ctx, unitName)
+}
+
+// waitFor polls done until it is true, for at most settle.
+func (d *Driver) waitFor(ctx context.Context, what string, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		ok, err := done()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("wait for tincd to %s: %w", what, ctx.Err()), err)
+		case <-tick.C:
+		}
+	}
+}
+
+type interfaceState struct {
+	exists    bool
+	up        bool
+	addresses []string
+}
+
+func (d *Driver) interfaceState(ctx context.Context) (interfaceState, error) {
+	out, err := d.sys.Run(ctx, host.Command{Name: "ip", Args: []string{"-json", "address", "show"}, ReadOnly: true})
+	if err != nil {
+		return interfaceState{}, err
+	}
+	var links []struct {
+		Name  string   `json:"ifname"`
+		Flags []string `json:"flags"`
+		Info  []struct {
+			Local  string `json:"local"`
+			Length int    `json:"prefixlen"`
+		} `json:"addr_info"`
+	}
+	if text := bytes.TrimSpace(out.Stdout); len(text) > 0 {
+		if err := json.Unmarshal(text, &links); err != nil {
+			return interfaceState{}, fmt.Errorf("read the machine's interfaces: %w", err)
+		}
+	}
+	var st interfaceState
+	for _, l := range links {
+		if l.Name != interfaceName {
+			continue
+		}
+		st.exists, st.up = true, slices.Contains(l.Flags, "UP")
+		for _, a := range l.Info {
+			st.addresses = append(st.addresses, fmt.Sprintf("%s/%d", a.Local, a.Length))
+		}
+	}
+	return st, nil
+}
+
+// awaitInterface waits for tincd to make its interface. Before that, a signal would kill it.
+func (d *Driver) awaitInterface(ctx context.Context) error {
+	err := d.waitFor(ctx, "make the interface "+interfaceName, func() (bool, error) {
+		st, err := d.interfaceState(ctx)
+		return st.exists, err
+	})
+	if err != nil {
+		return fmt.Errorf("%w; tincd says: %s", err, d.lastWords())
+	}
+	return nil
+}
+
+// ensureInterface gives the interface its address where tinc-up did not or somebody took it away since.
+func (d *Driver) ensureInterface(ctx context.Context, v *topology.View) error {
+	if err := d.awaitInterface(ctx); err != nil {
+		return err
+	}
+	want := ownPrefix(v).String()
+	st, err := d.interfaceState(ctx)
+	if err != nil {
+		return err
+	}
+	if st.up && slices.Contains(st.addresses, want) {
+		return nil
+	}
+	for _, args := range [][]string{
+		{"link", "set", "dev", interfaceName, "mtu", fmt.Sprint(MTU), "up"},
+		{"address", "replace", want, "dev", interfaceName},
+	} {
+		if err := d.run(ctx, host.Command{Name: "ip", Args: args}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastWords returns the end of tincd's log, for people.
+func (d *Driver) lastWords() string {
+	log, err := d.sys.ReadFile(logPath)
+	if err != nil {
+		return "nothing (" + err.Error() + ")"
+	}
+	events, _ := splitLog(string(log))
+	return strings.Join(events[max(0, len(events)-5):], " / ")
+}
+
+func (d *Driver) readMarker() marker {
+	var m marker
+	text, err := d.sys.ReadFile(markerPath)
+	if err != nil || json.Unmarshal(text, &m) != nil {
+		return marker{} // unknown, so tincd is told to read everything again
+	}
+	return m
+}
+
+func (d *Driver) writeMarker(ctx context.Context, c config) error {
+	now, err := d.sys.Units().Status(ctx, unitName)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(c.marker(now.MainPID))
+	if err != nil {
+		return fmt.Errorf("note what tincd has read: %w", err)
+	}
+	_, err = d.sys.WriteFile(markerPath, text, 0o600)
+	return err
+}

@@ -1,0 +1,193 @@
+// Package tinc is the mesh driver over tinc 1.0.
+//
+// tincd runs as a systemd unit of its own, so the mesh lives on when the agent does not. Every node dials every peer that
+// has an address: with the 3 to 20 nodes that a cluster has, a full mesh costs each node at most 19 connections and one
+// ping a second on each. Beyond some fifty nodes the edges (n²) that every tincd keeps and spreads would need a sparser
+// graph.
+package tinc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+// Driver implements mesh.Driver.
+type Driver struct {
+	sys     host.System
+	log     *slog.Logger
+	keyBits int
+	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	mu sync.Mutex
+	// view is the last one applied, nil before the first.
+	view *topology.View
+	// resolved keeps the last answer for each host name, for when the name servers are away.
+	resolved map[string][]netip.Addr
+	seen     observation
+}
+
+var (
+	_ mesh.Driver   = (*Driver)(nil)
+	_ mesh.Packager = (*Driver)(nil)
+)
+
+// Options are the parts of a driver that a test replaces; the zero value is production.
+type Options struct {
+	// KeyBits is the length of new keys, 3072 if zero, which is as strong as the AES-128 that guards most of the Internet
+	// and takes a small machine a second to make.
+	KeyBits int
+	// Lookup resolves a host name, by the system's resolver if nil.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// lookupTimeout bounds the wait for the name servers, per host name.
+const lookupTimeout = 2 * time.Second
+
+// New returns a driver for sys.
+func New(sys host.System, log *slog.Logger) mesh.Driver { return NewWith(sys, log, Options{}) }
+
+// NewWith returns a driver for sys with options.
+func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
+	d := &Driver{sys: sys, log: log, keyBits: o.KeyBits, lookup: o.Lookup, resolved: map[string][]netip.Addr{}}
+	if d.keyBits == 0 {
+		d.keyBits = 3072
+	}
+	if d.lookup == nil {
+		d.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	return d
+}
+
+// Packages implements mesh.Packager.
+func (*Driver) Packages() []host.Package {
+	return []host.Package{
+		{Name: "tinc", Binary: "tincd"},
+		{Name: "iproute2", Binary: "ip"},
+		{Name: "nftables", Binary: "nft"},
+	}
+}
+
+// Apply implements mesh.Driver.
+func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if v == nil {
+		d.view, d.seen = nil, observation{}
+		return d.remove(ctx)
+	}
+	public, err := d.publicKey()
+	if err != nil {
+		return fmt.Errorf("apply the mesh: %w", err)
+	}
+	// What is wrong with one peer must not keep the others from their links, so problems are collected and all else is done.
+	lookups := d.resolve(ctx, v)
+	c, problems := newConfig(v, func(host string) []netip.Addr { return d.resolved[host] })
+	c.hosts[c.self] += public
+	d.view = v
+	err = d.apply(ctx, v, c)
+	if err == nil && v.Self.MeshKey != "" && v.Self.MeshKey != public {
+		err = fmt.Errorf("the cluster knows another mesh key of node %q than the one in %s; its peers will refuse it until it joins again", v.Self.Name, keyPath)
+	}
+	if err = errors.Join(err, problems, lookups); err != nil {
+		return fmt.Errorf("apply the mesh: %w", err)
+	}
+	return nil
+}
+
+// resolve brings d.resolved up to date. A name that cannot be resolved keeps its last answer.
+func (d *Driver) resolve(ctx context.Context, v *topology.View) error {
+	var problems []error
+	fresh := map[string][]netip.Addr{}
+	for _, p := range v.Peers {
+		for _, host := range p.Addresses {
+			if ip, err := netip.ParseAddr(host); err == nil {
+				fresh[host] = []netip.Addr{ip}
+				continue
+			}
+			if _, done := fresh[host]; done {
+				continue
+			}
+			lookup, cancel := context.WithTimeout(ctx, lookupTimeout)
+			ips, err := d.lookup(lookup, host)
+			cancel()
+			if err != nil {
+				ips = d.resolved[host]
+			}
+			if err != nil && len(ips) == 0 {
+				problems = append(problems, fmt.Errorf("address of node %q: %w", p.Name, err))
+			}
+			// Name servers answer in any order; a fixed one keeps the files as they are.
+			ips = slices.Clone(ips)
+			slices.SortFunc(ips, netip.Addr.Compare)
+			fresh[host] = ips
+		}
+	}
+	d.resolved = fresh
+	return errors.Join(problems...)
+}
+
+// remove takes away everything that Apply and EnsureKey made.
+func (d *Driver) remove(ctx context.Context) error {
+	var problems []error
+	if _, err := d.sys.Units().Remove(ctx, unitName); err != nil {
+		problems = append(problems, err)
+	}
+	for _, path := range []string{configDir, runDir} {
+		if _, err := d.sys.Remove(path); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if mark, err := d.filterMark(ctx); err != nil {
+		problems = append(problems, err)
+	} else if mark != nil {
+		problems = append(problems, d.run(ctx, host.Command{Name: "nft", Args: []string{"delete", "table", "inet", tableName}}))
+	}
+	// The interface goes with tincd; only one that somebody made by hand stays.
+	state, err := d.interfaceState(ctx)
+	switch {
+	case err != nil:
+		problems = append(problems, err)
+	case state.exists && !host.Recording(d.sys):
+		problems = append(problems, d.run(ctx, host.Command{Name: "ip", Args: []string{"link", "delete", "dev", interfaceName}}))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("remove the mesh: %w", err)
+	}
+	return nil
+}
+
+func (d *Driver) run(ctx context.Context, c host.Command) error {
+	_, err := d.sys.Run(ctx, c)
+	return err
+}
+
+// filterMark returns the mark of the driver's table in the kernel, nil when there is no such table.
+func (d *Driver) filterMark(ctx context.Context) (*string, error) {
+	out, err := d.sys.Run(ctx, host.Command{Name: "nft", Args: []string{"list", "tables", "inet"}, ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(strings.Fields(string(out.Stdout)), tableName) {
+		return nil, nil
+	}
+	out, err = d.sys.Run(ctx, host.Command{Name: "nft", Args: []string{"list", "table", "inet", tableName}, ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	mark := markOf(string(out.Stdout))
+	return &mark, nil
+}
