@@ -159,7 +159,8 @@ func (d *files) list(readOnly bool) ([]string, error) {
 }
 
 func (d *files) read(root trust.Root, name string) (*entry, error) {
-	data, err := os.ReadFile(filepath.Join(d.dir, name))
+	path := filepath.Join(d.dir, name)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +178,11 @@ func (d *files) read(root trust.Root, name string) (*entry, error) {
 	if f.Conflict != nil {
 		e.conflict = *f.Conflict
 	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	e.received = info.ModTime()
 	return e, nil
 }
 

@@ -23,6 +23,8 @@ type entry struct {
 
 	// conflict is when another object of the same generation was seen, zero when none was.
 	conflict time.Time
+	// received is when a status arrived by this machine's clock, which unlike Reported can be compared with now.
+	received time.Time
 }
 
 // class orders entries so that each finds what it depends on: objects, then proofs, then statuses.

@@ -25,6 +25,8 @@ type Snapshot struct {
 	Members map[string]trust.Member
 	// Statuses are the members' newest reports.
 	Statuses map[string]spec.Status
+	// Received is when each status arrived, by this machine's clock.
+	Received map[string]time.Time
 	// Conflicts are what the operator must decide, sorted by reference.
 	Conflicts []ConflictInfo
 	// Damaged names the files that could not be used when the store was opened, with the reason; they are in quarantine.
@@ -39,10 +41,10 @@ type Tombstone struct {
 
 // ConflictInfo is two signed truths that contradict each other.
 type ConflictInfo struct {
-	Ref     spec.Ref
-	Reason  trust.Reason
-	Message string
-	Since   time.Time
+	Ref     spec.Ref     `json:"ref"`
+	Reason  trust.Reason `json:"reason"`
+	Message string       `json:"message"`
+	Since   time.Time    `json:"since"`
 }
 
 func (s *state) snapshot(cluster string, damaged []string) *Snapshot {
@@ -51,7 +53,8 @@ func (s *state) snapshot(cluster string, damaged []string) *Snapshot {
 		Nodes:       map[string]spec.Node{}, Links: map[string]spec.Link{},
 		Generations: map[spec.Ref]uint64{}, Tombstones: map[spec.Ref]Tombstone{},
 		Members: map[string]trust.Member{}, Statuses: map[string]spec.Status{},
-		Damaged: damaged,
+		Received: map[string]time.Time{},
+		Damaged:  damaged,
 	}
 	for _, e := range s.entries {
 		switch {
@@ -59,6 +62,7 @@ func (s *state) snapshot(cluster string, damaged []string) *Snapshot {
 			out.Members[e.member.Node] = *e.member
 		case e.status != nil:
 			out.Statuses[e.status.Node] = *e.status
+			out.Received[e.status.Node] = e.received
 		default:
 			out.addObject(s, e)
 		}

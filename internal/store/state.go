@@ -95,7 +95,7 @@ func (s *state) faceTombstone(live, tomb, e *entry, result Outcome, now time.Tim
 }
 
 // applyStatus takes a member's status when it is the newest.
-func (s *state) applyStatus(root trust.Root, e *entry) Outcome {
+func (s *state) applyStatus(root trust.Root, e *entry, now time.Time) Outcome {
 	member := s.member(e.status.Node)
 	if member == nil {
 		return refused(e.key, &trust.Refusal{
@@ -106,6 +106,10 @@ func (s *state) applyStatus(root trust.Root, e *entry) Outcome {
 	full, err := readStatus(root, e, member.Identity)
 	if err != nil {
 		return refused(e.key, err)
+	}
+	full.received = e.received
+	if full.received.IsZero() {
+		full.received = now
 	}
 	old := s.entries[e.key]
 	switch {

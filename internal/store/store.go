@@ -202,7 +202,7 @@ func (s *state) apply(root trust.Root, e *entry, now time.Time, trusted bool) Ou
 	case 1:
 		return s.applyProof(e, now, trusted)
 	default:
-		return s.applyStatus(root, e)
+		return s.applyStatus(root, e, now)
 	}
 }
 

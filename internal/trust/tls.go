@@ -31,7 +31,7 @@ func ServerTLS(id *Identity, proof func() Proof, root Root) (*tls.Config, error)
 		MinVersion:             tls.VersionTLS13,
 		ClientAuth:             tls.RequireAnyClientCert,
 		SessionTicketsDisabled: true,
-		NextProtos:             []string{"h2", "http/1.1"},
+		NextProtos:             []string{"http/1.1"},
 		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificates.get() },
 	}
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
@@ -103,7 +103,7 @@ func clientTLS(cert *tls.Certificate, root Root, wantNode string, pin *PublicKey
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{*cert},
-		NextProtos:   []string{"h2", "http/1.1"},
+		NextProtos:   []string{"http/1.1"},
 		// Names and authorities of the public Internet have no say here; VerifyConnection does all of the checking.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {

@@ -1,0 +1,216 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+// StaleAfter is the age at which a node's last report stops being believed.
+const StaleAfter = 60 * time.Second
+
+// NodeState is one word for how a node is.
+type NodeState string
+
+// The states of a node.
+const (
+	// NodeReady is a node whose every condition is as it should be.
+	NodeReady NodeState = "ready"
+	// NodeNotReady is a node that reports a condition that is not.
+	NodeNotReady NodeState = "not-ready"
+	// NodeJoining is a node that is described but has not joined yet.
+	NodeJoining NodeState = "joining"
+	// NodeSilent is a member whose last report is too old to believe, or that never reported.
+	NodeSilent NodeState = "silent"
+	// NodeDown is a member that every other reporting node finds dead.
+	NodeDown NodeState = "down"
+)
+
+// ClusterStatus is the whole cluster as one node sees it.
+type ClusterStatus struct {
+	Cluster string `json:"cluster"`
+	// Seen is the node that answers.
+	Seen string    `json:"seen"`
+	At   time.Time `json:"at"`
+	// Healthy tells that there is nothing in Reasons.
+	Healthy bool `json:"healthy"`
+	// Reasons says what is wrong, where and since when, the worst first.
+	Reasons []string `json:"reasons,omitempty"`
+	// Warnings is what works but should be looked at.
+	Warnings  []string             `json:"warnings,omitempty"`
+	Nodes     map[string]NodeView  `json:"nodes"`
+	Links     map[string]LinkView  `json:"links"`
+	Conflicts []store.ConflictInfo `json:"conflicts,omitempty"`
+	// Generations holds the newest generation of every object, tombstones included.
+	Generations map[spec.Ref]uint64 `json:"generations"`
+}
+
+// NodeView is one node in the status of its cluster.
+type NodeView struct {
+	Provider    string     `json:"provider"`
+	Site        string     `json:"site"`
+	MeshAddress netip.Addr `json:"mesh_address"`
+	Addresses   []string   `json:"addresses,omitempty"`
+	State       NodeState  `json:"state"`
+	// Message says more about a state other than ready.
+	Message string `json:"message,omitempty"`
+	// Since is when the state began, as far as that is known.
+	Since time.Time `json:"since"`
+	// Identity is the admitted identity, zero when nobody is.
+	Identity trust.PublicKey `json:"identity"`
+	Version  string          `json:"version,omitempty"`
+	BootID   string          `json:"boot_id,omitempty"`
+	// Received is when the last report arrived at the node that answers, Age how long ago that was in seconds; Age is -1
+	// when there was none.
+	Received   time.Time        `json:"received"`
+	Age        float64          `json:"age_s"`
+	Conditions []spec.Condition `json:"conditions,omitempty"`
+	// Applied holds the generation of each object that the node has put into effect.
+	Applied map[spec.Ref]uint64 `json:"applied,omitempty"`
+}
+
+// Condition returns the node's condition of type t and whether it has reported it.
+func (v NodeView) Condition(t spec.ConditionType) (spec.Condition, bool) {
+	return spec.Status{Conditions: v.Conditions}.Condition(t)
+}
+
+// StatusOf computes the status of the cluster from what the node seen has in its store.
+func StatusOf(seen string, s *store.Snapshot, now time.Time) ClusterStatus {
+	out := ClusterStatus{
+		Cluster: s.ClusterName, Seen: seen, At: now.UTC(),
+		Nodes: map[string]NodeView{}, Links: map[string]LinkView{}, Conflicts: s.Conflicts, Generations: s.Generations,
+	}
+	names := slices.Sorted(maps.Keys(s.Nodes))
+	for _, name := range names {
+		out.Nodes[name] = nodeView(name, s, now)
+	}
+	for i, a := range names {
+		for _, b := range names[i+1:] {
+			out.Links[spec.LinkName(a, b)] = linkView(a, b, s, now)
+		}
+	}
+	out.judge(s)
+	return out
+}
+
+func (out *ClusterStatus) judge(s *store.Snapshot) {
+	if s.Cluster == nil {
+		out.Reasons = append(out.Reasons, fmt.Sprintf("the description of cluster %q has not arrived at node %q", out.Cluster, out.Seen))
+	}
+	for _, c := range s.Conflicts {
+		out.Reasons = append(out.Reasons, fmt.Sprintf("conflict since %s: %s", stamp(c.Since), c.Message))
+	}
+	for _, name := range slices.Sorted(maps.Keys(out.Nodes)) {
+		if v := out.Nodes[name]; v.State != NodeReady {
+			out.Reasons = append(out.Reasons, fmt.Sprintf("node %s is %s%s: %s", name, v.State, since(v.Since), v.Message))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(out.Links)) {
+		reasons, warnings := out.Links[name].judge(out.Nodes)
+		out.Reasons = append(out.Reasons, reasons...)
+		out.Warnings = append(out.Warnings, warnings...)
+	}
+	for _, d := range s.Damaged {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("node %s could not read a stored record: %s", out.Seen, d))
+	}
+	out.Healthy = len(out.Reasons) == 0
+}
+
+func nodeView(name string, s *store.Snapshot, now time.Time) NodeView {
+	n := s.Nodes[name]
+	v := NodeView{
+		Provider: n.Provider, Site: n.Site, MeshAddress: n.MeshAddress, Addresses: n.Addresses,
+		State: NodeReady, Age: -1,
+	}
+	m, member := s.Members[name]
+	if !member {
+		v.State, v.Message = NodeJoining, "no machine has joined under this name yet"
+		return v
+	}
+	v.Identity = m.Identity
+	status, reported := s.Statuses[name]
+	if !reported {
+		v.State, v.Since, v.Message = NodeSilent, m.Claim.Made, "it has joined and not reported yet"
+		return v
+	}
+	v.Version, v.BootID, v.Conditions, v.Applied = status.Version, status.BootID, status.Conditions, status.Applied
+	v.Received = s.Received[name].UTC()
+	v.Age = max(0, now.Sub(v.Received).Seconds())
+	for _, c := range status.Conditions {
+		if c.Since.After(v.Since) {
+			v.Since = c.Since
+		}
+	}
+	if dead, at := foundDead(name, s, now); dead {
+		v.State, v.Since, v.Message = NodeDown, at, "no other node reaches its agent"
+		return v
+	}
+	if !fresh(name, s, now) {
+		v.State, v.Since, v.Message = NodeSilent, v.Received, fmt.Sprintf("its last report is %s old", now.Sub(v.Received).Round(time.Second))
+		return v
+	}
+	v.judgeConditions(status.Conditions)
+	return v
+}
+
+func (v *NodeView) judgeConditions(conditions []spec.Condition) {
+	first := true
+	for _, c := range conditions {
+		if c.Good() {
+			continue
+		}
+		v.State = NodeNotReady
+		text := fmt.Sprintf("%s is %s (%s)", c.Type, c.Status, c.Reason)
+		if c.Message != "" {
+			text += ": " + c.Message
+		}
+		if first {
+			v.Since, v.Message, first = c.Since, text, false
+			continue
+		}
+		v.Message += "; " + text
+		if c.Since.Before(v.Since) {
+			v.Since = c.Since
+		}
+	}
+}
+
+// foundDead tells whether every other node with a fresh report finds the node dead, and since when the last of them did.
+func foundDead(name string, s *store.Snapshot, now time.Time) (dead bool, since time.Time) {
+	witnesses := 0
+	for other, status := range s.Statuses {
+		peer, sees := status.Peers[name]
+		if other == name || !sees || !fresh(other, s, now) {
+			continue
+		}
+		if peer.Alive {
+			return false, time.Time{}
+		}
+		witnesses++
+		if peer.AliveSince.After(since) {
+			since = peer.AliveSince
+		}
+	}
+	return witnesses > 0, since
+}
+
+// fresh tells whether the node's last report is still believed.
+func fresh(name string, s *store.Snapshot, now time.Time) bool {
+	at, ok := s.Received[name]
+	return ok && now.Sub(at) <= StaleAfter
+}
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " since " + stamp(t)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
