@@ -32,7 +32,7 @@ func (n *Network) setUpRouter() error {
 	if err != nil {
 		return err
 	}
-	for _, a := range []string{RouterAddress, MetadataAddress} {
+	for _, a := range []string{RouterAddress, MetadataAddress, MetadataAddress6} {
 		if err := addAddress(h, lo, netip.MustParseAddr(a)); err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (n *Network) openSite(s Site) error {
 		return err
 	}
 	for _, p := range []netip.Prefix{s.IPv4, s.IPv6} {
-		if p.Addr().Is6() && !haveIPv6() {
+		if p.Addr().Is6() && !HaveIPv6() {
 			continue
 		}
 		err := h.RouteAdd(&netlink.Route{Dst: ipNet(p), Type: unix.RTN_BLACKHOLE, Priority: 4096})
@@ -136,7 +136,7 @@ func configureHost(h *host) error {
 	if err != nil {
 		return fmt.Errorf("default route: %w", err)
 	}
-	if !haveIPv6() {
+	if !HaveIPv6() {
 		return nil
 	}
 	err = nl.RouteAdd(&netlink.Route{LinkIndex: index, Dst: ipNet(netip.MustParsePrefix("::/0")), Gw: net.ParseIP(gateway6)})
@@ -161,7 +161,7 @@ func (n *Network) configureRouterSide(h *host) error {
 		return err
 	}
 	for _, p := range single(h.addresses) {
-		if p.Addr().Is6() && !haveIPv6() {
+		if p.Addr().Is6() && !HaveIPv6() {
 			continue
 		}
 		err := nl.RouteReplace(&netlink.Route{LinkIndex: end.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: ipNet(p)})
@@ -204,7 +204,7 @@ func up(h *netlink.Handle, name string) (netlink.Link, error) {
 func addAddress(h *netlink.Handle, link netlink.Link, a netip.Addr) error {
 	addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, a.BitLen()))}
 	if a.Is6() {
-		if !haveIPv6() {
+		if !HaveIPv6() {
 			return nil
 		}
 		addr.Flags = unix.IFA_F_NODAD
@@ -222,8 +222,8 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// haveIPv6 says whether this kernel runs IPv6 at all.
-func haveIPv6() bool {
+// HaveIPv6 says whether this kernel runs IPv6 at all.
+func HaveIPv6() bool {
 	_, err := os.Stat("/proc/sys/net/ipv6")
 	return err == nil
 }

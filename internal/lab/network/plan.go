@@ -15,6 +15,8 @@ const (
 	OperatorAddress = "198.18.0.10"
 	// MetadataAddress is the link-local address of the clouds' metadata services.
 	MetadataAddress = "169.254.169.254"
+	// MetadataAddress6 is the same for IPv6, as Linode has it.
+	MetadataAddress6 = "fd00:a9fe:a9fe::1"
 )
 
 // Sites of the machines that no cloud API made.
@@ -24,6 +26,9 @@ const (
 	// SiteVPS is a second provider in Hong Kong.
 	SiteVPS = "hk-vps"
 )
+
+// SitePrefix is the length of every site's IPv4 prefix.
+const SitePrefix = 26
 
 // firstHost leaves the low addresses of a site to its gateway and whatever else a provider keeps there.
 const firstHost = 10

@@ -142,6 +142,16 @@ func (c Cgroup) Freeze(ctx context.Context, frozen bool) error {
 	})
 }
 
+// Frozen says whether the node's processes stand still.
+func (c Cgroup) Frozen() bool {
+	dir, err := c.payload()
+	if err != nil {
+		return false
+	}
+	events, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
+	return err == nil && strings.Contains(string(events), "frozen 1\n")
+}
+
 // Usage is what a node consumes.
 type Usage struct {
 	MemoryBytes uint64        `json:"memory_bytes"` // resident, without the page cache

@@ -303,6 +303,9 @@ func (n *Node) Freeze(ctx context.Context, frozen bool) error {
 	return n.cgroup.Freeze(ctx, frozen)
 }
 
+// Frozen says whether the node stands still.
+func (n *Node) Frozen() bool { return n.cgroup.Frozen() }
+
 // Usage measures what the node consumes.
 func (n *Node) Usage() (Usage, error) { return n.cgroup.Usage() }
 

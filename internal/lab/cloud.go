@@ -1,0 +1,160 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/install"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
+)
+
+// layers are the read-only file systems below the machines' disks.
+type layers struct {
+	base  string // Debian
+	image string // what Atoll's image adds to it; "" when there is nothing to add
+}
+
+// ownImages is how the identifiers of an account's own images begin; all others are the vendor's plain systems.
+const ownImages = "private/"
+
+// imageLayer installs the agent into a layer of its own, as an image build does.
+func (l *Lab) imageLayer(ctx context.Context) (string, error) {
+	if l.options.Atolld == "" {
+		return "", nil
+	}
+	dir := filepath.Join(l.record.data.DataDir, "layers", "atolld")
+	if _, err := install.Install(ctx, host.Real(), install.Options{Root: dir, Binary: l.options.Atolld}); err != nil {
+		return "", fmt.Errorf("put the agent into the image: %w", err)
+	}
+	return dir, nil
+}
+
+// serveCloud starts the Linode API and its metadata service on the router.
+func (l *Lab) serveCloud(ctx context.Context) error {
+	l.cloud = &linode.Server{
+		Machines: linodes{l}, Token: l.operator.token, Log: l.options.Log.With(slog.String("cloud", "linode")), Lookup: l.linodeAt,
+	}
+	router := l.net.Router()
+	api, err := router.Listen(ctx, "tcp", net.JoinHostPort(network.RouterAddress, "8480"))
+	if err != nil {
+		return fmt.Errorf("start the Linode API: %w", err)
+	}
+	l.serve(api, l.cloud)
+	addresses := []string{network.MetadataAddress}
+	if network.HaveIPv6() {
+		addresses = append(addresses, network.MetadataAddress6)
+	}
+	for _, a := range addresses {
+		metadata, err := router.Listen(ctx, "tcp", net.JoinHostPort(a, "80"))
+		if err != nil {
+			return fmt.Errorf("start the metadata service: %w", err)
+		}
+		l.serve(metadata, l.cloud.Metadata())
+	}
+	return nil
+}
+
+// linodeAt tells which instance has an address.
+func (l *Lab) linodeAt(a netip.Addr) (int, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.machines {
+		if m.kind == KindLinode && (m.addresses.IPv4 == a.Unmap() || m.addresses.IPv6 == a) {
+			return m.id, true
+		}
+	}
+	return 0, false
+}
+
+// linodes boots what the Linode API is asked for.
+type linodes struct{ lab *Lab }
+
+var _ linode.Machines = linodes{}
+
+// Create implements linode.Machines.
+func (c linodes) Create(_ context.Context, spec linode.Machine) (linode.Addresses, error) {
+	s := seed{
+		name: c.name(spec), site: spec.Region, kind: KindLinode, id: spec.ID,
+		authorizedKeys: spec.AuthorizedKeys, layers: []string{c.lab.layers.base},
+		// A container has no DMI to read the vendor from.
+		files: map[string]string{"/etc/atoll/platform": "linode\n"},
+	}
+	if c.lab.layers.image != "" && strings.HasPrefix(spec.Image, ownImages) {
+		s.layers = append(s.layers, c.lab.layers.image)
+	}
+	m, err := c.lab.add(s)
+	if err != nil {
+		return linode.Addresses{}, err
+	}
+	return linode.Addresses{IPv4: m.addresses.IPv4, IPv6: m.addresses.IPv6, Gateway: m.addresses.Gateway, Prefix: network.SitePrefix}, nil
+}
+
+// name calls a machine by its label unless another machine of the lab has that name.
+func (c linodes) name(spec linode.Machine) string {
+	if _, err := c.lab.machine(spec.Label); err == nil || spec.Label == "" || spec.Label == network.Operator {
+		return fmt.Sprintf("linode-%d", spec.ID)
+	}
+	return spec.Label
+}
+
+// Boot implements linode.Machines.
+func (c linodes) Boot(ctx context.Context, id int) error {
+	m, err := c.find(id)
+	if err != nil {
+		return err
+	}
+	return c.lab.boot(ctx, m)
+}
+
+// Shutdown implements linode.Machines.
+func (c linodes) Shutdown(ctx context.Context, id int) error {
+	m, err := c.find(id)
+	if err != nil {
+		return err
+	}
+	return c.lab.shutdown(ctx, m)
+}
+
+// Reboot implements linode.Machines.
+func (c linodes) Reboot(ctx context.Context, id int) error {
+	if err := c.Shutdown(ctx, id); err != nil {
+		return err
+	}
+	return c.Boot(ctx, id)
+}
+
+// Delete implements linode.Machines.
+func (c linodes) Delete(ctx context.Context, id int) error {
+	m, err := c.find(id)
+	if errors.Is(err, ErrNoMachine) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.lab.net.Silence(m.name); err != nil {
+		return err
+	}
+	return c.lab.dispose(ctx, m)
+}
+
+func (c linodes) find(id int) (*machine, error) {
+	c.lab.mu.Lock()
+	defer c.lab.mu.Unlock()
+	for _, m := range c.lab.machines {
+		if m.kind == KindLinode && m.id == id {
+			return m, nil
+		}
+	}
+	return nil, fmt.Errorf("Linode %d: %w", id, ErrNoMachine) //nolint:staticcheck // a name
+}

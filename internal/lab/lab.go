@@ -1,0 +1,226 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
+)
+
+// DefaultName is the lab that commands mean when none is named.
+const DefaultName = "demo"
+
+// names are short enough for every place that a lab's name goes into; a dot would blur where a name ends.
+var names = regexp.MustCompile(`^[a-z][a-z0-9-]{0,23}$`)
+
+// Options say what a lab is made of. The zero value is the demo.
+type Options struct {
+	// Name tells labs apart; DefaultName when empty.
+	Name string
+	// Machines exist without any cloud's API, reachable by SSH only; DefaultMachines when nil.
+	Machines []Machine
+	// Atolld is the path of the agent that cloud images of the lab carry; without it they carry none.
+	Atolld string
+	// DataDir holds the nodes' disks; DefaultDataDir when empty. It must not be on an overlayfs.
+	DataDir string
+	// CacheDir holds what all labs share; nodes.DefaultCacheDir when empty.
+	CacheDir string
+	// Temporary labs are swept by SweepDead when their process is gone. Tests set it.
+	Temporary bool
+	// Progress is told what Start is doing. It may be nil.
+	Progress func(string)
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Machine is a computer that somebody put into a rack: Debian with SSH, and nothing of Atoll.
+type Machine struct {
+	Name string `json:"name"`
+	Site string `json:"site"`
+}
+
+// DefaultMachines are the two of the reference topology: the operator's own in a rack, and a VPS of a provider without
+// an API that Atoll knows.
+func DefaultMachines() []Machine {
+	return []Machine{{Name: "hk1", Site: network.SiteColo}, {Name: "hk2", Site: network.SiteVPS}}
+}
+
+func (o Options) withDefaults() Options {
+	if o.Name == "" {
+		o.Name = DefaultName
+	}
+	if o.Machines == nil {
+		o.Machines = DefaultMachines()
+	}
+	if o.DataDir == "" {
+		o.DataDir = DefaultDataDir()
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Lab is a running lab. Its methods are safe for concurrent use.
+type Lab struct {
+	options  Options
+	started  time.Time
+	files    files
+	record   *record
+	net      *network.Network
+	cloud    *linode.Server
+	operator *operator
+	layers   layers
+	servers  []*http.Server
+	serving  sync.WaitGroup
+
+	mu       sync.Mutex
+	machines map[string]*machine
+	closing  bool
+	closed   chan struct{}
+}
+
+// Start makes a lab and returns when its machines answer by SSH and its cloud's API is there. What a dead lab of the same
+// name left is removed first; a living one is an *InUseError. When Start fails or its context ends, nothing is left.
+func Start(ctx context.Context, o Options) (*Lab, error) {
+	o = o.withDefaults()
+	if !names.MatchString(o.Name) {
+		return nil, fmt.Errorf("%q is no name for a lab: it takes at most 24 lower-case letters, digits and '-', a letter first", o.Name)
+	}
+	if err := nodes.Check(); err != nil {
+		return nil, err
+	}
+	l := &Lab{
+		options: o, started: time.Now(), files: files{name: o.Name},
+		machines: map[string]*machine{}, closed: make(chan struct{}),
+	}
+	var err error
+	l.record, err = claim(l.files, recordData{
+		Name: o.Name, DataDir: filepath.Join(o.DataDir, "lab-"+o.Name), Temporary: o.Temporary, Started: l.started,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := l.start(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func (l *Lab) start(ctx context.Context) error {
+	progress := l.options.Progress
+	if l.record.found {
+		progress("removing what an earlier lab of this name left")
+	}
+	if err := l.record.sweep(ctx); err != nil {
+		return fmt.Errorf("remove an earlier lab: %w", err)
+	}
+	if err := os.MkdirAll(l.record.data.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	var err error
+	cache := nodes.Cache{Dir: l.options.CacheDir, Log: l.options.Log}
+	if l.layers.base, err = cache.Ensure(ctx, nodes.DefaultImage(), progress); err != nil {
+		return err
+	}
+	if l.layers.image, err = l.imageLayer(ctx); err != nil {
+		return err
+	}
+	progress("building the network")
+	if l.net, err = network.New(ctx, l.options.Name, l.options.Log); err != nil {
+		return fmt.Errorf("build the network: %w", err)
+	}
+	if l.operator, err = newOperator(l.files.operator()); err != nil {
+		return err
+	}
+	if err := l.serveCloud(ctx); err != nil {
+		return err
+	}
+	if err := l.serveControl(ctx); err != nil {
+		return err
+	}
+	for _, m := range l.options.Machines {
+		progress(fmt.Sprintf("booting %s (%s)", m.Name, m.Site))
+		if err := l.addUnmanaged(ctx, m); err != nil {
+			return err
+		}
+	}
+	progress("waiting for SSH")
+	for _, m := range l.options.Machines {
+		if err := l.WaitSSH(ctx, m.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Name is the lab's name.
+func (l *Lab) Name() string { return l.options.Name }
+
+// Cloud is the emulated Linode account, for tests that inject faults.
+func (l *Lab) Cloud() *linode.Server { return l.cloud }
+
+// Network is the lab's internet.
+func (l *Lab) Network() *network.Network { return l.net }
+
+// Closed is closed when the lab is gone.
+func (l *Lab) Closed() <-chan struct{} { return l.closed }
+
+// closeTimeout bounds the removal of a lab: its context must not be that of the test or command that just ended.
+const closeTimeout = time.Minute
+
+// Close switches everything off and removes all of it, data included. It may be called more than once.
+func (l *Lab) Close() error {
+	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		<-l.closed
+		return nil
+	}
+	l.closing = true
+	l.mu.Unlock()
+	defer close(l.closed)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if l.cloud != nil {
+		l.cloud.Close()
+	}
+	var errs []error
+	for _, s := range l.servers {
+		// A client that hangs must not hold up the end of the lab; the control client waits for the record instead.
+		errs = append(errs, s.Close())
+	}
+	l.serving.Wait()
+	errs = append(errs, l.record.sweep(ctx), l.record.release())
+	return errors.Join(errs...)
+}
+
+// serve runs a handler on a listener until the lab is closed.
+func (l *Lab) serve(listener net.Listener, handler http.Handler) {
+	s := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(l.options.Log.Handler(), slog.LevelWarn),
+	}
+	l.servers = append(l.servers, s)
+	l.serving.Go(func() {
+		if err := s.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			l.options.Log.Error("a server of the lab ended", "error", err)
+		}
+	})
+}

@@ -1,0 +1,269 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
+)
+
+// Kind says where a machine comes from.
+type Kind string
+
+// Kinds of machines.
+const (
+	KindUnmanaged Kind = "unmanaged" // reachable by SSH only
+	KindLinode    Kind = "linode"    // made by the emulated Linode API
+)
+
+// ErrNoMachine means that the lab has no machine of that name.
+var ErrNoMachine = errors.New("no such machine in the lab")
+
+// machine is one computer of the lab.
+type machine struct {
+	name      string
+	site      string
+	kind      Kind
+	id        int // of the Linode instance
+	addresses network.Addresses
+	hostKey   string // public SSH host key
+	node      *nodes.Node
+
+	power sync.Mutex // held while power changes
+	boots int        // guarded by power
+}
+
+// NodeState describes a machine of a running lab.
+type NodeState struct {
+	Name    string `json:"name"`
+	Kind    Kind   `json:"kind"`
+	Site    string `json:"site"`
+	Power   string `json:"power"` // "on", "off" or "frozen"
+	PID     int    `json:"pid,omitempty"`
+	ID      int    `json:"linode_id,omitempty"`
+	IPv4    string `json:"ipv4"`
+	IPv6    string `json:"ipv6"`
+	HostKey string `json:"ssh_host_key"`
+
+	MemoryBytes uint64        `json:"memory_bytes"`
+	CPU         time.Duration `json:"cpu_nanoseconds"`
+}
+
+// seed is what a machine is made of.
+type seed struct {
+	name, site     string
+	kind           Kind
+	id             int
+	authorizedKeys []string
+	layers         []string
+	files          map[string]string
+}
+
+// add reserves a machine's addresses and makes its disk. It has no power yet.
+func (l *Lab) add(s seed) (*machine, error) {
+	addresses, err := l.net.Reserve(s.name, s.site)
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{name: s.name, site: s.site, kind: s.kind, id: s.id, addresses: addresses}
+	if err := l.furnish(m, s); err != nil {
+		return nil, errors.Join(fmt.Errorf("make %s: %w", s.name, err), l.dispose(context.Background(), m))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		return nil, errors.New("the lab is being removed")
+	}
+	l.machines[m.name] = m
+	return m, nil
+}
+
+// furnish makes the machine's disk and what is on it from the start.
+func (l *Lab) furnish(m *machine, s seed) error {
+	var err error
+	m.node, err = nodes.New(nodes.Config{
+		Lab: l.options.Name, Name: m.name, Hostname: nodes.Hostname(m.name),
+		Dir: filepath.Join(l.record.data.DataDir, "nodes", m.name), Layers: s.layers,
+	})
+	if err != nil {
+		return err
+	}
+	public, private, err := newSSHKey("root@" + m.name)
+	if err != nil {
+		return err
+	}
+	m.hostKey = public
+	if err := m.node.Write("/etc/ssh/ssh_host_ed25519_key", private, 0o600); err != nil {
+		return err
+	}
+	if err := m.node.Write("/etc/ssh/ssh_host_ed25519_key.pub", []byte(public+"\n"), 0o644); err != nil {
+		return err
+	}
+	if len(s.authorizedKeys) > 0 {
+		keys := strings.Join(s.authorizedKeys, "\n") + "\n"
+		if err := m.node.Write("/root/.ssh/authorized_keys", []byte(keys), 0o600); err != nil {
+			return err
+		}
+	}
+	for path, text := range s.files {
+		if err := m.node.Write(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newSSHKey makes an Ed25519 key pair in OpenSSH's forms.
+func newSSHKey(comment string) (public string, private []byte, err error) {
+	pub, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return "", nil, fmt.Errorf("make SSH key: %w", err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, comment)
+	if err != nil {
+		return "", nil, fmt.Errorf("make SSH key: %w", err)
+	}
+	sshPub, err := ssh.NewPublicKey(pub)
+	if err != nil {
+		return "", nil, fmt.Errorf("make SSH key: %w", err)
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(sshPub))), pem.EncodeToMemory(block), nil
+}
+
+// addUnmanaged makes a machine that no API knows, boots it, and tells the operator its host key.
+func (l *Lab) addUnmanaged(ctx context.Context, spec Machine) error {
+	m, err := l.add(seed{
+		name: spec.Name, site: spec.Site, kind: KindUnmanaged,
+		layers: []string{l.layers.base}, authorizedKeys: []string{l.operator.publicKey},
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.operator.addHost(m); err != nil {
+		return err
+	}
+	return l.boot(ctx, m)
+}
+
+// dispose takes a machine's power and removes everything of it.
+func (l *Lab) dispose(ctx context.Context, m *machine) error {
+	m.power.Lock()
+	defer m.power.Unlock()
+	m.boots++ // whatever watches the present boot has nothing to do any more
+	if m.node != nil {
+		if err := m.node.Destroy(ctx); err != nil {
+			return err
+		}
+	}
+	if err := l.net.Release(ctx, m.name); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.machines[m.name] == m {
+		delete(l.machines, m.name)
+	}
+	return nil
+}
+
+func (l *Lab) machine(name string) (*machine, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m, ok := l.machines[name]
+	if !ok {
+		var there []string
+		for other := range l.machines {
+			there = append(there, other)
+		}
+		slices.Sort(there)
+		return nil, fmt.Errorf("%q: %w (there are: %s)", name, ErrNoMachine, strings.Join(there, ", "))
+	}
+	return m, nil
+}
+
+// Nodes describes every machine, sorted by name.
+func (l *Lab) Nodes() []NodeState {
+	l.mu.Lock()
+	list := make([]*machine, 0, len(l.machines))
+	for _, m := range l.machines {
+		list = append(list, m)
+	}
+	l.mu.Unlock()
+	slices.SortFunc(list, func(a, b *machine) int { return strings.Compare(a.name, b.name) })
+	states := make([]NodeState, 0, len(list))
+	for _, m := range list {
+		states = append(states, m.state())
+	}
+	return states
+}
+
+// Node describes one machine.
+func (l *Lab) Node(name string) (NodeState, error) {
+	m, err := l.machine(name)
+	if err != nil {
+		return NodeState{}, err
+	}
+	return m.state(), nil
+}
+
+func (m *machine) state() NodeState {
+	s := NodeState{
+		Name: m.name, Kind: m.kind, Site: m.site, ID: m.id, Power: "off", HostKey: m.hostKey,
+		IPv4: m.addresses.IPv4.String(), IPv6: m.addresses.IPv6.String(),
+	}
+	pid, err := m.node.PID()
+	if err != nil {
+		return s
+	}
+	s.Power, s.PID = "on", pid
+	if m.node.Frozen() {
+		s.Power = "frozen"
+	}
+	if u, err := m.node.Usage(); err == nil {
+		s.MemoryBytes, s.CPU = u.MemoryBytes, u.CPU
+	}
+	return s
+}
+
+// Command prepares a command that runs as root inside a machine.
+func (l *Lab) Command(ctx context.Context, name string, argv ...string) (*exec.Cmd, error) {
+	m, err := l.machine(name)
+	if err != nil {
+		return nil, err
+	}
+	return m.node.Command(ctx, argv...)
+}
+
+// Exec runs a command as root inside a machine and returns its standard output. What it says on standard error is in the
+// error.
+func (l *Lab) Exec(ctx context.Context, name string, argv ...string) ([]byte, error) {
+	cmd, err := l.Command(ctx, name, argv...)
+	if err != nil {
+		return nil, err
+	}
+	return output(cmd, name)
+}
+
+func output(cmd *exec.Cmd, where string) ([]byte, error) {
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		return out, fmt.Errorf("on %s: %w: %s", where, err, strings.TrimSpace(complaint.String()))
+	}
+	return out, nil
+}
