@@ -1,0 +1,119 @@
+package platform
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// LinodeMetadataURLs returns where Linode's metadata service answers, IPv4 first.
+func LinodeMetadataURLs() []string {
+	return []string{"http://169.254.169.254", "http://[fd00:a9fe:a9fe::1]"}
+}
+
+// Linode is the user-data of a Linode, read from the metadata service.
+type Linode struct {
+	// URLs are where the service answers, tried in order; empty means LinodeMetadataURLs.
+	URLs []string
+	// Patience is how long one Fetch keeps trying while the network comes up; 0 means 5 s.
+	Patience time.Duration
+}
+
+var _ Source = Linode{}
+
+// Name implements Source.
+func (Linode) Name() string { return "Linode metadata" }
+
+// Forget implements Source. User-data cannot be removed from a running Linode: the agent closes the service to everybody
+// but root instead, and a used ticket expires.
+func (Linode) Forget(context.Context) error { return nil }
+
+// Fetch implements Source.
+func (l Linode) Fetch(ctx context.Context) (data []byte, found bool, err error) {
+	patience := l.Patience
+	if patience == 0 {
+		patience = 5 * time.Second
+	}
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval = 100 * time.Millisecond
+	pause.MaxInterval = time.Second
+	userData, err := backoff.Retry(ctx, func() ([]byte, error) { return l.once(ctx) },
+		backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(patience))
+	if err != nil {
+		return nil, false, fmt.Errorf("read Linode's metadata service: %w", err)
+	}
+	return Extract(userData)
+}
+
+// once tries each address once.
+func (l Linode) once(ctx context.Context) ([]byte, error) {
+	urls := l.URLs
+	if len(urls) == 0 {
+		urls = LinodeMetadataURLs()
+	}
+	var errs []error
+	for _, base := range urls {
+		data, err := linodeUserData(ctx, strings.TrimSuffix(base, "/"))
+		if err == nil {
+			return data, nil
+		}
+		var permanent *backoff.PermanentError
+		if errors.As(err, &permanent) {
+			return nil, err
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func linodeUserData(ctx context.Context, base string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	// No proxy: the service is link-local, and a proxy would hand the payload to somebody else.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	token, err := linodeCall(ctx, client, http.MethodPut, base+"/v1/token", "Metadata-Token-Expiry-Seconds", "300")
+	if err != nil {
+		return nil, fmt.Errorf("get a token: %w", err)
+	}
+	encoded, err := linodeCall(ctx, client, http.MethodGet, base+"/v1/user-data", "Metadata-Token", strings.TrimSpace(string(token)))
+	if err != nil {
+		return nil, fmt.Errorf("get user-data: %w", err)
+	}
+	plain, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(encoded)), ""))
+	if err != nil {
+		return nil, backoff.Permanent(errors.New("user-data is not in base64"))
+	}
+	return plain, nil
+}
+
+// linodeCall makes one request. A machine without user-data gives an empty answer. Answers that another attempt cannot
+// change are permanent.
+func linodeCall(ctx context.Context, client *http.Client, method, url, header, value string) (body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
+	if err != nil {
+		return nil, backoff.Permanent(err)
+	}
+	req.Header.Set(header, value)
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		return io.ReadAll(io.LimitReader(resp.Body, 2*maxUserData))
+	case resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotFound:
+		return nil, nil
+	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
+		return nil, fmt.Errorf("%s answered %s", url, resp.Status)
+	default:
+		return nil, backoff.Permanent(fmt.Errorf("%s answered %s", url, resp.Status))
+	}
+}
