@@ -125,7 +125,9 @@ func (c config) upScript() string {
 }
 
 // ownPrefix returns the node's mesh address with the length of the mesh network.
-func ownPrefix(v *topology.View) netip.Prefix { return netip.PrefixFrom(v.Self.MeshAddress, v.CIDR.Bits()) }
+func ownPrefix(v *topology.View) netip.Prefix {
+	return netip.PrefixFrom(v.Self.MeshAddress, v.CIDR.Bits())
+}
 
 func hostFile(p topology.Peer, addresses []netip.Addr, port int, key string) string {
 	var b strings.Builder

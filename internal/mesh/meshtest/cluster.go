@@ -1,0 +1,181 @@
+package meshtest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+// cluster is some machines behind one router, with a driver on each.
+type cluster struct {
+	internet *internet
+	spec     spec.Cluster
+	links    map[string]spec.Link
+	nodes    map[string]*node
+}
+
+type node struct {
+	name    string
+	machine *machine
+	driver  mesh.Driver
+	public  netip.Addr
+	mesh    netip.Addr
+	key     string
+}
+
+// newCluster makes a machine and a driver for each name; nothing is applied yet. Edit may change what the cluster says.
+func newCluster(t *testing.T, d spec.MeshDriver, newDriver mesh.New, edit func(*spec.Cluster), names ...string) *cluster {
+	t.Helper()
+	c := &cluster{
+		internet: newInternet(t),
+		spec: spec.Cluster{
+			MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"),
+			Mesh:     spec.Mesh{Driver: d, Port: 655}, Ports: spec.DefaultPorts(),
+		},
+		links: map[string]spec.Link{},
+		nodes: map[string]*node{},
+	}
+	if edit != nil {
+		edit(&c.spec)
+	}
+	taken := map[netip.Addr]string{}
+	for i, name := range names {
+		n := &node{name: name, machine: newMachine(t, name), public: netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + i)})}
+		c.internet.attach(t, n.machine, n.public)
+		var err error
+		if n.mesh, err = topology.AllocateMeshAddress(c.spec.MeshCIDR, name, taken); err != nil {
+			t.Fatal(err)
+		}
+		taken[n.mesh] = name
+		n.driver = newDriver(n.machine.sys, slog.New(slog.NewTextHandler(testWriter{t, name}, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		n.ensureKey(t)
+		c.nodes[name] = n
+	}
+	return c
+}
+
+// testWriter sends a driver's log to the test's.
+type testWriter struct {
+	t    *testing.T
+	node string
+}
+
+func (w testWriter) Write(line []byte) (int, error) {
+	w.t.Logf("%s: %s", w.node, strings.TrimRight(string(line), "\n"))
+	return len(line), nil
+}
+
+func (n *node) ensureKey(t *testing.T) {
+	t.Helper()
+	key, err := n.driver.EnsureKey(t.Context())
+	if err != nil {
+		t.Fatalf("node %s: %v", n.name, err)
+	}
+	n.key = key
+}
+
+// view returns what node self sees when members are the cluster.
+func (c *cluster) view(t *testing.T, self string, members ...string) *topology.View {
+	t.Helper()
+	in := topology.Input{ClusterName: "test", Cluster: c.spec, Nodes: map[string]spec.Node{}, Links: c.links, MeshKeys: map[string]string{}}
+	for _, name := range members {
+		n := c.nodes[name]
+		in.Nodes[name] = spec.Node{
+			Provider: "test", Site: "test", MeshAddress: n.mesh, Addresses: []string{n.public.String()},
+			Machine: spec.Machine{Variant: spec.MachineManual},
+		}
+		in.MeshKeys[name] = n.key
+	}
+	v, err := topology.Derive(in, self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// apply applies the view of members on each of the nodes in on, on all members if on is nil.
+func (c *cluster) apply(t *testing.T, members []string, on ...string) {
+	t.Helper()
+	if on == nil {
+		on = members
+	}
+	for _, name := range on {
+		if err := c.nodes[name].driver.Apply(t.Context(), c.view(t, name, members...)); err != nil {
+			t.Fatalf("node %s: %v", name, err)
+		}
+	}
+}
+
+// pings tells whether an echo to a mesh address comes back within a second.
+func (n *node) pings(ctx context.Context, to *node) bool {
+	_, err := n.machine.sys.System.Run(ctx, host.Command{Name: "ping", Args: []string{"-n", "-q", "-c", "1", "-W", "1", to.mesh.String()}})
+	return err == nil
+}
+
+func (n *node) peer(ctx context.Context, t *testing.T, to *node) mesh.PeerStatus {
+	t.Helper()
+	st, err := n.driver.Status(ctx)
+	if err != nil {
+		t.Fatalf("node %s: %v", n.name, err)
+	}
+	return st.Peers[to.name]
+}
+
+// eventually waits until fn is true, and fails the test when that takes longer than limit.
+func eventually(t *testing.T, limit time.Duration, what string, fn func(context.Context) bool) time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	start := time.Now()
+	for !fn(t.Context()) {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within %s: %s", limit, what)
+		case <-tick.C:
+		}
+	}
+	return time.Since(start)
+}
+
+// never fails the test when fn becomes true within d.
+func never(t *testing.T, d time.Duration, what string, fn func(context.Context) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	for ctx.Err() == nil {
+		if fn(t.Context()) {
+			t.Fatalf("happened: %s", what)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// allConnected waits until every node has every other on its direct path and gets its echoes back.
+func (c *cluster) allConnected(t *testing.T, names ...string) {
+	t.Helper()
+	took := eventually(t, 30*time.Second, fmt.Sprintf("%v all directly connected", names), func(ctx context.Context) bool {
+		for _, a := range names {
+			for _, b := range names {
+				if a != b && !(c.nodes[a].peer(ctx, t, c.nodes[b]).Direct && c.nodes[a].pings(ctx, c.nodes[b])) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	t.Logf("connected after %s", took.Round(10*time.Millisecond))
+}

@@ -1,0 +1,227 @@
+// Package meshtest holds the tests that every mesh driver passes. They run the real driver and its real software in network
+// namespaces which they make themselves: one machine for each node and a router between all, whose firewall cuts links.
+package meshtest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// Require skips the test, loudly, where machines of namespaces cannot be made or a program is missing.
+func Require(t *testing.T, programs ...string) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skipf("NOT RUN: needs Linux network namespaces, this is %s", runtime.GOOS)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("NOT RUN: needs root to make network namespaces")
+	}
+	for _, p := range append(programs, "unshare", "nsenter", "ip", "nft", "ping") {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Fatalf("%v; install the Debian packages tinc, nftables, iproute2, iputils-ping, util-linux", err)
+		}
+	}
+}
+
+// The nodes of most tests. A hyphen in a name is a trap for some technologies.
+const (
+	hk = "hk-1"
+	sg = "sg-2"
+	us = "us-3"
+)
+
+// Run runs every conformance test on the driver d that newDriver makes. Unit is the service that the driver keeps.
+func Run(t *testing.T, d spec.MeshDriver, newDriver mesh.New, unit string) {
+	s := suite{driver: d, newDriver: newDriver, unit: unit}
+	t.Run("Lifecycle", s.lifecycle)
+	t.Run("Detour", s.detour)
+	t.Run("Removal", s.removal)
+}
+
+type suite struct {
+	driver    spec.MeshDriver
+	newDriver mesh.New
+	unit      string
+}
+
+func (s suite) cluster(t *testing.T, names ...string) *cluster {
+	t.Helper()
+	return newCluster(t, s.driver, s.newDriver, nil, names...)
+}
+
+// lifecycle follows one cluster of three from first start to the last trace gone.
+func (s suite) lifecycle(t *testing.T) {
+	all := []string{hk, sg, us}
+	c := s.cluster(t, all...)
+	first := c.nodes[hk]
+	// The third joins late, which must not disturb the two that are there.
+	c.apply(t, []string{hk, sg})
+	c.allConnected(t, hk, sg)
+	before := mainPID(t, first, s.unit)
+	c.apply(t, all)
+	c.allConnected(t, all...)
+	if got := mainPID(t, first, s.unit); got != before {
+		t.Errorf("a third node joined: process %d was replaced by %d", before, got)
+	}
+
+	t.Run("Idempotent", func(t *testing.T) {
+		for _, name := range all {
+			c.nodes[name].machine.sys.takeChanges()
+		}
+		c.apply(t, all)
+		for _, name := range all {
+			if got := c.nodes[name].machine.sys.takeChanges(); len(got) != 0 {
+				t.Errorf("node %s: the second Apply changed something: %s", name, strings.Join(got, "; "))
+			}
+		}
+		if got := mainPID(t, first, s.unit); got != before {
+			t.Errorf("process %d was replaced by %d", before, got)
+		}
+	})
+
+	t.Run("NewDriverChangesNothing", func(t *testing.T) {
+		// An agent that was started again knows nothing of the past.
+		first.driver = s.newDriver(first.machine.sys, c.logger(t, first))
+		first.machine.sys.takeChanges()
+		c.apply(t, all, hk)
+		if got := first.machine.sys.takeChanges(); len(got) != 0 {
+			t.Errorf("changes: %s", strings.Join(got, "; "))
+		}
+		c.allConnected(t, all...)
+	})
+
+	t.Run("KeyKept", func(t *testing.T) {
+		key := first.key
+		if err := first.machine.sys.Units().Restart(t.Context(), s.unit); err != nil {
+			t.Fatal(err)
+		}
+		first.driver = s.newDriver(first.machine.sys, c.logger(t, first))
+		first.ensureKey(t)
+		if diff := cmp.Diff(key, first.key); diff != "" {
+			t.Errorf("key changed (-before +after):\n%s", diff)
+		}
+		c.apply(t, all, hk)
+		c.allConnected(t, all...)
+	})
+
+	t.Run("Repair", func(t *testing.T) {
+		if err := first.machine.sys.kill(s.unit); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := first.driver.Status(t.Context()); err != nil || st.Running {
+			t.Errorf("after a kill: running %t, error %v", st.Running, err)
+		}
+		c.apply(t, all, hk)
+		c.allConnected(t, all...)
+	})
+
+	t.Run("RepairAddress", func(t *testing.T) {
+		st, err := first.driver.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.machine.run(t, "", "ip", "address", "flush", "dev", st.Interface)
+		c.apply(t, all, hk)
+		c.allConnected(t, all...)
+	})
+
+	t.Run("NothingLeft", func(t *testing.T) { s.nothingLeft(t, c, first) })
+}
+
+func (s suite) nothingLeft(t *testing.T, c *cluster, n *node) {
+	t.Helper()
+	empty := newMachine(t, "empty")
+	want := snapshot(t, empty)
+	for range 2 {
+		if err := n.driver.Apply(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(want, snapshot(t, n.machine)); diff != "" {
+		t.Errorf("left on the machine (-untouched +after):\n%s", diff)
+	}
+	if got := mainPID(t, n, s.unit); got != 0 {
+		t.Errorf("unit %s still runs as process %d", s.unit, got)
+	}
+	key := n.key
+	n.ensureKey(t)
+	if n.key == key {
+		t.Error("the key was kept")
+	}
+	if c.nodes[sg].pings(t.Context(), n) {
+		t.Error("the removed node still answers")
+	}
+}
+
+// snapshot returns what a machine has beyond the network that the test made: files in its layer of /etc and in /run,
+// firewall tables, interfaces.
+func snapshot(t *testing.T, m *machine) []string {
+	t.Helper()
+	files := m.run(t, "", "find", "/run/.etc/upper", "/run", "-path", "/run/.etc/work", "-prune", "-o", "-type", "f", "-print")
+	tables := m.run(t, "", "nft", "list", "tables")
+	var links []string
+	for line := range strings.Lines(m.run(t, "", "ip", "-o", "link", "show")) {
+		if name := strings.Fields(line)[1]; !strings.HasPrefix(name, "eth0@") {
+			links = append(links, name)
+		}
+	}
+	out := append(strings.Fields(files), strings.TrimSpace(tables))
+	out = append(out, links...)
+	slices.Sort(out)
+	return out
+}
+
+// detour cuts links and sees whether traffic finds another way, and the way back.
+func (s suite) detour(t *testing.T) {
+	all := []string{hk, sg, us}
+	c := s.cluster(t, all...)
+	c.apply(t, all)
+	c.allConnected(t, all...)
+	a, via, b := c.nodes[hk], c.nodes[sg], c.nodes[us]
+	detoured := func(ctx context.Context) bool {
+		want := mesh.PeerStatus{Reachable: true, NextHop: via.name}
+		return a.peer(ctx, t, b) == want && b.peer(ctx, t, a) == want && a.pings(ctx, b)
+	}
+	const limit = 15 * time.Second
+
+	t.Run("Cut", func(t *testing.T) {
+		c.internet.cut(t, a.public, b.public)
+		c.internet.cut(t, b.public, a.public)
+		t.Logf("detour after %s", eventually(t, limit, "traffic goes by the third node", detoured).Round(10*time.Millisecond))
+		if got := a.peer(t.Context(), t, via); !got.Direct {
+			t.Errorf("the link that was not cut: got %+v, want direct", got)
+		}
+		c.internet.heal(t)
+		c.allConnected(t, all...)
+	})
+
+	t.Run("OneWayCut", func(t *testing.T) {
+		c.internet.cut(t, a.public, b.public)
+		t.Logf("detour after %s", eventually(t, limit, "traffic goes by the third node", detoured).Round(10*time.Millisecond))
+		c.internet.heal(t)
+		c.allConnected(t, all...)
+	})
+
+	t.Run("Alone", func(t *testing.T) {
+		for _, other := range []*node{via, b} {
+			c.internet.cut(t, a.public, other.public)
+			c.internet.cut(t, other.public, a.public)
+		}
+		eventually(t, limit, "the node sees nobody and nobody sees it", func(ctx context.Context) bool {
+			return !a.peer(ctx, t, b).Reachable && !a.peer(ctx, t, via).Reachable && !b.peer(ctx, t, a).Reachable
+		})
+		c.internet.heal(t)
+		c.allConnected(t, all...)
+	})
+}
