@@ -60,15 +60,21 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s of %s %s (status %d): %s", v.Part, v.Method, v.Path, v.Status, v.Message)
 }
 
-// Load reads an OpenAPI 3 document in JSON or YAML. Of the servers that the document names only
-// the path counts, because an emulator listens on another host.
-func Load(path string) (*Contract, error) {
+// Load reads an OpenAPI 3 document in JSON or YAML and applies mends to it, for what the vendor wrote
+// down wrong. Of the servers that the document names only the path counts, because an emulator listens
+// on another host.
+func Load(path string, mends ...Mend) (*Contract, error) {
 	doc, err := openapi3.NewLoader().LoadFromFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("load OpenAPI document: %w", err)
 	}
 	if doc.Servers, err = pathsOnly(doc.Servers); err != nil {
 		return nil, fmt.Errorf("load OpenAPI document %s: %w", path, err)
+	}
+	for _, mend := range mends {
+		if err := mend(doc); err != nil {
+			return nil, fmt.Errorf("mend OpenAPI document %s: %w", path, err)
+		}
 	}
 	router, err := gorillamux.NewRouter(doc)
 	if err != nil {

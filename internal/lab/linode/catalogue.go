@@ -33,20 +33,19 @@ type placementGroupLimits struct {
 
 // Type is a plan for instances. Disk and Memory are in MiB, Transfer in GB a month.
 type Type struct {
-	ID                 string        `json:"id"`
-	Label              string        `json:"label"`
-	Price              price         `json:"price"`
-	RegionPrices       []regionPrice `json:"region_prices"`
-	Addons             addons        `json:"addons"`
-	Memory             int           `json:"memory"`
-	Disk               int           `json:"disk"`
-	Transfer           int           `json:"transfer"`
-	VCPUs              int           `json:"vcpus"`
-	GPUs               int           `json:"gpus"`
-	NetworkOut         int           `json:"network_out"`
-	Class              string        `json:"class"`
-	Successor          *string       `json:"successor"`
-	AcceleratedDevices int           `json:"accelerated_devices"`
+	ID           string        `json:"id"`
+	Label        string        `json:"label"`
+	Price        price         `json:"price"`
+	RegionPrices []regionPrice `json:"region_prices"`
+	Addons       addons        `json:"addons"`
+	Memory       int           `json:"memory"`
+	Disk         int           `json:"disk"`
+	Transfer     int           `json:"transfer"`
+	VCPUs        int           `json:"vcpus"`
+	GPUs         int           `json:"gpus"`
+	NetworkOut   int           `json:"network_out"`
+	Class        string        `json:"class"`
+	Successor    *string       `json:"successor"`
 }
 
 type price struct {

@@ -3,7 +3,6 @@ package linode
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -46,21 +45,6 @@ type createRequest struct {
 	Kernel              *string         `json:"kernel"`
 }
 
-// interfaceSpec is an interface of either generation.
-type interfaceSpec struct {
-	Purpose    *string         `json:"purpose"` // legacy
-	FirewallID *int            `json:"firewall_id"`
-	Public     json.RawMessage `json:"public"`
-	VPC        json.RawMessage `json:"vpc"`
-	VLAN       json.RawMessage `json:"vlan"`
-}
-
-// Interface generations.
-const (
-	generationLegacy = "legacy_config"
-	generationLinode = "linode"
-)
-
 // createInstance answers as soon as the machine has its addresses; everything else is a job.
 func (s *Server) createInstance(c *call) (any, error) {
 	var in createRequest
@@ -90,6 +74,7 @@ func (s *Server) createInstance(c *call) (any, error) {
 	}
 	i.setAddresses(addresses)
 	s.state.Instances[i.View.ID] = i
+	s.attachWanted(i.View.ID, in)
 	view := i.View
 	s.provision(i, c.fault)
 	return view, nil
@@ -132,7 +117,7 @@ func (s *Server) draft(c *call, in createRequest) (*instance, error) {
 	var bad problems
 	region, plan := s.checkPlace(&bad, in)
 	image := s.checkDeploy(&bad, in.deployment, region)
-	checkInterfaces(&bad, in)
+	s.checkInterfaces(&bad, in)
 	checkTags(&bad, in.Tags)
 	if in.Label != nil {
 		s.checkLabel(&bad, *in.Label)
@@ -160,6 +145,9 @@ func (s *Server) draft(c *call, in createRequest) (*instance, error) {
 	set(&i.View.Label, in.Label)
 	set(&i.View.InterfaceGeneration, in.InterfaceGeneration)
 	set(&i.View.MaintenancePolicy, in.MaintenancePolicy)
+	if i.View.InterfaceGeneration == generationLegacy {
+		i.Interfaces = legacyInterfaces(in.Interfaces)
+	}
 	swap := defaultSwap
 	set(&swap, in.SwapSize)
 	i.deploy(s, c, in.deployment, image, swap)
@@ -249,47 +237,6 @@ func checkUserData(bad *problems, text string, region Region) {
 	case region.ID != "" && !slices.Contains(region.Capabilities, "Metadata"):
 		bad.add("metadata.user_data", "Metadata is not available in this region")
 	}
-}
-
-func checkInterfaces(bad *problems, in createRequest) {
-	generation := generationLegacy
-	set(&generation, in.InterfaceGeneration)
-	switch generation {
-	case generationLegacy:
-		if in.NetworkHelper != nil {
-			bad.add("network_helper", "network_helper is only available with interface_generation linode")
-		}
-		for n, spec := range in.Interfaces {
-			if spec.Purpose == nil {
-				bad.add(fmt.Sprintf("interfaces[%d].purpose", n), "purpose is required")
-			}
-		}
-	case generationLinode:
-		if in.FirewallID != nil {
-			bad.add("firewall_id", "firewall_id is not allowed with interface_generation linode; set it on the interface")
-		}
-		if in.PrivateIP {
-			bad.add("private_ip", "private_ip is not allowed with interface_generation linode")
-		}
-		for n, spec := range in.Interfaces {
-			field := fmt.Sprintf("interfaces[%d]", n)
-			if spec.Purpose != nil {
-				bad.add(field+".purpose", "purpose is not allowed with interface_generation linode")
-			}
-			if kinds := present(spec.Public) + present(spec.VPC) + present(spec.VLAN); kinds != 1 {
-				bad.add(field, "Exactly one of public, vpc, vlan is required")
-			}
-		}
-	default:
-		bad.add("interface_generation", "Must be one of legacy_config, linode")
-	}
-}
-
-func present(raw json.RawMessage) int {
-	if len(raw) == 0 || string(raw) == "null" {
-		return 0
-	}
-	return 1
 }
 
 // checkLabel expects a label that is not the instance's own. The caller holds the lock.

@@ -33,7 +33,22 @@ type config struct {
 	Initrd      *string            `json:"initrd"`
 	RunLevel    string             `json:"run_level"`
 	VirtMode    string             `json:"virt_mode"`
-	Interfaces  []struct{}         `json:"interfaces"`
+	Interfaces  []configInterface  `json:"interfaces"`
+}
+
+// configInterface is a network interface of the legacy generation.
+type configInterface struct {
+	ID          int       `json:"id"`
+	Purpose     string    `json:"purpose"`
+	Primary     bool      `json:"primary"`
+	Active      bool      `json:"active"`
+	IPAMAddress *string   `json:"ipam_address"`
+	Label       *string   `json:"label"`
+	VPCID       *int      `json:"vpc_id"`
+	SubnetID    *int      `json:"subnet_id"`
+	IPv4        *struct{} `json:"ipv4"`
+	IPRanges    []string  `json:"ip_ranges"`
+	IPv6        *struct{} `json:"ipv6"`
 }
 
 type helpers struct {
@@ -166,8 +181,14 @@ func (i *instance) layDisks(s *Server, image *Image, swap int) {
 		ID: s.state.nextID(), Label: "My " + image.Label + " Disk Profile", Kernel: "linode/grub2",
 		Helpers: helpers{UpdateDBDisabled: true, Distro: true, ModulesDep: true, Network: true, DevTmpFsAutomount: true},
 		Created: now, Updated: now, RootDevice: "/dev/sda", Devices: devices, RunLevel: "default", VirtMode: "paravirt",
-		Interfaces: []struct{}{},
+		Interfaces: []configInterface{},
 	}}
+	for _, wanted := range i.Interfaces {
+		i.Configs[0].Interfaces = append(i.Configs[0].Interfaces, configInterface{
+			ID: s.state.nextID(), Purpose: wanted.Purpose, Primary: wanted.Primary, Active: i.Booted,
+			IPAMAddress: wanted.IPAMAddress, Label: wanted.Label,
+		})
+	}
 }
 
 func (i *instance) makeDisksReady() {

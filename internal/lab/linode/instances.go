@@ -96,6 +96,8 @@ type instance struct {
 	Booted         bool      `json:"booted"` // what the last request wanted
 	Disks          []disk    `json:"disks"`
 	Configs        []config  `json:"configs"`
+	// Interfaces are those that were asked for, of the legacy generation only.
+	Interfaces []legacyInterface `json:"interfaces,omitempty"`
 }
 
 func (s *Server) instanceRoutes() []route {

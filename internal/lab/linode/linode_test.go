@@ -18,21 +18,20 @@ import (
 // token is what the tests' clients show.
 const token = "0123456789abcdef"
 
-var (
-	loadOnce sync.Once
-	loaded   *contract.Contract
-	errLoad  error
-)
+var contracts struct {
+	sync.Mutex
+	linode *contract.Contract
+}
 
 // vendor returns the vendor's contract, read once.
 func vendor(t *testing.T) *contract.Contract {
 	t.Helper()
-	path := contracttest.Path(t, contracttest.Linode)
-	loadOnce.Do(func() { loaded, errLoad = contract.Load(path) })
-	if errLoad != nil {
-		t.Fatal(errLoad)
+	contracts.Lock()
+	defer contracts.Unlock()
+	if contracts.linode == nil {
+		contracts.linode = contracttest.Load(t, contracttest.Linode)
 	}
-	return loaded
+	return contracts.linode
 }
 
 // serve starts s behind the vendor's contract and returns a client that polls quickly. Violations

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 func (s *Server) powerRoutes() []route {
@@ -216,6 +217,7 @@ func (s *Server) remove(i *instance, fault *Fault) {
 	e := s.record("linode_delete", instanceEntity(i), nil)
 	s.become(i, statusDeleting)
 	i.Booted, i.UserData = false, ""
+	s.state.Attachments = slices.DeleteFunc(s.state.Attachments, func(a attachment) bool { return a.Instance == id })
 	s.begin(&job{
 		instance: id,
 		steps: []step{

@@ -136,7 +136,7 @@ func (s *Server) start() {
 		s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { writeError(w, notFound()) })
 		for _, routes := range [][]route{
 			s.instanceRoutes(), s.powerRoutes(), s.diskRoutes(), s.ipRoutes(), s.eventRoutes(),
-			s.imageRoutes(), s.catalogueRoutes(), s.accountRoutes(),
+			s.imageRoutes(), s.catalogueRoutes(), s.accountRoutes(), s.firewallRoutes(),
 		} {
 			for _, route := range routes {
 				s.mux.Handle(route.pattern, s.handler(route))

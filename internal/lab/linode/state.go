@@ -13,12 +13,14 @@ const stateVersion = 1
 
 // state is everything that outlives the process.
 type state struct {
-	Version   int               `json:"version"`
-	LastID    int               `json:"last_id"`
-	Made      int               `json:"made"` // instances ever made, for addresses in memory
-	Instances map[int]*instance `json:"instances"`
-	Events    []*event          `json:"events"`
-	Images    []Image           `json:"images"`
+	Version     int               `json:"version"`
+	LastID      int               `json:"last_id"`
+	Made        int               `json:"made"` // instances ever made, for addresses in memory
+	Instances   map[int]*instance `json:"instances"`
+	Events      []*event          `json:"events"`
+	Images      []Image           `json:"images"`
+	Firewalls   []*firewall       `json:"firewalls"`
+	Attachments []attachment      `json:"attachments"`
 }
 
 func newState(images []Image) state {
