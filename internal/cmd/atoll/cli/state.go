@@ -51,28 +51,24 @@ func read(env Environment, path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// ofCluster returns the cluster that is meant and its nodes. Without a name there must be only one cluster.
-func ofCluster(nodes []tfstate.Node, name string) (string, []tfstate.Node, error) {
+// chooseCluster returns the cluster that is meant. Without a name there must be exactly one.
+func chooseCluster(state tfstate.State, name string) (string, error) {
 	var clusters []string
-	for _, node := range nodes {
-		if !slices.Contains(clusters, node.Cluster) {
-			clusters = append(clusters, node.Cluster)
+	for _, n := range state.Nodes {
+		if !slices.Contains(clusters, n.Cluster) {
+			clusters = append(clusters, n.Cluster)
 		}
 	}
-	if name == "" && len(clusters) > 1 {
-		return "", nil, fmt.Errorf("the state has several clusters (%s): choose one with --cluster", strings.Join(clusters, ", "))
+	switch {
+	case len(clusters) == 0:
+		return "", fmt.Errorf("there is no Terraform state with an atoll_node here: go to the folder of the configuration, name the state with --state, or nodes with --endpoint")
+	case name == "" && len(clusters) == 1:
+		return clusters[0], nil
+	case name == "":
+		return "", fmt.Errorf("the Terraform state has the clusters %s: choose one with --cluster", strings.Join(clusters, ", "))
+	case !slices.Contains(clusters, name):
+		return "", fmt.Errorf("the Terraform state has no node of cluster %q, only of %s", name, strings.Join(clusters, ", "))
+	default:
+		return name, nil
 	}
-	if name == "" && len(clusters) == 1 {
-		name = clusters[0]
-	}
-	var out []tfstate.Node
-	for _, node := range nodes {
-		if node.Cluster == name {
-			out = append(out, node)
-		}
-	}
-	if len(out) == 0 && len(nodes) > 0 {
-		return "", nil, fmt.Errorf("the state has no node of cluster %q, only of %s", name, strings.Join(clusters, ", "))
-	}
-	return name, out, nil
 }

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+// statusOptions are the flags of atoll status.
+type statusOptions struct {
+	state     stateFlags
+	endpoints []string
+	cluster   string
+	json      bool
+	watch     bool
+	interval  time.Duration
+	timeout   time.Duration
+}
+
+func statusCommand(env Environment) *cobra.Command {
+	var o statusOptions
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show nodes, links and conditions of a cluster",
+		Long: `Asks the nodes of a cluster how it is and shows nodes, links and conditions, and since when they are so.
+
+The nodes are those of the Terraform state; where that is out of reach, name some with --endpoint and their cluster
+with --cluster. A state that is kept elsewhere can be piped in: terraform state pull | atoll status --state -
+
+The exit code is 0 for a healthy cluster, 1 for one that is not as described, and 2 when no node could be asked.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			key, err := trust.SigningKeyFromEnvironment(env.Getenv)
+			if err != nil {
+				return err
+			}
+			targets, err := o.targets(env)
+			if err != nil {
+				return err
+			}
+			if o.watch {
+				return o.follow(cmd.Context(), env, key, targets)
+			}
+			return o.once(cmd.Context(), env, key, targets)
+		},
+	}
+	flags := cmd.Flags()
+	o.state.add(flags)
+	flags.StringArrayVar(&o.endpoints, "endpoint", nil, "`host:port` of a node's API to ask instead of the state's nodes; may be repeated")
+	flags.StringVar(&o.cluster, "cluster", "", "the cluster's `name`, needed when the state has several or --endpoint is used")
+	flags.BoolVar(&o.json, "json", false, "print JSON")
+	flags.BoolVarP(&o.watch, "watch", "w", false, "show it again and again until interrupted")
+	flags.DurationVar(&o.interval, "interval", 2*time.Second, "how long --watch waits in between")
+	flags.DurationVar(&o.timeout, "timeout", 8*time.Second, "how long a node may take to answer")
+	return cmd
+}
+
+// once asks and prints once. It returns errDegraded for a cluster that is not healthy.
+func (o *statusOptions) once(ctx context.Context, env Environment, key *trust.SigningKey, targets []api.Target) error {
+	report, err := ask(ctx, key, targets, o.timeout)
+	if err != nil {
+		return err
+	}
+	if err := o.print(env, report); err != nil {
+		return err
+	}
+	if !report.Healthy {
+		return errDegraded
+	}
+	return nil
+}
+
+// follow asks and prints until the operator interrupts it, and ends as the last answer did. Being unable to ask is no
+// reason to stop looking.
+func (o *statusOptions) follow(ctx context.Context, env Environment, key *trust.SigningKey, targets []api.Target) error {
+	tick := time.NewTicker(max(o.interval, 100*time.Millisecond))
+	defer tick.Stop()
+	var last error
+	for {
+		if !o.json {
+			// Back to the upper left corner of an empty screen.
+			if _, err := fmt.Fprint(env.Stdout, "\x1b[H\x1b[2J"); err != nil {
+				return err
+			}
+		}
+		err := o.once(ctx, env, key, targets)
+		if ctx.Err() != nil {
+			return last
+		}
+		if last = err; err != nil && !errors.Is(err, errDegraded) {
+			if _, err := fmt.Fprintln(env.Stderr, "Error:", err); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return last
+		case <-tick.C:
+		}
+	}
+}
+
+func (o *statusOptions) print(env Environment, r report) error {
+	if !o.json {
+		_, err := fmt.Fprint(env.Stdout, r.text())
+		return err
+	}
+	encoder := json.NewEncoder(env.Stdout)
+	if !o.watch { // one line for each round is what a program reads most easily
+		encoder.SetIndent("", "  ")
+	}
+	return encoder.Encode(r)
+}
+
+// targets returns the nodes to ask.
+func (o *statusOptions) targets(env Environment) ([]api.Target, error) {
+	if len(o.endpoints) > 0 {
+		if o.cluster == "" {
+			return nil, errors.New("--endpoint says where a node is; --cluster must say of which cluster it has to be")
+		}
+		var targets []api.Target
+		for _, e := range o.endpoints {
+			targets = append(targets, api.Target{Cluster: o.cluster, Endpoints: []string{e}})
+		}
+		return targets, nil
+	}
+	state, err := o.state.load(env)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := chooseCluster(state, o.cluster)
+	if err != nil {
+		return nil, err
+	}
+	var targets []api.Target
+	for _, n := range state.Nodes {
+		if n.Cluster != cluster || len(n.Endpoints) == 0 {
+			continue
+		}
+		t := api.Target{Cluster: cluster, Node: n.Name, Endpoints: n.Endpoints}
+		if n.Identity != "" {
+			pin, err := trust.ParsePublicKey(n.Identity)
+			if err != nil {
+				return nil, fmt.Errorf("the identity of node %q in the Terraform state: %w", n.Name, err)
+			}
+			t.Pin = &pin
+		}
+		targets = append(targets, t)
+	}
+	if len(targets) == 0 {
+		return nil, fmt.Errorf("the Terraform state has no node of cluster %q that can be reached: run `terraform apply`, or name a node with --endpoint", cluster)
+	}
+	return targets, nil
+}
