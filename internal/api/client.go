@@ -77,19 +77,22 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Info returns what the agent says of itself.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var out Info
-	return out, c.call(ctx, http.MethodGet, "/v1/info", nil, &out)
+	err := c.call(ctx, http.MethodGet, "/v1/info", nil, &out)
+	return out, err
 }
 
 // Status returns the whole cluster as the agent sees it.
 func (c *Client) Status(ctx context.Context) (ClusterStatus, error) {
 	var out ClusterStatus
-	return out, c.call(ctx, http.MethodGet, "/v1/status", nil, &out)
+	err := c.call(ctx, http.MethodGet, "/v1/status", nil, &out)
+	return out, err
 }
 
 // Records returns every record of the agent.
 func (c *Client) Records(ctx context.Context) ([]store.Record, error) {
 	var out recordsBody
-	return out.Records, c.call(ctx, http.MethodGet, "/v1/records", nil, &out)
+	err := c.call(ctx, http.MethodGet, "/v1/records", nil, &out)
+	return out.Records, err
 }
 
 // Push gives records to the agent and returns what became of each, in order. An accepted record is on the agent's disk.

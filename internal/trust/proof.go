@@ -56,8 +56,7 @@ func MakeProof(ticket Envelope, ticketKey []byte, id *Identity, c Claim) (Proof,
 	if err := decode(payload, "ticket", &t); err != nil {
 		return Proof{}, err
 	}
-	private := ed25519.NewKeyFromSeed(ticketKey)
-	key := secret{&private}
+	key := hide(ed25519.NewKeyFromSeed(ticketKey))
 	if key.public() != t.Key {
 		return Proof{}, refuse(ReasonMalformed, t.subject(), "does not belong to this ticket key; take both from the same first-boot data")
 	}

@@ -14,16 +14,20 @@ import (
 
 const redacted = "[redacted]"
 
-// secret is a private key that no printing shows. The key sits behind a pointer because fmt cannot call the methods of
-// unexported fields and would print the bytes of a value, but never follows a pointer that is not the outermost one.
-type secret struct{ key *ed25519.PrivateKey }
+// secret is a private key that no printing shows. The key sits behind a function because fmt cannot call the methods of
+// unexported fields and would print the bytes of a value, and with a verb that does not fit follows pointers too.
+type secret struct{ key func() ed25519.PrivateKey }
+
+func hide(key ed25519.PrivateKey) secret {
+	return secret{func() ed25519.PrivateKey { return key }}
+}
 
 func newSecret() (secret, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return secret{}, fmt.Errorf("make a key: %w", err)
 	}
-	return secret{&key}, nil
+	return hide(key), nil
 }
 
 func parseSecret(subject string, data []byte) (secret, error) {
@@ -43,11 +47,11 @@ func parseSecret(subject string, data []byte) (secret, error) {
 	if !ok {
 		return secret{}, refuse(ReasonMalformed, subject, fmt.Sprintf("is a %T, not an Ed25519 key", parsed))
 	}
-	return secret{&key}, nil
+	return hide(key), nil
 }
 
 func (s secret) marshalPEM() ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(*s.key)
+	der, err := x509.MarshalPKCS8PrivateKey(s.key())
 	if err != nil {
 		return nil, fmt.Errorf("encode private key: %w", err)
 	}
@@ -55,14 +59,14 @@ func (s secret) marshalPEM() ([]byte, error) {
 }
 
 func (s secret) public() PublicKey {
-	key, ok := s.key.Public().(ed25519.PublicKey)
+	key, ok := s.key().Public().(ed25519.PublicKey)
 	if !ok {
 		return PublicKey{}
 	}
 	return publicKeyFrom(key)
 }
 
-func (s secret) signer() crypto.Signer { return *s.key }
+func (s secret) signer() crypto.Signer { return s.key() }
 
 // TicketKey is the private half of a ticket, an Ed25519 seed. It prints as "[redacted]" and refuses to become JSON by
 // accident; convert it to []byte to put it into first-boot data.
