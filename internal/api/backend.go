@@ -19,8 +19,9 @@ type Backend interface {
 	Admit(m trust.Member) (evidence []store.Record, err error)
 	// Records returns every record.
 	Records() []store.Record
-	// Push merges records and returns what became of each, in order, once they are on disk.
-	Push(recs []store.Record) []store.Outcome
+	// Push merges the caller's records and returns what became of each, in order, once they are on disk. What the operator
+	// pushes is on this agent to spread; another agent does that itself.
+	Push(from trust.Caller, recs []store.Record) []store.Outcome
 	// Sync compares digests as store.Newer does.
 	Sync(d store.Digest) (newer []store.Record, wanted []store.Key)
 	// Leave removes everything that the agent made on its machine, for a node that the operator takes out of the cluster.
@@ -60,7 +61,12 @@ func (b StoreBackend) Admit(m trust.Member) ([]store.Record, error) {
 func (b StoreBackend) Records() []store.Record { return b.Store.Records() }
 
 // Push implements Backend.
-func (b StoreBackend) Push(recs []store.Record) []store.Outcome { return b.Store.Merge(recs) }
+func (b StoreBackend) Push(from trust.Caller, recs []store.Record) []store.Outcome {
+	if from.Operator {
+		return b.Store.Merge(recs)
+	}
+	return b.Store.MergeRemote(recs)
+}
 
 // Sync implements Backend.
 func (b StoreBackend) Sync(d store.Digest) ([]store.Record, []store.Key) { return b.Store.Newer(d) }

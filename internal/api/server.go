@@ -41,7 +41,7 @@ func NewHandler(root trust.Root, b Backend) http.Handler {
 	mux.HandleFunc("PUT /v1/records", h.anybody(h.push))
 	mux.HandleFunc("POST /v1/sync", h.anybody(h.sync))
 	mux.HandleFunc("POST /v1/leave", h.operator(h.leave))
-	mux.HandleFunc("/", h.anybody(func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/", h.anybody(func(w http.ResponseWriter, r *http.Request, _ trust.Caller) {
 		fail(w, &Error{StatusCode: http.StatusNotFound, Reason: ReasonNotFound, Message: fmt.Sprintf("this agent has no %s %s", r.Method, r.URL.Path)})
 	}))
 	return mux
@@ -53,32 +53,29 @@ type handler struct {
 }
 
 // anybody serves the operator and admitted nodes.
-func (h *handler) anybody(serve http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if _, err := h.caller(r); err != nil {
-			fail(w, err)
-			return
-		}
-		serve(w, r)
-	}
-}
-
-// operator serves the operator alone.
-func (h *handler) operator(serve http.HandlerFunc) http.HandlerFunc {
+func (h *handler) anybody(serve func(http.ResponseWriter, *http.Request, trust.Caller)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		caller, err := h.caller(r)
-		if err == nil && !caller.Operator {
-			err = &Error{
-				StatusCode: http.StatusForbidden, Reason: trust.ReasonNotAllowed,
-				Message: fmt.Sprintf("only the operator may %s %s, not node %q", r.Method, r.URL.Path, caller.Node),
-			}
-		}
 		if err != nil {
 			fail(w, err)
 			return
 		}
-		serve(w, r)
+		serve(w, r, caller)
 	}
+}
+
+// operator serves the operator alone.
+func (h *handler) operator(serve func(http.ResponseWriter, *http.Request, trust.Caller)) http.HandlerFunc {
+	return h.anybody(func(w http.ResponseWriter, r *http.Request, caller trust.Caller) {
+		if !caller.Operator {
+			fail(w, &Error{
+				StatusCode: http.StatusForbidden, Reason: trust.ReasonNotAllowed,
+				Message: fmt.Sprintf("only the operator may %s %s, not node %q", r.Method, r.URL.Path, caller.Node),
+			})
+			return
+		}
+		serve(w, r, caller)
+	})
 }
 
 // caller returns who calls, if that is somebody who may.
@@ -108,24 +105,29 @@ func (h *handler) caller(r *http.Request) (trust.Caller, error) {
 	return caller, nil
 }
 
-func (h *handler) info(w http.ResponseWriter, _ *http.Request)   { reply(w, h.backend.Info()) }
-func (h *handler) status(w http.ResponseWriter, _ *http.Request) { reply(w, h.backend.Status()) }
+func (h *handler) info(w http.ResponseWriter, _ *http.Request, _ trust.Caller) {
+	reply(w, h.backend.Info())
+}
 
-func (h *handler) records(w http.ResponseWriter, _ *http.Request) {
+func (h *handler) status(w http.ResponseWriter, _ *http.Request, _ trust.Caller) {
+	reply(w, h.backend.Status())
+}
+
+func (h *handler) records(w http.ResponseWriter, _ *http.Request, _ trust.Caller) {
 	reply(w, recordsBody{Records: h.backend.Records()})
 }
 
-func (h *handler) push(w http.ResponseWriter, r *http.Request) {
+func (h *handler) push(w http.ResponseWriter, r *http.Request, caller trust.Caller) {
 	var body recordsBody
 	if !read(w, r, &body) {
 		return
 	}
-	out := h.backend.Push(body.Records)
+	out := h.backend.Push(caller, body.Records)
 	h.backend.Wake()
 	reply(w, outcomesBody{Outcomes: out})
 }
 
-func (h *handler) sync(w http.ResponseWriter, r *http.Request) {
+func (h *handler) sync(w http.ResponseWriter, r *http.Request, _ trust.Caller) {
 	var body syncRequest
 	if !read(w, r, &body) {
 		return
@@ -134,7 +136,7 @@ func (h *handler) sync(w http.ResponseWriter, r *http.Request) {
 	reply(w, syncBody{Newer: newer, Wanted: wanted})
 }
 
-func (h *handler) leave(w http.ResponseWriter, r *http.Request) {
+func (h *handler) leave(w http.ResponseWriter, r *http.Request, _ trust.Caller) {
 	if err := h.backend.Leave(r.Context()); err != nil {
 		fail(w, fmt.Errorf("leave the cluster: %w", err))
 		return

@@ -25,6 +25,8 @@ type entry struct {
 	conflict time.Time
 	// received is when a status arrived by this machine's clock, which unlike Reported can be compared with now.
 	received time.Time
+	// local tells that the record came from here or from the operator, so that it is on this node to spread it.
+	local bool
 }
 
 // class orders entries so that each finds what it depends on: objects, then proofs, then statuses.

@@ -107,7 +107,7 @@ func (s *state) applyStatus(root trust.Root, e *entry, now time.Time) Outcome {
 	if err != nil {
 		return refused(e.key, err)
 	}
-	full.received = e.received
+	full.received, full.local = e.received, e.local
 	if full.received.IsZero() {
 		full.received = now
 	}

@@ -152,9 +152,26 @@ func (s *Store) Admit(m trust.Member) error {
 	return nil
 }
 
+// Local returns the versions of the records that came by Merge and not from another agent: those that it is on this node
+// to spread.
+func (s *Store) Local() Digest {
+	d := Digest{}
+	for k, e := range s.view.Load().state.entries {
+		if e.local {
+			d[k] = e.version
+		}
+	}
+	return d
+}
+
 // Merge takes the records that are valid and newer than what the store has, and tells what became of each, in the order
 // given. Whatever is reported as Accepted is on disk.
-func (s *Store) Merge(recs []Record) []Outcome {
+func (s *Store) Merge(recs []Record) []Outcome { return s.merge(recs, true) }
+
+// MergeRemote is Merge for records that another agent sent, which spreads them itself.
+func (s *Store) MergeRemote(recs []Record) []Outcome { return s.merge(recs, false) }
+
+func (s *Store) merge(recs []Record, local bool) []Outcome {
 	out := make([]Outcome, len(recs))
 	if s.readOnly {
 		for i := range out {
@@ -171,6 +188,7 @@ func (s *Store) Merge(recs []Record) []Outcome {
 			s.log.Debug("record refused", "reason", out[i].Reason, "message", out[i].Message)
 			continue
 		}
+		e.local = local
 		items = append(items, e)
 		index[e] = i
 	}
