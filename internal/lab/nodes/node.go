@@ -321,7 +321,7 @@ func (n *Node) Command(ctx context.Context, argv ...string) (*exec.Cmd, error) {
 // Enter prepares a command inside the node whose PID 1 is given.
 func Enter(ctx context.Context, pid int, argv ...string) *exec.Cmd {
 	args := []string{
-		"--target=" + strconv.Itoa(pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--root", "--wd=/", "--",
+		"--target=" + strconv.Itoa(pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--root", "--wd", "--",
 	}
 	cmd := exec.CommandContext(ctx, "nsenter", append(args, argv...)...)
 	cmd.Env = []string{
