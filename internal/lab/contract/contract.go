@@ -114,14 +114,17 @@ func (c *Contract) Middleware(next http.Handler) http.Handler {
 		input, problem := c.checkRequest(r, body)
 
 		answer := &recorder{header: http.Header{}, status: http.StatusOK}
-		defer func() {
-			// A handler may cut the connection by a panic; the request counts all the same.
-			if problem != "" {
-				c.note(Violation{Request, r.Method, r.URL.Path, answer.sent, problem})
-			}
+		func() {
+			status := 0
+			defer func() {
+				// A handler may cut the connection by a panic; the request counts all the same.
+				if problem != "" {
+					c.note(Violation{Request, r.Method, r.URL.Path, status, problem})
+				}
+			}()
+			next.ServeHTTP(answer, r)
+			status = answer.status
 		}()
-		next.ServeHTTP(answer, r)
-		answer.sent = answer.status
 
 		if input != nil {
 			if problem := c.checkResponse(r.Context(), input, answer); problem != "" {
@@ -222,7 +225,6 @@ func (m matcher) MatchString(s string) bool {
 type recorder struct {
 	header http.Header
 	status int
-	sent   int // the status once the handler has returned, 0 before
 	wrote  bool
 	body   bytes.Buffer
 }

@@ -65,24 +65,24 @@ func TestRateLimitHeaders(t *testing.T) {
 	s := &linode.Server{Now: func() time.Time { return now }}
 	url := serveRaw(t, s)
 	for n := range 21 {
-		response := get(t, url+"/v4/images")
+		status, header := get(t, url+"/v4/images", token)
 		want := http.StatusOK
 		if n == 20 {
 			want = http.StatusTooManyRequests
 		}
-		if response.StatusCode != want || response.Header.Get("X-Ratelimit-Limit") != "20" {
-			t.Fatalf("request %d: status %d, limit %q", n+1, response.StatusCode, response.Header.Get("X-Ratelimit-Limit"))
+		if status != want || header.Get("X-Ratelimit-Limit") != "20" {
+			t.Fatalf("request %d: status %d, limit %q", n+1, status, header.Get("X-Ratelimit-Limit"))
 		}
-		if n == 20 && response.Header.Get("Retry-After") != "60" {
-			t.Errorf("Retry-After %q, want 60", response.Header.Get("Retry-After"))
+		if n == 20 && header.Get("Retry-After") != "60" {
+			t.Errorf("Retry-After %q, want 60", header.Get("Retry-After"))
 		}
 	}
 	now = now.Add(time.Minute)
-	if response := get(t, url+"/v4/images"); response.StatusCode != http.StatusOK {
-		t.Errorf("a minute later: status %d", response.StatusCode)
+	if status, _ := get(t, url+"/v4/images", token); status != http.StatusOK {
+		t.Errorf("a minute later: status %d", status)
 	}
-	if response := get(t, url+"/v4/regions"); response.Header.Get("X-Ratelimit-Remaining") != "199" {
-		t.Errorf("regions have %q requests left", response.Header.Get("X-Ratelimit-Remaining"))
+	if _, header := get(t, url+"/v4/regions", token); header.Get("X-Ratelimit-Remaining") != "199" {
+		t.Errorf("regions have %q requests left", header.Get("X-Ratelimit-Remaining"))
 	}
 }
 

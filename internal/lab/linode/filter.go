@@ -192,17 +192,17 @@ func (f *filterer) holds(value, condition any) bool {
 	}
 	matched := true
 	for operator, operand := range operators {
-		order, comparable := compare(value, operand)
+		order, ordered := compare(value, operand)
 		var hit bool
 		switch operator {
 		case "+gt":
-			hit = comparable && order > 0
+			hit = ordered && order > 0
 		case "+gte":
-			hit = comparable && order >= 0
+			hit = ordered && order >= 0
 		case "+lt":
-			hit = comparable && order < 0
+			hit = ordered && order < 0
 		case "+lte":
-			hit = comparable && order <= 0
+			hit = ordered && order <= 0
 		case "+neq":
 			hit = !equal(value, operand)
 		case "+contains":

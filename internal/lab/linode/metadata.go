@@ -27,9 +27,9 @@ func (s *Server) Metadata() http.Handler {
 	s.start()
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /v1/token", s.metadataToken)
-	mux.HandleFunc("GET /v1/instance", s.metadata(func(i *instance) any { return s.instanceMetadata(i) }))
-	mux.HandleFunc("GET /v1/network", s.metadata(func(i *instance) any { return networkMetadata(i) }))
-	mux.HandleFunc("GET /v1/ssh-keys", s.metadata(func(i *instance) any { return keyMetadata(i) }))
+	mux.HandleFunc("GET /v1/instance", s.metadata(s.instanceMetadata))
+	mux.HandleFunc("GET /v1/network", s.metadata(networkMetadata))
+	mux.HandleFunc("GET /v1/ssh-keys", s.metadata(keyMetadata))
 	mux.HandleFunc("GET /v1/user-data", s.metadata(func(i *instance) any { return verbatim(i.UserData) }))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { writeError(w, notFound()) })
 	return mux

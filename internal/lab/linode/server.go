@@ -58,7 +58,7 @@ type Server struct {
 
 	setup  sync.Once
 	mux    *http.ServeMux
-	ctx    context.Context //nolint:containedctx // the life of background jobs, ended by Close
+	ctx    context.Context // the life of background jobs, ended by Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
