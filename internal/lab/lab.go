@@ -203,12 +203,21 @@ func (l *Lab) Close() error {
 	}
 	var errs []error
 	for _, s := range l.servers {
-		// A client that hangs must not hold up the end of the lab; the control client waits for the record instead.
-		errs = append(errs, s.Close())
+		errs = append(errs, stop(ctx, s))
 	}
 	l.serving.Wait()
 	errs = append(errs, l.record.sweep(ctx), l.record.release())
 	return errors.Join(errs...)
+}
+
+// stop lets a server answer what it is at, such as the request that ends the lab, but does not wait for clients that hang.
+func stop(ctx context.Context, s *http.Server) error {
+	patience, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(patience); err == nil {
+		return nil
+	}
+	return s.Close()
 }
 
 // serve runs a handler on a listener until the lab is closed.

@@ -1,0 +1,161 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+)
+
+// labVariable makes this test program run a lab instead of tests, so that a test can kill it.
+const labVariable = "ATOLL_TEST_RUN_LAB"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(labVariable); name != "" {
+		runLab(name)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// runLab starts a lab, says so, and waits to be killed.
+func runLab(name string) {
+	l, err := lab.Start(context.Background(), lab.Options{Name: name, Temporary: true})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	<-l.Closed()
+}
+
+// leftovers lists everything on this machine that carries a lab's name.
+func leftovers(t *testing.T, name string) []string {
+	t.Helper()
+	var found []string
+	for _, pattern := range []string{
+		"/run/netns/atoll-" + name + ".*", "/run/atoll-lab/" + name, "/var/lib/atoll-lab/lab-" + name,
+		"/sys/fs/cgroup/atoll-lab/" + name, "/sys/fs/cgroup/*/atoll-lab/" + name,
+		"/run/systemd/nspawn/propagate/atoll." + name + ".*",
+	} {
+		match, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, match...)
+	}
+	mounts, err := os.Open("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = mounts.Close() }()
+	for lines := bufio.NewScanner(mounts); lines.Scan(); {
+		if strings.Contains(lines.Text(), "/lab-"+name+"/") || strings.Contains(lines.Text(), "atoll-"+name+".") {
+			found = append(found, "mount "+lines.Text())
+		}
+	}
+	return append(found, processes(t, name)...)
+}
+
+// processes lists what a lab runs: its nodes' containers by their command line, everything in them by control group.
+func processes(t *testing.T, name string) []string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir("/proc", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == "/proc" {
+			return err
+		}
+		group, _ := os.ReadFile(filepath.Join(path, "cgroup"))
+		command, _ := os.ReadFile(filepath.Join(path, "cmdline"))
+		if strings.Contains(string(group), "/atoll-lab/"+name+"/") || strings.Contains(string(command), "--machine=atoll."+name+".") {
+			status, _ := os.ReadFile(filepath.Join(path, "status"))
+			if !strings.Contains(string(status), "State:\tZ") { // a zombie is gone but for its parent's interest
+				found = append(found, "process "+path)
+			}
+		}
+		if d.IsDir() {
+			return fs.SkipDir
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func wantNothingLeft(t *testing.T, name string) {
+	t.Helper()
+	for _, what := range leftovers(t, name) {
+		t.Errorf("left behind: %s", what)
+	}
+}
+
+func TestDownAfterTheProcessWasKilled(t *testing.T) {
+	requireLab(t)
+	name := uniqueName("killed")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := osexec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), labVariable+"="+name)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if line != "ready\n" {
+		t.Fatalf("the lab said %q, %v", line, err)
+	}
+	client := lab.Connect(name)
+	if err := client.Power(t.Context(), "hk1", "freeze"); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed, as we know
+
+	left := strings.Join(leftovers(t, name), "\n")
+	for _, want := range []string{"/run/netns/", "/run/atoll-lab/", "/var/lib/atoll-lab/", "/sys/fs/cgroup/", "mount ", "process "} {
+		if !strings.Contains(left, want) {
+			t.Errorf("a killed lab is expected to leave %s; this test proves nothing without it", want)
+		}
+	}
+	if found, err := lab.Down(t.Context(), name); err != nil || !found {
+		t.Errorf("down: got %v, %v", found, err)
+	}
+	wantNothingLeft(t, name)
+	if found, err := lab.Down(t.Context(), name); err != nil || found {
+		t.Errorf("down again: got %v, %v", found, err)
+	}
+	wantNothingLeft(t, name)
+}
+
+func TestDownOfALivingLab(t *testing.T) {
+	l := start(t, lab.Options{Name: "living"})
+	if found, err := lab.Down(t.Context(), l.Name()); err != nil || !found {
+		t.Errorf("down: got %v, %v", found, err)
+	}
+	wantNothingLeft(t, l.Name())
+	select {
+	case <-l.Closed():
+	default:
+		t.Error("the lab does not know that it is gone")
+	}
+}
