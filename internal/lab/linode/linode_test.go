@@ -2,8 +2,10 @@ package linode_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -35,19 +37,23 @@ func vendor(t *testing.T) *contract.Contract {
 }
 
 // serve starts s behind the vendor's contract and returns a client that polls quickly. Violations
-// fail the test.
+// fail the test. Without the vendor's documents the emulator's own behaviour is tested all the same;
+// what is skipped then says so.
 func serve(t *testing.T, s *linode.Server) *linodego.Client {
 	t.Helper()
-	return serveUnder(t, s, contracttest.Watch(t, vendor(t)))
+	if _, err := contract.Documents(); errors.Is(err, contract.ErrNoDocuments) && os.Getenv(contract.Environment) == "" {
+		t.Logf("NOT CHECKED AGAINST THE VENDOR: %v", err)
+		return serveThrough(t, s, func(h http.Handler) http.Handler { return h })
+	}
+	return serveThrough(t, s, contracttest.Watch(t, vendor(t)).Middleware)
 }
 
-// serveUnder is serve for a test that expects violations.
-func serveUnder(t *testing.T, s *linode.Server, c *contract.Contract) *linodego.Client {
+func serveThrough(t *testing.T, s *linode.Server, middleware func(http.Handler) http.Handler) *linodego.Client {
 	t.Helper()
 	if s.Limits == (linode.Limits{}) {
 		s.Limits = linode.Unlimited()
 	}
-	web := httptest.NewServer(c.Middleware(s))
+	web := httptest.NewServer(middleware(s))
 	t.Cleanup(web.Close)
 	t.Cleanup(s.Close) // first, so that nothing hangs
 	return client(web.URL, token)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 )
 
 // machine asks the metadata service as the instance with an address would.
@@ -165,5 +166,24 @@ func TestUserDataIsWriteOnly(t *testing.T) {
 		if strings.Contains(body, node("").Metadata.UserData) || strings.Contains(body, string(decoded)) {
 			t.Errorf("%s shows user data", path)
 		}
+	}
+}
+
+// TestNodesReadTheirPayload reads user data with what the agent on a node uses.
+func TestNodesReadTheirPayload(t *testing.T) {
+	s := &linode.Server{}
+	api := serve(t, s)
+	made := create(t.Context(), t, api, "sg1")
+	s.Lookup = func(netip.Addr) (int, bool) { return made.ID, true }
+	source := platform.Linode{URLs: []string{serveRaw(t, s.Metadata())}}
+	data, found, err := source.Fetch(t.Context())
+	if err != nil || !found || string(data) != `{"atoll":1}` {
+		t.Errorf("payload %q, found %v, error %v", data, found, err)
+	}
+	if err := api.DeleteInstance(t.Context(), made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := source.Fetch(t.Context()); err == nil {
+		t.Error("a deleted instance still reads its payload")
 	}
 }

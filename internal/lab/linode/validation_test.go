@@ -15,7 +15,7 @@ import (
 func TestCreateRefusesWhatTheVendorRefuses(t *testing.T) {
 	c := vendor(t).Fork()
 	ctx := t.Context()
-	api := serveUnder(t, &linode.Server{}, c)
+	api := serveThrough(t, &linode.Server{}, c.Middleware)
 	create(ctx, t, api, "taken")
 
 	tests := []struct {
