@@ -22,7 +22,9 @@ import (
 const (
 	// settle is how long tincd may take to obey a signal or to bring its interface up.
 	settle = 10 * time.Second
-	poll   = 50 * time.Millisecond
+	poll   = 20 * time.Millisecond
+	// grace is how long tincd is left alone after it said that it is ready.
+	grace = 300 * time.Millisecond
 )
 
 // marker says which peers the running tincd has read. It lies beside tincd's log, so it is gone after a boot.
@@ -75,7 +77,7 @@ func (d *Driver) apply(ctx context.Context, v *topology.View, c config) error {
 			return err
 		}
 	case d.readMarker() != c.marker(now.MainPID):
-		if err := d.reload(ctx, c); err != nil {
+		if err := d.hangUp(ctx); err != nil {
 			return err
 		}
 	}
@@ -135,16 +137,8 @@ func (d *Driver) dropPeers(ctx context.Context, c config) error {
 	if err != nil || !running.Active {
 		return err
 	}
-	if err := d.awaitInterface(ctx); err != nil {
-		return err
-	}
 	d.log.Info("dropping mesh peers", "peers", dropped)
-	return d.signalUntil(ctx, fmt.Sprintf("drop %v", dropped), func(now dump) bool {
-		owners := now.owners()
-		return !slices.ContainsFunc(dropped, func(name string) bool {
-			return owners[name] || now.edge(c.self, name)
-		})
-	})
+	return d.hangUp(ctx)
 }
 
 func (d *Driver) writeFiles(c config) error {
@@ -170,37 +164,56 @@ func (d *Driver) startedWith() string {
 	return strings.TrimSpace(string(text))
 }
 
-// reload makes tincd read its peers again and returns when it has.
-func (d *Driver) reload(ctx context.Context, c config) error {
-	if err := d.awaitInterface(ctx); err != nil {
+// hangUp makes tincd read its peers again. It returns when tincd has taken the signal, which is when it has done
+// everything that an earlier one asked for. A tincd that does not obey is started again, which interrupts every link but
+// leaves no doubt.
+func (d *Driver) hangUp(ctx context.Context) error {
+	if err := d.awaitReady(ctx); err != nil {
 		return err
 	}
-	return d.signalUntil(ctx, "read its peers", func(now dump) bool {
-		owners := now.owners()
-		for name := range c.hosts {
-			if !owners[name] {
-				return false
-			}
-		}
-		return len(owners) == len(c.hosts)
-	})
-}
-
-// signalUntil sends HUP and waits until tincd's state satisfies done. A tincd that does not obey is started again, which
-// interrupts every link but leaves no doubt.
-func (d *Driver) signalUntil(ctx context.Context, what string, done func(dump) bool) error {
+	before := count(d.lines(), hangupMessage)
 	if err := d.sys.Units().Signal(ctx, unitName, "HUP"); err != nil {
 		return err
 	}
-	err := d.waitFor(ctx, what, func() (bool, error) {
-		now, err := d.ask(ctx)
-		return err == nil && done(now), err
-	})
+	err := d.waitFor(ctx, "take a signal", func() (bool, error) { return count(d.lines(), hangupMessage) > before, nil })
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	d.log.Warn("tincd does not obey, restarting it", "error", err)
 	return d.sys.Units().Restart(ctx, unitName)
+}
+
+// awaitReady waits for tincd to be past its start: a signal that comes before it is ready for it kills tincd or, while it
+// writes its log, stops it for ever. It has a few lines to write after the one that says it is ready.
+func (d *Driver) awaitReady(ctx context.Context) error {
+	unit, err := d.sys.Units().Status(ctx, unitName)
+	if err != nil || unit.MainPID == d.ready {
+		return err
+	}
+	err = d.waitFor(ctx, "be ready", func() (bool, error) {
+		lines := d.lines()
+		return count(lines, readyMessage)+count(lines, emptiedMessage) > 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w; tincd says: %s", err, d.lastWords())
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(grace):
+	}
+	d.ready = unit.MainPID
+	return nil
+}
+
+// lines returns what the running tincd has logged.
+func (d *Driver) lines() []string {
+	log, err := d.sys.ReadFile(logPath)
+	if err != nil {
+		return nil // nothing yet
+	}
+	lines, _ := messages(string(log))
+	return sinceStart(lines)
 }
 
 // waitFor polls done until it is true, for at most settle.
@@ -259,7 +272,7 @@ func (d *Driver) interfaceState(ctx context.Context) (interfaceState, error) {
 	return st, nil
 }
 
-// awaitInterface waits for tincd to make its interface. Before that, a signal would kill it.
+// awaitInterface waits for tincd to make its interface.
 func (d *Driver) awaitInterface(ctx context.Context) error {
 	err := d.waitFor(ctx, "make the interface "+interfaceName, func() (bool, error) {
 		st, err := d.interfaceState(ctx)
@@ -297,12 +310,11 @@ func (d *Driver) ensureInterface(ctx context.Context, v *topology.View) error {
 
 // lastWords returns the end of tincd's log, for people.
 func (d *Driver) lastWords() string {
-	log, err := d.sys.ReadFile(logPath)
-	if err != nil {
-		return "nothing (" + err.Error() + ")"
+	lines := d.lines()
+	if len(lines) == 0 {
+		return "nothing"
 	}
-	events, _ := splitLog(string(log))
-	return strings.Join(events[max(0, len(events)-5):], " / ")
+	return strings.Join(lines[max(0, len(lines)-5):], " / ")
 }
 
 func (d *Driver) readMarker() marker {

@@ -95,6 +95,7 @@ func mainFile(v *topology.View, self string) string {
 		{"StrictSubnets", "yes"},
 		{"IndirectData", "yes"},
 		{"Forwarding", "internal"},
+		{"DecrementTTL", "yes"},
 		{"PingInterval", fmt.Sprint(t.PingInterval)},
 		{"PingTimeout", fmt.Sprint(t.PingTimeout)},
 		{"MaxTimeout", fmt.Sprint(t.MaxTimeout)},

@@ -35,7 +35,13 @@ type Driver struct {
 	view *topology.View
 	// resolved keeps the last answer for each host name, for when the name servers are away.
 	resolved map[string][]netip.Addr
-	seen     observation
+	// connected and logRead are what followLog knows: the connections, and how much of the log it has read.
+	connected connections
+	logRead   int
+	// ready is the process of the tincd that is known to take signals.
+	ready int
+	// detours keeps the last known next hop to each peer that has one.
+	detours map[string]string
 }
 
 var (
@@ -60,7 +66,10 @@ func New(sys host.System, log *slog.Logger) mesh.Driver { return NewWith(sys, lo
 
 // NewWith returns a driver for sys with options.
 func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
-	d := &Driver{sys: sys, log: log, keyBits: o.KeyBits, lookup: o.Lookup, resolved: map[string][]netip.Addr{}}
+	d := &Driver{
+		sys: sys, log: log, keyBits: o.KeyBits, lookup: o.Lookup,
+		resolved: map[string][]netip.Addr{}, connected: connections{}, detours: map[string]string{},
+	}
 	if d.keyBits == 0 {
 		d.keyBits = 3072
 	}
@@ -78,6 +87,7 @@ func (*Driver) Packages() []host.Package {
 		{Name: "tinc", Binary: "tincd"},
 		{Name: "iproute2", Binary: "ip"},
 		{Name: "nftables", Binary: "nft"},
+		{Name: "iputils-ping", Binary: "ping"},
 	}
 }
 
@@ -86,7 +96,8 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if v == nil {
-		d.view, d.seen = nil, observation{}
+		d.view, d.logRead = nil, 0
+		clear(d.connected)
 		return d.remove(ctx)
 	}
 	public, err := d.publicKey()
