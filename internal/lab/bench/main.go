@@ -29,7 +29,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	benches := map[string]func(context.Context, io.Writer) error{"plan": benchPlan}
+	benches := map[string]func(context.Context, io.Writer) error{"plan": benchPlan, "size": benchSize}
 	if len(args) == 0 {
 		args = []string{""}
 	}

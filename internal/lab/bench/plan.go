@@ -4,11 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
 // The configuration of the plan benchmark: one cluster, its nodes, and links up to the number of resources.
@@ -32,7 +37,7 @@ func benchPlan(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	engine, err := exec.LookPath("terraform")
 	if err != nil {
 		if engine, err = exec.LookPath("tofu"); err != nil {
@@ -50,8 +55,50 @@ func benchPlan(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	subjects := []subject{trivial}
-	return timePlans(ctx, out, subjects)
+	machines := &agents{}
+	defer machines.close()
+	atoll, end, err := atollSubject(ctx, programs, engine, filepath.Join(dir, "atoll"), machines)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return timePlans(ctx, out, []subject{atoll, trivial})
+}
+
+// atollSubject applies the configuration of Atoll in an emulated cloud in this process. Linode's limits are kept, so this
+// takes minutes.
+func atollSubject(ctx context.Context, p *rig.Programs, engine, dir string, machines *agents) (s subject, end func(), err error) {
+	cloud := &linode.Server{Machines: machines}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return s, nil, err
+	}
+	server := &http.Server{Handler: cloud, ReadHeaderTimeout: 10 * time.Second}
+	machines.work.Go(func() { _ = server.Serve(listener) }) // it ends when end closes it
+	end = func() {
+		_ = server.Close()
+		cloud.Close()
+	}
+	key, err := trust.NewSigningKey()
+	if err != nil {
+		return s, end, err
+	}
+	pem, err := key.MarshalPEM()
+	if err != nil {
+		return s, end, err
+	}
+	w, err := newPlanWorkspace(p, engine, dir, atollConfig())
+	if err != nil {
+		return s, end, err
+	}
+	w.Env = []string{"LINODE_TOKEN=bench", "LINODE_URL=http://" + listener.Addr().String(), "ATOLL_SIGNING_KEY=" + string(pem)}
+	for _, args := range [][]string{{"init"}, {"apply", "-auto-approve", "-parallelism=50"}} {
+		if _, err := w.Run(ctx, args...); err != nil {
+			return s, end, err
+		}
+	}
+	return subject{name: "atoll", workspace: w}, end, nil
 }
 
 // timePlans runs the plans of all subjects in turns, so that whatever else the machine does meets all alike.
@@ -113,6 +160,36 @@ func newPlanWorkspace(p *rig.Programs, engine, dir, config string) (*rig.Workspa
 		return nil, err
 	}
 	return w, w.Write("main.tf", config)
+}
+
+func atollConfig() string {
+	return fmt.Sprintf(`
+terraform {
+  required_providers {
+    atoll = { source = "atollhq/atoll" }
+  }
+}
+
+%s
+
+resource "atoll_cluster" "bench" {
+  name      = "bench"
+  mesh_cidr = "10.66.0.0/16"
+}
+
+resource "atoll_node" "node" {
+  for_each = local.nodes
+  cluster  = atoll_cluster.bench
+  name     = each.key
+  linode   = { region = "ap-south", type = "g6-nanode-1", image = "private/1" }
+}
+
+resource "atoll_mesh_link" "link" {
+  for_each = local.links
+  from     = atoll_node.node[each.value.from]
+  to       = atoll_node.node[each.value.to]
+}
+`, planLocals())
 }
 
 func trivialConfig() string {
