@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -42,7 +41,7 @@ func (l *Lab) imageLayer(ctx context.Context) (string, error) {
 // serveCloud starts the Linode API and its metadata service on the router.
 func (l *Lab) serveCloud(ctx context.Context) error {
 	l.cloud = &linode.Server{
-		Machines: linodes{l}, Token: l.operator.token, Log: l.options.Log.With(slog.String("cloud", "linode")), Lookup: l.linodeAt,
+		Machines: linodes{l}, Token: l.operator.token, Log: l.options.Log.With("cloud", "linode"), Lookup: l.linodeAt,
 	}
 	router := l.net.Router()
 	api, err := router.Listen(ctx, "tcp", net.JoinHostPort(network.RouterAddress, "8480"))
@@ -82,7 +81,7 @@ type linodes struct{ lab *Lab }
 var _ linode.Machines = linodes{}
 
 // Create implements linode.Machines.
-func (c linodes) Create(_ context.Context, spec linode.Machine) (linode.Addresses, error) {
+func (c linodes) Create(ctx context.Context, spec linode.Machine) (linode.Addresses, error) {
 	s := seed{
 		name: c.name(spec), site: spec.Region, kind: KindLinode, id: spec.ID,
 		authorizedKeys: spec.AuthorizedKeys, layers: []string{c.lab.layers.base},
@@ -92,7 +91,7 @@ func (c linodes) Create(_ context.Context, spec linode.Machine) (linode.Addresse
 	if c.lab.layers.image != "" && strings.HasPrefix(spec.Image, ownImages) {
 		s.layers = append(s.layers, c.lab.layers.image)
 	}
-	m, err := c.lab.add(s)
+	m, err := c.lab.add(ctx, s)
 	if err != nil {
 		return linode.Addresses{}, err
 	}

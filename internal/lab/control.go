@@ -99,10 +99,11 @@ func (l *Lab) serveControl(ctx context.Context) error {
 		}
 		l.answer(w, l.net.Impairments(), err)
 	})
-	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, r *http.Request) {
 		l.answer(w, struct{}{}, nil)
+		life := context.WithoutCancel(r.Context())
 		go func() {
-			if err := l.Close(); err != nil {
+			if err := l.Remove(life); err != nil {
 				l.options.Log.Error("the lab was not removed completely", "error", err)
 			}
 		}()

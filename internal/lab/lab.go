@@ -118,7 +118,7 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	if err := l.start(ctx); err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, errors.Join(err, l.Remove(context.WithoutCancel(ctx)))
 	}
 	return l, nil
 }
@@ -182,11 +182,14 @@ func (l *Lab) Network() *network.Network { return l.net }
 // Closed is closed when the lab is gone.
 func (l *Lab) Closed() <-chan struct{} { return l.closed }
 
-// closeTimeout bounds the removal of a lab: its context must not be that of the test or command that just ended.
+// closeTimeout bounds the removal of a lab.
 const closeTimeout = time.Minute
 
-// Close switches everything off and removes all of it, data included. It may be called more than once.
-func (l *Lab) Close() error {
+// Close is Remove for deferred calls and tests' clean-up, whose own contexts have ended by then.
+func (l *Lab) Close() error { return l.Remove(context.Background()) }
+
+// Remove switches everything off and removes all of it, data included. It may be called more than once.
+func (l *Lab) Remove(ctx context.Context) error {
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()
@@ -196,7 +199,7 @@ func (l *Lab) Close() error {
 	l.closing = true
 	l.mu.Unlock()
 	defer close(l.closed)
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	if l.cloud != nil {
 		l.cloud.Close()

@@ -74,14 +74,14 @@ type seed struct {
 }
 
 // add reserves a machine's addresses and makes its disk. It has no power yet.
-func (l *Lab) add(s seed) (*machine, error) {
+func (l *Lab) add(ctx context.Context, s seed) (*machine, error) {
 	addresses, err := l.net.Reserve(s.name, s.site)
 	if err != nil {
 		return nil, err
 	}
 	m := &machine{name: s.name, site: s.site, kind: s.kind, id: s.id, addresses: addresses}
 	if err := l.furnish(m, s); err != nil {
-		return nil, errors.Join(fmt.Errorf("make %s: %w", s.name, err), l.dispose(context.Background(), m))
+		return nil, errors.Join(fmt.Errorf("make %s: %w", s.name, err), l.dispose(context.WithoutCancel(ctx), m))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -146,7 +146,7 @@ func newSSHKey(comment string) (public string, private []byte, err error) {
 
 // addUnmanaged makes a machine that no API knows, boots it, and tells the operator its host key.
 func (l *Lab) addUnmanaged(ctx context.Context, spec Machine) error {
-	m, err := l.add(seed{
+	m, err := l.add(ctx, seed{
 		name: spec.Name, site: spec.Site, kind: KindUnmanaged,
 		layers: []string{l.layers.base}, authorizedKeys: []string{l.operator.publicKey},
 	})

@@ -34,11 +34,12 @@ func (l *Lab) bootLocked(ctx context.Context, m *machine) error {
 	}
 	m.boots++
 	boot := m.boots
-	return m.node.Boot(ctx, namespace.Path(), func(exit nodes.Exit) { l.ended(m, boot, exit) })
+	life := context.WithoutCancel(ctx) // a machine outlives the call that boots it
+	return m.node.Boot(ctx, namespace.Path(), func(exit nodes.Exit) { l.ended(life, m, boot, exit) })
 }
 
 // ended follows up when a boot is over: a machine that wants to boot again does, with a network as fresh as its kernel.
-func (l *Lab) ended(m *machine, boot int, exit nodes.Exit) {
+func (l *Lab) ended(ctx context.Context, m *machine, boot int, exit nodes.Exit) {
 	m.power.Lock()
 	defer m.power.Unlock()
 	l.mu.Lock()
@@ -47,7 +48,7 @@ func (l *Lab) ended(m *machine, boot int, exit nodes.Exit) {
 	if closing || m.boots != boot || m.node.On() {
 		return // whoever took the power looks after the rest
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	err := l.net.Unplug(ctx, m.name)
 	if err == nil && exit == nodes.ExitReboot {

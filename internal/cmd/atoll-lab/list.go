@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -47,26 +48,26 @@ func (a *app) listLabs() error {
 		}
 		return a.printJSON(labs)
 	}
-	w := a.table("LAB", "STATE", "PROCESS", "STARTED")
+	rows := [][]string{{"LAB", "STATE", "PROCESS", "STARTED"}}
 	for _, l := range labs {
 		state := "running"
 		if !l.Running {
 			state = "dead"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", l.Name, state, l.PID, l.Started.Format(time.DateTime))
+		rows = append(rows, []string{l.Name, state, strconv.Itoa(l.PID), l.Started.Format(time.DateTime)})
 	}
-	return w.Flush()
+	return a.printTable(rows)
 }
 
 func (a *app) printLab(d lab.Description) error {
 	if a.json {
 		return a.printJSON(d)
 	}
-	w := a.table("NODE", "KIND", "SITE", "POWER", "IPV4", "MEMORY")
+	rows := [][]string{{"NODE", "KIND", "SITE", "POWER", "IPV4", "MEMORY"}}
 	for _, n := range d.Nodes {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d MiB\n", n.Name, n.Kind, n.Site, n.Power, n.IPv4, n.MemoryBytes>>20)
+		rows = append(rows, []string{n.Name, string(n.Kind), n.Site, n.Power, n.IPv4, fmt.Sprintf("%d MiB", n.MemoryBytes>>20)})
 	}
-	if err := w.Flush(); err != nil {
+	if err := a.printTable(rows); err != nil {
 		return err
 	}
 	for _, i := range d.Impairments {
@@ -135,9 +136,9 @@ process was killed or hangs, and does nothing when there is no lab.`,
 				switch {
 				case err != nil:
 				case found:
-					fmt.Fprintf(a.messages, "lab %s is removed\n", name)
+					a.say("lab %s is removed", name)
 				default:
-					fmt.Fprintf(a.messages, "there is no lab %s\n", name)
+					a.say("there is no lab %s", name)
 				}
 			}
 			return errors.Join(errs...)
@@ -147,10 +148,19 @@ process was killed or hangs, and does nothing when there is no lab.`,
 	return cmd
 }
 
-func (a *app) table(head ...string) *tabwriter.Writer {
+// say tells what is going on, apart from what was asked for. Nobody reading it is no reason to stop.
+func (a *app) say(format string, values ...any) {
+	_, _ = fmt.Fprintf(a.messages, format+"\n", values...)
+}
+
+func (a *app) printTable(rows [][]string) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(head, "\t"))
-	return w
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(w, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
 }
 
 func (a *app) printJSON(v any) error {

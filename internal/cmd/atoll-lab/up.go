@@ -109,7 +109,7 @@ func (a *app) up(ctx context.Context, s *shape) error {
 	}
 	client := lab.Connect(a.name)
 	if d, err := client.Describe(ctx); err == nil {
-		fmt.Fprintf(a.messages, "lab %s is running already\n", a.name)
+		a.say("lab %s is running already", a.name)
 		return a.printLab(d)
 	}
 	self, err := os.Executable()
@@ -123,7 +123,7 @@ func (a *app) up(ctx context.Context, s *shape) error {
 	if err := a.spawn(ctx, self, s); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.messages, "lab %s is ready after %.1f s\n", a.name, time.Since(started).Seconds())
+	a.say("lab %s is ready after %.1f s", a.name, time.Since(started).Seconds())
 	d, err := client.Describe(ctx)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (a *app) spawn(ctx context.Context, self string, s *shape) error {
 	select {
 	case err = <-outcome:
 	case <-ctx.Done():
-		fmt.Fprintln(a.messages, "interrupted: removing what was begun")
+		a.say("interrupted: removing what was begun")
 		err = errors.New("interrupted")
 	}
 	if err == nil {
@@ -184,7 +184,7 @@ func (a *app) follow(reports io.Reader) error {
 		case r.Ready:
 			return nil
 		default:
-			fmt.Fprintln(a.messages, r.Progress)
+			a.say("%s", r.Progress)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func (a *app) daemon(ctx context.Context, s *shape) error {
 	case <-ctx.Done():
 	case <-l.Closed():
 	}
-	return l.Close()
+	return l.Remove(context.WithoutCancel(ctx))
 }
 
 // lateFile appends to a log file in a folder that is not there before the lab is.

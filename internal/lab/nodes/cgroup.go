@@ -155,7 +155,7 @@ func (c Cgroup) Frozen() bool {
 // Usage is what a node consumes.
 type Usage struct {
 	MemoryBytes uint64        `json:"memory_bytes"` // resident, without the page cache
-	CPU         time.Duration `json:"cpu"`          // since the node's first boot
+	CPU         time.Duration `json:"cpu"`          // since the node was switched on
 }
 
 // Usage measures the control group. Values that this machine's hierarchies do not measure are zero.

@@ -142,6 +142,10 @@ func (n *Node) Boot(ctx context.Context, namespace string, ended func(Exit)) err
 	if n.run != nil {
 		return nil
 	}
+	// An earlier boot has handed its control group to that systemd, which leaves no room for processes of ours.
+	if err := n.cgroup.Destroy(ctx); err != nil {
+		return err
+	}
 	groups, err := n.cgroup.create()
 	if err != nil {
 		return err
