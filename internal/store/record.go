@@ -129,3 +129,6 @@ func digestOf(payloads ...[]byte) string {
 func cutNode(k Key) (string, bool) {
 	return strings.CutPrefix(string(k), string(spec.KindNode)+"/")
 }
+
+// IsStatus tells whether k is the key of a status.
+func (k Key) IsStatus() bool { return strings.HasPrefix(string(k), prefixStatus) }

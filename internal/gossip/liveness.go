@@ -1,0 +1,68 @@
+package gossip
+
+import (
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// liveness remembers who is alive and since when. It implements memberlist.EventDelegate.
+type liveness struct {
+	self string
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	nodes   map[string]Liveness
+	changed chan struct{}
+}
+
+func newLiveness(self string, log *slog.Logger) *liveness {
+	return &liveness{self: self, log: log, nodes: map[string]Liveness{}, changed: make(chan struct{})}
+}
+
+// NotifyJoin implements memberlist.EventDelegate.
+func (l *liveness) NotifyJoin(n *memberlist.Node) { l.set(n.Name, true) }
+
+// NotifyLeave implements memberlist.EventDelegate.
+func (l *liveness) NotifyLeave(n *memberlist.Node) { l.set(n.Name, false) }
+
+// NotifyUpdate implements memberlist.EventDelegate.
+func (l *liveness) NotifyUpdate(*memberlist.Node) {}
+
+func (l *liveness) set(node string, alive bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now, known := l.nodes[node]; known && now.Alive == alive {
+		return
+	}
+	l.nodes[node] = Liveness{Alive: alive, Since: time.Now().UTC()}
+	if node != l.self {
+		l.log.Info("gossip peer changed", "peer", node, "alive", alive)
+	}
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *liveness) all() map[string]Liveness {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.nodes)
+}
+
+func (l *liveness) wait() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+// logWriter turns memberlist's log into debug messages: what matters of it shows in Alive.
+type logWriter struct{ log *slog.Logger }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.log.Debug("memberlist", "message", strings.TrimSpace(string(p)))
+	return len(p), nil
+}
