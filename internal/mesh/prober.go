@@ -89,6 +89,13 @@ func NewProber(o ProberOptions, log *slog.Logger) (*Prober, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a socket for probes: %w", err)
 	}
+	// The kernel keeps everybody else's ICMP from waking the receiver.
+	var filter ipv4.ICMPFilter
+	filter.SetAll(true)
+	filter.Accept(ipv4.ICMPTypeEchoReply)
+	if err := conn.IPv4PacketConn().SetICMPFilter(&filter); err != nil {
+		return nil, errors.Join(fmt.Errorf("filter the socket for probes: %w", err), conn.Close())
+	}
 	p := &Prober{
 		options: o, log: log, conn: conn, id: rand.IntN(1 << 16),
 		stop: make(chan struct{}), peers: map[string]*probed{},
@@ -208,15 +215,15 @@ func (p *Prober) receive() {
 		n, from, err := p.conn.ReadFrom(buffer)
 		now := time.Now()
 		if err != nil {
-			select {
-			case <-p.stop:
-				return
-			default:
-			}
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			p.log.Debug("probe socket", "error", err)
+			select {
+			case <-p.stop:
+				return
+			case <-time.After(p.options.Interval): // an error that stays must not spin
+			}
 			continue
 		}
 		m, err := icmp.ParseMessage(1, buffer[:n])
