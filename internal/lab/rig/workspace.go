@@ -59,6 +59,9 @@ func (w *Workspace) Write(name, text string) error {
 	return os.WriteFile(filepath.Join(w.Dir, name), []byte(text), 0o600)
 }
 
+// Remove removes a file of the workspace.
+func (w *Workspace) Remove(name string) error { return os.Remove(filepath.Join(w.Dir, name)) }
+
 // Path returns the path of a file of the workspace.
 func (w *Workspace) Path(name string) string { return filepath.Join(w.Dir, name) }
 
@@ -117,7 +120,7 @@ func (w *Workspace) Command(ctx context.Context, args ...string) *exec.Cmd {
 	// A cancelled run is interrupted first, as an operator would do, so that it can write its state.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute
-	cmd.Env = append(append(os.Environ(),
+	cmd.Env = append(append(cmd.Environ(),
 		"TF_CLI_CONFIG_FILE="+w.cli, "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1",
 	), w.Env...)
 	return cmd

@@ -1,0 +1,120 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
+)
+
+// noSecretLeaks looks for every secret of this run in everything that the run has written and that is not the secret's
+// own place: state, its backups, plans as files and as JSON, trace logs, journals, command lines, and the nodes' files
+// that others than root can read.
+func noSecretLeaks(t *testing.T, s *site) {
+	plan := s.Work.Path("saved.tfplan")
+	s.mustRun(t, "plan", "-out="+plan, "-replace="+s.address(t, "sg1"))
+	found := s.secrets(t)
+	t.Logf("looking for %d forms of secrets", len(found))
+	if len(found) < 40 {
+		t.Fatalf("only %d forms of secrets are known: the scenario does not know what to look for", len(found))
+	}
+	for what, text := range map[string][]byte{
+		"the state as JSON": []byte(s.mustRun(t, "show", "-json").Stdout),
+		"the plan as JSON":  []byte(s.mustRun(t, "show", "-json", plan).Stdout),
+		"the plan as text":  []byte(s.mustRun(t, "show", plan).Stdout),
+		"command lines":     s.seen.text(),
+	} {
+		if len(text) < 100 {
+			t.Errorf("%s is empty, there was nothing to look at", what)
+		}
+		for _, name := range found.findIn(text) {
+			t.Errorf("%s holds %s", what, name)
+		}
+	}
+	own := map[string]bool{s.KeyFile: true}
+	for _, below := range []string{s.dir, s.Programs.Dir} {
+		// The folder has state, backups, the saved plan, and the trace log; the providers are links to the programs.
+		findings, files, err := found.findBelow(below, func(path string, info os.FileInfo) bool { return !own[path] && info.Size() < 1<<30 })
+		if err != nil || files == 0 {
+			t.Errorf("%s: %d files, %v", below, files, err)
+		}
+		for _, finding := range findings {
+			t.Error(finding)
+		}
+	}
+	trace, err := os.Stat(filepath.Join(s.dir, "trace.log"))
+	if err != nil || trace.Size() < 1<<20 {
+		t.Errorf("the trace log is missing or has too little to be one: %v", err)
+	}
+	for _, node := range append([]string{spare}, everyNode...) {
+		for _, name := range found.findIn([]byte(s.exec(t, node, "journalctl", "--no-pager", "-o", "export"))) {
+			t.Errorf("the journal of %s holds %s", node, name)
+		}
+		root := filepath.Join(lab.DefaultDataDir(), s.Name(), "nodes", node, "upper")
+		findings, files, err := found.findBelow(root, readableByOthers)
+		if err != nil || files < 5 {
+			t.Errorf("%s: %d files, %v", root, files, err)
+		}
+		for _, finding := range findings {
+			t.Error(finding)
+		}
+	}
+}
+
+// secrets collects every secret of the run from its own place.
+func (s *site) secrets(t *testing.T) secrets {
+	t.Helper()
+	out := secrets{}
+	read := func(path string) []byte {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	out.addPEM(t, "the signing key", read(s.KeyFile))
+	out.addPEM(t, "the operator's SSH key", read(s.Variable("ATOLL_LAB_SSH_KEY")))
+	out.addText("the Linode token", s.Variable("LINODE_TOKEN"))
+	for _, node := range everyNode {
+		out.addPEM(t, "the identity of "+node, []byte(s.exec(t, node, "cat", "/var/lib/atoll/identity.pem")))
+		out.addPEM(t, "the mesh key of "+node, []byte(s.exec(t, node, "cat", "/etc/tinc/atoll/rsa_key.priv")))
+	}
+	var payload struct {
+		Key []byte `json:"ticket_key"`
+	}
+	if err := json.Unmarshal(s.userData(t, "sg1"), &payload); err != nil || len(payload.Key) == 0 {
+		t.Fatalf("the first-boot data of sg1 has no ticket key: %v", err)
+	}
+	out.addKey("the ticket key of sg1", payload.Key)
+	return out
+}
+
+// wantNoTrace removes the lab and demands that nothing of it is left on this machine.
+func (s *site) wantNoTrace(t *testing.T) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for what, pattern := range map[string]string{
+		"network namespaces": "/run/netns/" + network.Prefix(s.Name()) + "*",
+		"data":               filepath.Join(lab.DefaultDataDir(), s.Name()),
+		"control groups":     "/sys/fs/cgroup/*/*" + s.Name() + "*",
+	} {
+		if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
+			t.Errorf("%s are left: %v (%v)", what, left, err)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), "/"+s.Name()+"/") {
+		t.Errorf("mounts of the lab are left:\n%s", mounts)
+	}
+}

@@ -1,0 +1,246 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
+)
+
+// replacedNode makes one node anew. The new one has another identity, and of the old one nothing is left: not in the
+// stores, not in the mesh, not in the cloud. The old one's first-boot data, taken from it in time, lets nobody in.
+func replacedNode(t *testing.T, s *site) {
+	const node = "sg1"
+	oldIdentity, oldKey := s.identity(t, node), s.meshKeyLine(t, node)
+	oldPayload := s.userData(t, node)
+	oldID := s.instances(t)[s.machine(t, node).Name]
+	s.apply(t, "-replace="+s.address(t, node))
+	s.wantHealthy(t, 30*time.Second, everyNode...)
+	if identity := s.identity(t, node); identity == oldIdentity {
+		t.Errorf("the node still has the identity %s", identity)
+	}
+	if list := s.instances(t); len(list) != 1 || list[node] == oldID {
+		t.Errorf("the cloud has the instances %v, want one and not number %d", list, oldID)
+	}
+	for _, n := range everyNode {
+		for what, text := range map[string]string{"identity": oldIdentity, "mesh key": oldKey} {
+			found, err := s.Exec(t.Context(), n, "grep", "-rlF", text, "/var/lib/atoll", "/etc/tinc")
+			if err == nil {
+				t.Errorf("%s still has the old %s in %s", n, what, found)
+			}
+		}
+	}
+	s.bringAgent(t, spare)
+	s.bringFile(t, spare, firstBootFile, oldPayload)
+	s.eventually(t, "the old node's ticket is refused", 60*time.Second, func(ctx context.Context) error {
+		h, err := s.Health(ctx, spare)
+		if err != nil {
+			return err
+		}
+		text := strings.ToLower(fmt.Sprint(h.Waiting, h.Parts))
+		if h.Healthy || !strings.Contains(text, "removed") && !strings.Contains(text, "identity") && !strings.Contains(text, "replay") {
+			return errNot("the agent says %+v", h)
+		}
+		return nil
+	})
+	s.takeAgent(t, spare)
+	s.wantHealthy(t, 30*time.Second, everyNode...)
+	s.wantNoChange(t)
+}
+
+// meshKeyLine returns a line of a node's public mesh key.
+func (s *site) meshKeyLine(t *testing.T, node string) string {
+	t.Helper()
+	file := s.exec(t, node, "sh", "-c", "cat /etc/tinc/atoll/hosts/"+strings.ReplaceAll(node, "-", "_"))
+	for line := range strings.Lines(file) {
+		if line = strings.TrimSpace(line); len(line) == 64 && !strings.Contains(line, " ") {
+			return line
+		}
+	}
+	t.Fatalf("the mesh's file of %s has no key:\n%s", node, file)
+	return ""
+}
+
+// userData asks a node's metadata service, as root on the node can, for its first-boot data.
+func (s *site) userData(t *testing.T, node string) []byte {
+	t.Helper()
+	return []byte(s.exec(t, node, "sh", "-c", `set -e
+token=$(curl -sf -X PUT -H 'Metadata-Token-Expiry-Seconds: 60' http://169.254.169.254/v1/token)
+curl -sf -H "Metadata-Token: $token" http://169.254.169.254/v1/user-data | base64 -d`))
+}
+
+func vanishedInstance(t *testing.T, s *site) {
+	const node = "sg1"
+	id := s.instances(t)[node]
+	s.linode(t, http.MethodDelete, fmt.Sprintf("/v4/linode/instances/%d", id))
+	plan, err := s.run(t, "plan", "-detailed-exitcode")
+	if err == nil || plan.Code != 2 {
+		t.Fatalf("the plan has exit code %d, want 2 (there is something to do):\n%s", plan.Code, plan.Output)
+	}
+	wantMessage(t, plan.Output, s.address(t, "hk1")[:len("atoll_node")], "created")
+	s.apply(t)
+	s.wantHealthy(t, 30*time.Second, everyNode...)
+	if list := s.instances(t); len(list) != 1 || list[node] == id {
+		t.Errorf("the cloud has the instances %v, want a new one", list)
+	}
+	s.wantNoChange(t)
+}
+
+// shortPatience is a file beside the stack that makes its Linodes wait less long for what will not happen.
+const shortPatience = `
+resource "atoll_node" "linode" {
+  timeouts = { create = "25s" }
+}
+`
+
+// lostUserData has the cloud lose the first-boot data. The apply fails and says so; the instance is in state, tainted, and
+// the next apply replaces it.
+func lostUserData(t *testing.T, s *site) {
+	const node = "sg1"
+	if err := s.Work.Write("patience_override.tf", shortPatience); err != nil {
+		t.Fatal(err)
+	}
+	remove := s.Cloud().Inject(linode.Fault{Method: http.MethodPost, Path: "/linode/instances", LoseUserData: true})
+	defer remove()
+	address := s.address(t, node)
+	s.failApply(t, []string{"-replace=" + address}, "first-boot data")
+	if list := s.instances(t); len(list) != 1 {
+		t.Errorf("the cloud has the instances %v, want the one that is in state", list)
+	}
+	if r := s.mustRun(t, "state", "list"); !strings.Contains(r.Stdout, address) {
+		t.Errorf("%s is not in state: its instance is orphaned", address)
+	}
+	if err := s.Work.Remove("patience_override.tf"); err != nil {
+		t.Fatal(err)
+	}
+	s.apply(t)
+	if list := s.instances(t); len(list) != 1 {
+		t.Errorf("the cloud has the instances %v, want one", list)
+	}
+	s.wantHealthy(t, 30*time.Second, everyNode...)
+	s.wantNoChange(t)
+}
+
+// powerCutWhileJoining takes the power from a machine the moment its agent has begun to join, and gives it back.
+func powerCutWhileJoining(t *testing.T, s *site) {
+	const node = "sg1"
+	old := s.machine(t, node)
+	address := s.address(t, node)
+	applied := make(chan error, 1)
+	go func() {
+		_, err := s.Work.Run(t.Context(), "apply", "-auto-approve", "-replace="+address)
+		applied <- err
+	}()
+	s.eventually(t, "the new machine begins to join", time.Minute, func(ctx context.Context) error {
+		m, err := s.Node(node)
+		if err != nil {
+			return err
+		}
+		if m.ID == old.ID || m.Power != "on" {
+			return errNot("the machine is %+v", m)
+		}
+		_, err = s.Exec(ctx, node, "test", "-e", "/var/lib/atoll/identity.pem")
+		return err
+	})
+	if err := s.Kill(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PowerOn(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-applied; err != nil {
+		s.explain(t)
+		t.Fatal(err)
+	}
+	s.wantHealthy(t, 30*time.Second, everyNode...)
+	s.wantNoChange(t)
+}
+
+// changedHostKey has a machine answer with another host key, as one that was exchanged or intercepted does.
+func changedHostKey(t *testing.T, s *site) {
+	const node = "hk2"
+	address := s.address(t, node)
+	identity := s.identity(t, node)
+	s.exec(t, node, "sh", "-c", `set -e; cd /etc/ssh
+mkdir -p /root/kept && mv ssh_host_* /root/kept/
+ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key
+systemctl restart ssh`)
+	s.failApply(t, []string{"-replace=" + address}, "host key")
+	s.exec(t, node, "sh", "-c", "set -e; rm /etc/ssh/ssh_host_*; mv /root/kept/* /etc/ssh/; rmdir /root/kept; systemctl restart ssh")
+	s.apply(t, "-replace="+address)
+	s.wantHealthy(t, 30*time.Second, everyNode...)
+	if now := s.identity(t, node); now == identity {
+		t.Errorf("%s was replaced and still has the identity %s", node, now)
+	}
+	s.wantNoChange(t)
+}
+
+// deadMachine removes a node whose machine has no power. When the machine comes back, its agent learns that it was removed
+// and clears up after itself; then it can be adopted again.
+func deadMachine(t *testing.T, s *site) {
+	const node = "hk2"
+	address := s.address(t, node)
+	if err := s.Kill(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	s.mustRun(t, "destroy", "-auto-approve", "-target="+address)
+	s.wantHealthy(t, 30*time.Second, "hk1", "sg1")
+	if err := s.PowerOn(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WaitSSH(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(t, "the machine that came back leaves", time.Minute, func(ctx context.Context) error {
+		if err := s.Ping(ctx, node, "hk1"); err == nil {
+			return errNot("it is still in the mesh")
+		}
+		h, err := s.Health(ctx, node)
+		if err == nil && h.State == "joined" {
+			return errNot("it still believes to be a member: %+v", h)
+		}
+		return nil
+	})
+	s.wantHealthy(t, 10*time.Second, "hk1", "sg1")
+	s.apply(t)
+	s.wantHealthy(t, 30*time.Second, everyNode...)
+	s.wantNoChange(t)
+}
+
+// destroyLeavesNothing removes everything and looks for what is left.
+func destroyLeavesNothing(t *testing.T, s *site) {
+	s.mustRun(t, "destroy", "-auto-approve")
+	if list := s.instances(t); len(list) != 0 {
+		t.Errorf("the cloud still has the instances %v", list)
+	}
+	for _, machine := range []string{"hk1", "hk2"} {
+		s.wantClean(t, machine)
+	}
+	if r := s.mustRun(t, "state", "list"); strings.TrimSpace(r.Stdout) != "" {
+		t.Errorf("the state still has %s", r.Stdout)
+	}
+	s.wantNoTrace(t)
+}
+
+// leftovers prints what an agent leaves on a machine.
+const leftovers = `
+ls -d /usr/local/bin/atolld /etc/tinc/atoll /etc/systemd/system/*atoll* /etc/systemd/system/*/*atoll* /var/lib/atoll/* /etc/atoll/* 2>/dev/null
+pgrep -a 'atolld|tincd'
+ip -brief link show dev atoll0 2>/dev/null
+nft list tables 2>/dev/null | grep atoll
+systemctl list-units --all --plain --no-legend '*atoll*'
+true`
+
+// wantClean demands that nothing of Atoll is on a machine.
+func (s *site) wantClean(t *testing.T, machine string) {
+	t.Helper()
+	if left := strings.TrimSpace(s.exec(t, machine, "sh", "-c", leftovers)); left != "" {
+		t.Errorf("%s still has:\n%s", machine, left)
+	}
+}
