@@ -106,6 +106,11 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	if err := nodes.Check(); err != nil {
 		return nil, err
 	}
+	if o.Temporary {
+		if err := SweepDead(ctx); err != nil {
+			o.Log.Warn("could not remove what dead labs left", "error", err)
+		}
+	}
 	l := &Lab{
 		options: o, started: time.Now(), files: files{name: o.Name},
 		machines: map[string]*machine{}, closed: make(chan struct{}),

@@ -26,9 +26,6 @@ func requireLab(t *testing.T) {
 	if err := nodes.Check(); err != nil {
 		t.Skipf("NOT RUN: %v", err)
 	}
-	if err := lab.SweepDead(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // uniqueName lets tests of several processes run side by side.

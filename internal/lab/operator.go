@@ -79,7 +79,7 @@ func (o *operator) writeHosts() error {
 // Environment is what the operator's commands need to know about the lab, as NAME=value.
 func (l *Lab) Environment() []string {
 	o := l.operator
-	return []string{
+	env := []string{
 		"ATOLL_LAB=" + l.options.Name,
 		"LINODE_URL=" + LinodeURL,
 		"LINODE_TOKEN=" + o.token,
@@ -88,7 +88,14 @@ func (l *Lab) Environment() []string {
 		"ATOLL_LAB_SSH_CONFIG=" + o.sshConfig(),
 		// Nothing outside the lab answers: asking for news would only cost time.
 		"CHECKPOINT_DISABLE=1",
+		// Where the provider looks for what its configuration does not say.
+		"ATOLL_SSH_PRIVATE_KEY_FILE=" + o.keyFile(),
+		"ATOLL_SSH_KNOWN_HOSTS_FILE=" + o.knownHosts(),
 	}
+	if l.options.Atolld != "" {
+		env = append(env, "ATOLL_AGENT_BINARY="+l.options.Atolld)
+	}
+	return env
 }
 
 // proxies would lead requests out of the lab's network, where they cannot go.
