@@ -1,0 +1,101 @@
+package clusterstatus
+
+import (
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// Model is the data source's state.
+type Model struct {
+	Cluster    reference.Named           `tfsdk:"cluster"`
+	Nodes      map[string]reference.Node `tfsdk:"nodes"`
+	Healthy    types.Bool                `tfsdk:"healthy"`
+	SeenBy     types.String              `tfsdk:"seen_by"`
+	Reasons    []string                  `tfsdk:"reasons"`
+	Warnings   []string                  `tfsdk:"warnings"`
+	NodeStates map[string]NodeState      `tfsdk:"node_states"`
+	Links      map[string]Link           `tfsdk:"links"`
+}
+
+// NodeState is one node.
+type NodeState struct {
+	State      string      `tfsdk:"state"`
+	Message    string      `tfsdk:"message"`
+	Since      string      `tfsdk:"since"`
+	Version    string      `tfsdk:"version"`
+	Conditions []Condition `tfsdk:"conditions"`
+}
+
+// Condition is one observed fact.
+type Condition struct {
+	Type    string `tfsdk:"type"`
+	Status  string `tfsdk:"status"`
+	Reason  string `tfsdk:"reason"`
+	Message string `tfsdk:"message"`
+	Since   string `tfsdk:"since"`
+}
+
+// Link is one pair of nodes.
+type Link struct {
+	From  string    `tfsdk:"from"`
+	To    string    `tfsdk:"to"`
+	There Direction `tfsdk:"there"`
+	Back  Direction `tfsdk:"back"`
+}
+
+// Direction is how traffic in one direction fares.
+type Direction struct {
+	State string  `tfsdk:"state"`
+	Via   string  `tfsdk:"via"`
+	Since string  `tfsdk:"since"`
+	RTT   float64 `tfsdk:"rtt_ms"`
+	Loss  float64 `tfsdk:"loss"`
+}
+
+// FromStatus sets everything observed. A nil status means that no node answered.
+func (m *Model) FromStatus(s *api.ClusterStatus) {
+	m.Healthy, m.SeenBy = types.BoolValue(false), types.StringNull()
+	m.Reasons, m.Warnings = []string{}, []string{}
+	m.NodeStates, m.Links = map[string]NodeState{}, map[string]Link{}
+	if s == nil {
+		m.Reasons = []string{"no node answers"}
+		return
+	}
+	m.Healthy, m.SeenBy = types.BoolValue(s.Healthy), types.StringValue(s.Seen)
+	m.Reasons, m.Warnings = append(m.Reasons, s.Reasons...), append(m.Warnings, s.Warnings...)
+	for name, n := range s.Nodes {
+		m.NodeStates[name] = NodeState{
+			State: string(n.State), Message: n.Message, Since: stamp(n.Since), Version: n.Version, Conditions: Conditions(n.Conditions),
+		}
+	}
+	for name, l := range s.Links {
+		m.Links[name] = Link{From: l.From, To: l.To, There: direction(l.There), Back: direction(l.Back)}
+	}
+}
+
+// Conditions returns the conditions as the data sources show them.
+func Conditions(in []spec.Condition) []Condition {
+	out := []Condition{}
+	for _, c := range in {
+		out = append(out, Condition{
+			Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message, Since: stamp(c.Since),
+		})
+	}
+	return out
+}
+
+func direction(d api.Direction) Direction {
+	return Direction{State: string(d.State), Via: d.Via, Since: stamp(d.Since), RTT: d.RTT, Loss: d.Loss}
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

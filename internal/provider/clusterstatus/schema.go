@@ -1,0 +1,72 @@
+// Package clusterstatus is the data source atoll_cluster_status: how a cluster is, as one of its nodes sees it.
+package clusterstatus
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
+)
+
+// DataSourceType is the data source's name in configurations.
+const DataSourceType = "atoll_cluster_status"
+
+// Schema returns the data source's schema.
+func Schema(context.Context) schema.Schema {
+	text := func(description string) schema.StringAttribute {
+		return schema.StringAttribute{Computed: true, MarkdownDescription: description}
+	}
+	direction := func(description string) schema.SingleNestedAttribute {
+		return schema.SingleNestedAttribute{
+			Computed: true, MarkdownDescription: description,
+			Attributes: map[string]schema.Attribute{
+				"state":  text("`up-direct`, `up-indirect`, `down` or `unknown`."),
+				"via":    text("The node that traffic goes by when it is not direct."),
+				"since":  text("Since when, RFC 3339."),
+				"rtt_ms": schema.Float64Attribute{Computed: true, MarkdownDescription: "Round-trip time in milliseconds; 0 when unknown."},
+				"loss":   schema.Float64Attribute{Computed: true, MarkdownDescription: "Share of lost probes, from 0 to 1."},
+			},
+		}
+	}
+	return schema.Schema{
+		MarkdownDescription: "How a cluster is, as the first of the given nodes that answers sees it. " +
+			"When none answers that is a warning and `healthy` is false, so that a plan that mends the cluster still works.",
+		Attributes: map[string]schema.Attribute{
+			"cluster": reference.ClusterNameDataAttribute("The cluster: an `atoll_cluster`."),
+			"nodes":   reference.NodesDataAttribute("The nodes to ask: `atoll_node` resources by name, for example all of a `for_each`."),
+			"healthy": schema.BoolAttribute{Computed: true, MarkdownDescription: "Whether nothing is wrong."},
+			"seen_by": text("The node that answered; null when none did."),
+			"reasons": schema.ListAttribute{
+				Computed: true, ElementType: types.StringType, MarkdownDescription: "What is wrong, where and since when, the worst first.",
+			},
+			"warnings": schema.ListAttribute{
+				Computed: true, ElementType: types.StringType, MarkdownDescription: "What works but should be looked at.",
+			},
+			"node_states": schema.MapNestedAttribute{
+				Computed: true, MarkdownDescription: "Every node of the cluster, by name.",
+				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+					"state":   text("`ready`, `not-ready`, `joining`, `silent` or `down`."),
+					"message": text("More about a state other than `ready`."),
+					"since":   text("Since when, RFC 3339."),
+					"version": text("Version of its agent."),
+					"conditions": schema.ListNestedAttribute{
+						Computed: true, MarkdownDescription: "What its agent reports.",
+						NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+							"type": text("Type."), "status": text("`True`, `False` or `Unknown`."), "reason": text("One word."),
+							"message": text("What happened, where, and what to do."), "since": text("When the status last changed, RFC 3339."),
+						}},
+					},
+				}},
+			},
+			"links": schema.MapNestedAttribute{
+				Computed: true, MarkdownDescription: "Every pair of nodes, by `A.B`.",
+				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+					"from": text("One end."), "to": text("The other end."),
+					"there": direction("Traffic from `from` to `to`."), "back": direction("Traffic from `to` to `from`."),
+				}},
+			},
+		},
+	}
+}

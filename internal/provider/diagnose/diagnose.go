@@ -1,0 +1,98 @@
+// Package diagnose turns errors of the other packages into diagnostics that name the attribute to change.
+package diagnose
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+// Field returns the attribute path of a spec field such as "mesh.tinc.ping_timeout" below base. Attributes have the names of
+// the fields; renamed maps the fields where that is not so, by their whole path.
+func Field(base path.Path, field string, renamed map[string]path.Path) path.Path {
+	if p, ok := renamed[field]; ok {
+		return p
+	}
+	p := base
+	for name := range strings.SplitSeq(field, ".") {
+		p = p.AtName(name)
+	}
+	return p
+}
+
+// Problems returns one error for each problem, on the attribute that the problem's field names.
+func Problems(summary string, base path.Path, renamed map[string]path.Path, ps spec.Problems) diag.Diagnostics {
+	var diags diag.Diagnostics
+	for _, p := range ps {
+		diags.AddAttributeError(Field(base, p.Field, renamed), summary, Sentence(p.Field+" "+p.Message, p.Remedy))
+	}
+	return diags
+}
+
+// Sentence joins what is wrong and what to do.
+func Sentence(what, remedy string) string {
+	if remedy == "" {
+		return what + "."
+	}
+	return what + ".\n\n" + strings.ToUpper(remedy[:1]) + remedy[1:] + "."
+}
+
+// linodeFields are the fields of Linode's API that have an attribute, below the attribute linode.
+func linodeFields() map[string]string {
+	return map[string]string{
+		"label": "label", "region": "region", "type": "type", "image": "image", "tags": "tags",
+		"authorized_keys": "authorized_keys", "firewall_id": "firewall_id", "interface_generation": "interface_generation",
+	}
+}
+
+// Linode returns the diagnostics of an error of Linode's API for a resource whose Linode arguments are at base.
+func Linode(summary string, base path.Path, err error) diag.Diagnostics {
+	var diags diag.Diagnostics
+	var failure *linode.Error
+	if !errors.As(err, &failure) {
+		diags.AddAttributeError(base, summary, err.Error()+".")
+		return diags
+	}
+	if errors.Is(failure.Kind, linode.ErrInvalid) || errors.Is(failure.Kind, linode.ErrConflict) {
+		for _, r := range failure.Reasons {
+			if name, ok := linodeFields()[r.Field]; ok {
+				diags.AddAttributeError(base.AtName(name), summary, failure.Op+": "+r.Reason)
+			}
+		}
+		if diags.HasError() {
+			return diags
+		}
+	}
+	diags.AddAttributeError(base, summary, failure.Error()+"."+linodeRemedy(failure.Kind))
+	return diags
+}
+
+func linodeRemedy(kind error) string {
+	switch {
+	case errors.Is(kind, linode.ErrUnauthorized):
+		return "\n\nGive the provider a token (linode.token or LINODE_TOKEN) with the scopes linodes:read_write and events:read_only."
+	case errors.Is(kind, linode.ErrRateLimited):
+		return "\n\nApply again later, or with a smaller -parallelism; what was done so far is kept."
+	case errors.Is(kind, linode.ErrUnavailable), errors.Is(kind, linode.ErrUnreachable):
+		return "\n\nLook at status.linode.com and at the way to the API (linode.url or LINODE_URL), then apply again; what was done so far is kept."
+	default:
+		return ""
+	}
+}
+
+// SigningKey returns the diagnostic for a signing key that is missing or cannot be used, on attribute at when it is known
+// which one is at fault.
+func SigningKey(err error) diag.Diagnostic {
+	detail := err.Error() + "."
+	if errors.Is(err, trust.ErrNoSigningKey) {
+		detail = "This needs the cluster's signing key, and the provider has none.\n\n" +
+			"Set signing_key in the provider block, or ATOLL_SIGNING_KEY, or ATOLL_SIGNING_KEY_FILE. `atoll key new` makes one."
+	}
+	return diag.NewErrorDiagnostic("Signing key", detail)
+}

@@ -1,0 +1,297 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+// ticketLifetime is how long a new machine may take to join; a resumed one may need all of it.
+const ticketLifetime = 24 * time.Hour
+
+// Create makes or adopts a machine, waits until it has joined, and makes it known to the other nodes of this run.
+func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var plan Model
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	timeout, diags := plan.Timeouts.Create(ctx, createTimeout)
+	resp.Diagnostics.Append(diags...)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	t, diags := r.begin(ctx, &plan)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(t.verifyCluster(ctx)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	known, diags := t.survey(ctx)
+	resp.Diagnostics.Append(diags...)
+	resp.Diagnostics.Append(t.chooseAddress(ctx, known)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	// Nothing exists before this line.
+	mem := memory{Generation: known.generation, Peers: known.endpoints}
+	save := func() diag.Diagnostics {
+		saved := plan
+		saved.settle()
+		diags := resp.State.Set(ctx, &saved)
+		diags.Append(mem.save(ctx, resp.Private)...)
+		return diags
+	}
+	payload, diags := t.payload(ctx, &mem)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(t.machine().provision(ctx, t, payload, save)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(t.join(ctx, &mem, save)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(save()...)
+}
+
+// surroundings is what the nodes that can be asked know before a node is made.
+type surroundings struct {
+	mesh       map[netip.Addr]string
+	endpoints  map[string][]string
+	generation uint64
+}
+
+// survey asks the cluster's seeds and the nodes of this run what they know. Whoever does not answer is left out: a cluster
+// may be made all at once.
+func (t *task) survey(ctx context.Context) (surroundings, diag.Diagnostics) {
+	type source struct {
+		node      string
+		endpoints []string
+	}
+	var sources []source
+	for _, p := range t.op.Cluster(t.root.Cluster).Others(t.name) {
+		sources = append(sources, source{p.Name, p.Endpoints})
+	}
+	for _, seed := range t.cluster.Cluster.Seeds {
+		sources = append(sources, source{"", []string{seed}})
+	}
+	out := surroundings{mesh: map[netip.Addr]string{}, endpoints: map[string][]string{}}
+	var exists *spec.Node
+	var mu sync.Mutex
+	var g errgroup.Group
+	for _, s := range sources {
+		g.Go(func() error {
+			seen, err := t.op.Look(ctx, t.root.Cluster, s.node, s.endpoints, "")
+			if err != nil {
+				return nil //nolint:nilerr // a node that does not answer knows nothing
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for a, n := range seen.MeshAddresses() {
+				if n != t.name {
+					out.mesh[a] = n
+				}
+			}
+			for n, e := range seen.Endpoints(t.name) {
+				out.endpoints[n] = e
+			}
+			out.generation = max(out.generation, seen.Generations[t.ref()])
+			if n, alive := seen.Nodes[t.name]; alive {
+				exists = &n
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return nil
+	var diags diag.Diagnostics
+	if exists != nil && exists.Identity != "" {
+		diags.Append(t.existsAlready(exists.Endpoints(t.api)))
+	}
+	return out, diags
+}
+
+func (t *task) existsAlready(endpoints []string) diag.Diagnostic {
+	at := "HOST:PORT of any node"
+	if len(endpoints) > 0 {
+		at = endpoints[0]
+	}
+	return diag.NewAttributeErrorDiagnostic(path.Root("name"), "Node exists already", fmt.Sprintf(
+		"Cluster %q has a node %q that this state does not know: another run made it, or this state lost it. Nothing was changed.\n\n"+
+			"Take it over with `terraform import ADDRESS '%s@%s'`, or give this one another name.",
+		t.root.Cluster, t.name, clusterID(t.root.Cluster, t.name), at))
+}
+
+// refuseOthers returns an error when the agent at endpoints is a finished node of this name: then it belongs to another
+// state, or this one has lost it.
+func (t *task) refuseOthers(ctx context.Context, endpoints []string) diag.Diagnostics {
+	seen, err := t.op.Look(ctx, t.root.Cluster, t.name, endpoints, "")
+	if err != nil {
+		return nil // it does not answer (yet), so it was never finished
+	}
+	if n, ok := seen.Nodes[t.name]; ok && n.Identity != "" {
+		return diag.Diagnostics{t.existsAlready(endpoints)}
+	}
+	return nil
+}
+
+// chooseAddress settles the mesh address and checks the node against what is known of the others.
+func (t *task) chooseAddress(ctx context.Context, around surroundings) diag.Diagnostics {
+	reg, cidr := t.op.Cluster(t.root.Cluster), t.cluster.Cluster.MeshCIDR
+	if !known(t.model.MeshAddress) {
+		addr, err := reg.Allocate(cidr, t.name, around.mesh)
+		if err != nil {
+			at, remedy := path.Root("mesh_address"), ""
+			if errors.Is(err, topology.ErrCIDRFull) {
+				at, remedy = path.Root("cluster").AtName("mesh_cidr"), "\n\nUse a larger mesh_cidr (a new cluster), or remove nodes."
+			}
+			return diag.Diagnostics{diag.NewAttributeErrorDiagnostic(at, invalid, "Cannot "+err.Error()+"."+remedy)}
+		}
+		t.model.MeshAddress = types.StringValue(addr.String())
+	}
+	n, diags := t.model.ToSpec(ctx)
+	if owner, taken := around.mesh[n.MeshAddress]; taken {
+		diags.AddAttributeError(path.Root("mesh_address"), invalid, fmt.Sprintf(
+			"mesh_address %s is the mesh address of node %q.\n\nGive this node another one, or leave it out to have one chosen.", n.MeshAddress, owner))
+	}
+	ps, _ := reg.Plan(cidr, t.name, operator.Planned{MeshAddress: n.MeshAddress, Addresses: n.Addresses})
+	diags.Append(clusterProblems(t.name, ps)...)
+	diags.Append(diagnose.Problems(invalid, path.Empty(), nil, n.Validate())...)
+	return diags
+}
+
+// payload issues the ticket and returns the first-boot payload, which is secret.
+func (t *task) payload(ctx context.Context, mem *memory) ([]byte, diag.Diagnostics) {
+	const failed = "First-boot payload"
+	n, diags := t.model.ToSpec(ctx)
+	seeds := slices.Clone(t.cluster.Cluster.Seeds)
+	for _, p := range t.op.Cluster(t.root.Cluster).Others(t.name) {
+		seeds = append(seeds, p.Endpoints...)
+	}
+	slices.Sort(seeds)
+	fail := func(err error) ([]byte, diag.Diagnostics) {
+		diags.AddError(failed, err.Error()+".")
+		return nil, diags
+	}
+	ticket, err := trust.IssueTicket(t.key, trust.TicketRequest{
+		Cluster: t.root.Cluster, Node: t.name, Lifetime: ticketLifetime, Seeds: slices.Compact(seeds), Now: t.op.Now(),
+	})
+	if err != nil {
+		return fail(err)
+	}
+	object, generation, err := t.sign(n, mem.Generation)
+	if err != nil {
+		return fail(err)
+	}
+	payload, err := platform.NewPayload(t.root, ticket, []trust.Envelope{t.cluster.Envelope, object})
+	if err != nil {
+		return fail(err)
+	}
+	mem.Generation = generation
+	return payload, diags
+}
+
+// join waits for the agent, pins its identity, makes it known, and waits until the node is as described.
+func (t *task) join(ctx context.Context, mem *memory, save saver) diag.Diagnostics {
+	const failed = "Node did not join"
+	addresses, diags := t.addresses(ctx)
+	endpoints := spec.Node{Addresses: addresses}.Endpoints(t.api)
+	agent, err := t.op.Agent(t.root.Cluster, t.name, endpoints, "")
+	if err != nil {
+		diags.AddError(failed, err.Error()+".")
+		return diags
+	}
+	defer agent.Close()
+	info, err := t.op.AwaitAgent(ctx, agent, t.name, addresses, t.health)
+	if err != nil {
+		diags.AddError(failed, t.notReady(err, addresses))
+		return diags
+	}
+	t.model.Identity = types.StringValue(info.Identity.String())
+	n, more := t.model.ToSpec(ctx)
+	diags.Append(more...)
+	object, generation, err := t.sign(n, mem.Generation)
+	if err != nil {
+		diags.AddError(failed, err.Error()+".")
+		return diags
+	}
+	if err := operator.Push(ctx, agent, t.name, []store.Record{store.ObjectRecord(t.cluster.Envelope), store.ObjectRecord(object)}); err != nil {
+		t.model.Identity = types.StringNull()
+		diags.Append(t.pushFailed(err))
+		return diags
+	}
+	mem.Generation = generation
+	if diags.Append(save()...); diags.HasError() {
+		return diags
+	}
+	diags.Append(t.introduce(ctx, mem, endpoints)...)
+	if _, err := t.op.AwaitConditions(ctx, agent, t.name, addresses, t.health, spec.ConditionJoined, spec.ConditionApplied); err != nil {
+		diags.AddError("Node is not ready", t.notReady(err, addresses))
+	}
+	return diags
+}
+
+func (t *task) addresses(ctx context.Context) ([]string, diag.Diagnostics) {
+	n, diags := t.model.ToSpec(ctx)
+	return n.Addresses, diags
+}
+
+// introduce makes the node known to the others of this run, and remembers where they are.
+func (t *task) introduce(ctx context.Context, mem *memory, endpoints []string) diag.Diagnostics {
+	var diags diag.Diagnostics
+	seen, err := t.op.Look(ctx, t.root.Cluster, t.name, endpoints, t.model.Identity.ValueString())
+	if err != nil {
+		diags.AddWarning("Node was not introduced", fmt.Sprintf("Node %q has joined, but does not tell what it holds: %v.", t.name, err))
+		return diags
+	}
+	self := operator.Peer{
+		Name: t.name, Endpoints: endpoints, Identity: t.model.Identity.ValueString(), Records: seen.Introduction(t.name),
+	}
+	t.op.Cluster(t.root.Cluster).Learn(self)
+	for name, err := range t.op.Introduce(ctx, t.root.Cluster, self) {
+		diags.AddWarning("Node was not introduced", fmt.Sprintf(
+			"Nodes %q and %q could not be made known to each other: %v.\n\nThey find each other through any node that knows both, or by an atoll_mesh_link between them.", t.name, name, err))
+	}
+	mem.Peers = t.others(memory{Peers: seen.Endpoints(t.name)})
+	return diags
+}
+
+func (t *task) notReady(err error, addresses []string) string {
+	return fmt.Sprintf("%v.\n\nThe machine is kept and marked tainted: the next apply removes it and makes it again. "+
+		"Ports %d and %d (TCP) of %v must be reachable from here. If it only needs longer, raise timeouts.create and run `terraform untaint` before.",
+		err, t.api, t.health, addresses)
+}
+
+// pushFailed returns the diagnostic for an object that the node did not take.
+func (t *task) pushFailed(err error) diag.Diagnostic {
+	var outdated *operator.OutdatedError
+	if errors.As(err, &outdated) {
+		return diag.NewErrorDiagnostic("Changed by another run", err.Error()+
+			".\n\nNothing was overwritten. Make sure that only one state describes this cluster, then refresh and apply again. "+
+			"If it is the cluster object that is older here, `terraform apply -replace` of the atoll_cluster signs it anew; its nodes are kept.")
+	}
+	return diag.NewErrorDiagnostic("Node was not updated", err.Error()+".")
+}

@@ -1,0 +1,109 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+)
+
+// Delete removes the node from its cluster, at every other node that can be reached, and then its machine.
+func (r *Resource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var state Model
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	timeout, diags := state.Timeouts.Delete(ctx, deleteTimeout)
+	resp.Diagnostics.Append(diags...)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	t, diags := r.begin(ctx, &state)
+	resp.Diagnostics.Append(diags...)
+	mem, diags := recall(ctx, req.Private)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(t.evict(ctx, mem)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(t.machine().remove(ctx, t)...)
+}
+
+// evict tells every node that this one is no member any more, the node itself included, so that it cleans itself up.
+func (t *task) evict(ctx context.Context, mem memory) diag.Diagnostics {
+	reg := t.op.Cluster(t.root.Cluster)
+	reg.Forget(t.name)
+	endpoints, diags := reference.Strings(ctx, t.model.Endpoints)
+	generation := mem.Generation
+	if len(endpoints) > 0 {
+		if seen, err := t.op.Look(ctx, t.root.Cluster, t.name, endpoints, t.model.Identity.ValueString()); err == nil {
+			generation = max(generation, seen.Generations[t.ref()])
+			maps.Copy(mem.nonNilPeers(), seen.Endpoints(t.name))
+		}
+	}
+	object, err := t.tombstone(generation)
+	if err != nil {
+		diags.AddError("Remove node", err.Error()+".")
+		return diags
+	}
+	records := []store.Record{store.ObjectRecord(object)}
+	others := t.others(mem)
+	var missed map[string]error
+	var g errgroup.Group
+	g.Go(func() error {
+		missed = t.op.Tell(ctx, t.root.Cluster, others, records)
+		return nil
+	})
+	if len(endpoints) > 0 {
+		g.Go(func() error {
+			t.told = t.op.TellOnce(ctx, t.root.Cluster, operator.Peer{Name: t.name, Endpoints: endpoints}, records) == nil
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return nil
+	diags.Append(t.missed(missed)...)
+	return diags
+}
+
+// missed reports the nodes that have not heard of the removal. One that knows something newer stops it: another run made
+// the node again.
+func (t *task) missed(failed map[string]error) diag.Diagnostics {
+	var diags diag.Diagnostics
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		var outdated *operator.OutdatedError
+		if errors.As(failed[name], &outdated) {
+			diags.Append(t.pushFailed(failed[name]))
+			return diags
+		}
+	}
+	if len(failed) == 0 {
+		return diags
+	}
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		lines = append(lines, fmt.Sprintf("- %s: %v", name, failed[name]))
+	}
+	diags.AddWarning("Removal is not acknowledged everywhere", fmt.Sprintf(
+		"Node %q is removed, but these nodes have not acknowledged it:\n%s\n\nThey hear of it from the others when they are back.", t.name, strings.Join(lines, "\n")))
+	return diags
+}
+
+func (m *memory) nonNilPeers() map[string][]string {
+	if m.Peers == nil {
+		m.Peers = map[string][]string{}
+	}
+	return m.Peers
+}

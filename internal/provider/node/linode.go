@@ -1,0 +1,221 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// linodeMachine is an instance that Atoll creates.
+type linodeMachine struct{}
+
+const (
+	maxLabel = 64
+	maxTag   = 50
+)
+
+var hyphens = regexp.MustCompile(`-{2,}`)
+
+// instanceLabel is the label of a node's instance unless another is given. Linode allows no two hyphens in a row and
+// 64 characters; what would not be unique any more gets a hash.
+func instanceLabel(cluster, name string) string {
+	whole := cluster + "-" + name
+	label := hyphens.ReplaceAllString(whole, "-")
+	if label == whole && len(label) <= maxLabel {
+		return label
+	}
+	sum := sha256.Sum256([]byte(clusterID(cluster, name)))
+	tail := "-" + hex.EncodeToString(sum[:4])
+	return strings.TrimRight(label[:min(len(label), maxLabel-len(tail))], "-") + tail
+}
+
+// instanceMark is the tag by which a node's instance is known again.
+func instanceMark(cluster, name string) string {
+	mark := "atoll:" + clusterID(cluster, name)
+	if len(mark) <= maxTag {
+		return mark
+	}
+	sum := sha256.Sum256([]byte(mark))
+	return "atoll:" + hex.EncodeToString(sum[:20])
+}
+
+func linodePath() path.Path { return path.Root("linode") }
+
+func (linodeMachine) provision(ctx context.Context, t *task, payload []byte, save saver) diag.Diagnostics {
+	const failed = "Create Linode"
+	l, _, diags := t.model.linode(ctx)
+	client, err := t.op.Linode()
+	if err != nil {
+		diags.Append(diagnose.Linode(failed, linodePath(), err)...)
+		return diags
+	}
+	in, more := l.create(ctx, t.mark(), payload)
+	diags.Append(more...)
+	if diags.HasError() {
+		return diags
+	}
+	inst, adopted, err := client.CreateInstance(ctx, in)
+	if err != nil {
+		diags.Append(diagnose.Linode(failed, linodePath(), err)...)
+		return diags
+	}
+	if adopted {
+		// It may be another state's finished node: then it is not ours to keep, and not ours to delete after a failure.
+		if diags.Append(t.refuseOthers(ctx, spec.Node{Addresses: inst.Addresses()}.Endpoints(t.api))...); diags.HasError() {
+			return diags
+		}
+	}
+	t.model.InstanceID = types.StringValue(strconv.Itoa(inst.ID))
+	t.model.useAddresses(inst, t.api)
+	diags.Append(save()...)
+	if diags.HasError() {
+		return diags
+	}
+	if inst, err = client.WaitRunning(ctx, inst.ID); err != nil {
+		diags.Append(diagnose.Linode("Start Linode", linodePath(), err)...)
+		return diags
+	}
+	t.model.useAddresses(inst, t.api)
+	return diags
+}
+
+// useAddresses takes the instance's addresses unless others are configured.
+func (m *Model) useAddresses(inst linode.Instance, apiPort int) {
+	if m.Addresses.IsUnknown() || m.Addresses.IsNull() {
+		m.setAddresses(inst.Addresses(), apiPort)
+	}
+}
+
+func (l linodeModel) create(ctx context.Context, mark string, payload []byte) (linode.Create, diag.Diagnostics) {
+	in := linode.Create{
+		Label: l.Label.ValueString(), Region: l.Region.ValueString(), Type: l.Type.ValueString(), Image: l.Image.ValueString(),
+		Mark: mark, UserData: payload, FirewallID: int(l.FirewallID.ValueInt64()),
+		Generation: linode.Generation(l.InterfaceGeneration.ValueString()),
+	}
+	diags := stringsOf(ctx, l.Tags, &in.Tags)
+	diags.Append(stringsOf(ctx, l.AuthorizedKeys, &in.AuthorizedKeys)...)
+	return in, diags
+}
+
+func stringsOf(ctx context.Context, s types.Set, to *[]string) diag.Diagnostics {
+	if !known(s) {
+		return nil
+	}
+	return s.ElementsAs(ctx, to, false)
+}
+
+// read compares the state with the instance. gone tells that there is none any more.
+func (linodeMachine) read(ctx context.Context, t *task) (gone bool, diags diag.Diagnostics) {
+	id, err := strconv.Atoi(t.model.InstanceID.ValueString())
+	if err != nil {
+		return true, nil // creating it never came so far
+	}
+	client, err := t.op.Linode()
+	if err != nil {
+		diags.Append(diagnose.Linode("Read Linode", linodePath(), err)...)
+		return false, diags
+	}
+	inst, err := client.Instance(ctx, id)
+	if errors.Is(err, linode.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		diags.Append(diagnose.Linode("Read Linode", linodePath(), err)...)
+		return false, diags
+	}
+	l, _, more := t.model.linode(ctx)
+	diags.Append(more...)
+	l.fromAPI(inst, t.mark())
+	diags.Append(t.model.setLinode(ctx, l)...)
+	return false, diags
+}
+
+// fromAPI is the one place where an instance becomes the argument linode. What the API does not tell stays.
+func (l *linodeModel) fromAPI(inst linode.Instance, mark string) {
+	l.Region, l.Type, l.Label = types.StringValue(inst.Region), types.StringValue(inst.Type), types.StringValue(inst.Label)
+	if inst.Image != "" { // an image that was deleted since
+		l.Image = types.StringValue(inst.Image)
+	}
+	if inst.Generation != "" {
+		l.InterfaceGeneration = types.StringValue(string(inst.Generation))
+	}
+	var tags []string
+	for _, tag := range inst.Tags {
+		if tag != mark {
+			tags = append(tags, tag)
+		}
+	}
+	if len(tags) > 0 || len(l.Tags.Elements()) > 0 || !known(l.Tags) {
+		l.Tags = stringSet(tags)
+	}
+	if l.AuthorizedKeys.IsUnknown() || l.AuthorizedKeys.ElementType(context.Background()) == nil {
+		l.AuthorizedKeys = types.SetNull(types.StringType)
+	}
+}
+
+func stringSet(in []string) types.Set {
+	if len(in) == 0 {
+		return types.SetNull(types.StringType)
+	}
+	slices.Sort(in)
+	values := make([]types.String, len(in))
+	for i, s := range in {
+		values[i] = types.StringValue(s)
+	}
+	set, _ := types.SetValueFrom(context.Background(), types.StringType, values)
+	return set
+}
+
+func (linodeMachine) update(ctx context.Context, t *task, state Model) diag.Diagnostics {
+	now, _, diags := t.model.linode(ctx)
+	was, _, more := state.linode(ctx)
+	diags.Append(more...)
+	if diags.HasError() || now.Label.Equal(was.Label) && now.Tags.Equal(was.Tags) {
+		return diags
+	}
+	client, err := t.op.Linode()
+	if err != nil {
+		diags.Append(diagnose.Linode("Update Linode", linodePath(), err)...)
+		return diags
+	}
+	id, err := strconv.Atoi(t.model.InstanceID.ValueString())
+	if err != nil {
+		diags.AddAttributeError(path.Root("instance_id"), "Update Linode", fmt.Sprintf("%q is not the id of an instance.", t.model.InstanceID.ValueString()))
+		return diags
+	}
+	var tags []string
+	diags.Append(stringsOf(ctx, now.Tags, &tags)...)
+	if _, err := client.UpdateInstance(ctx, id, now.Label.ValueString(), t.mark(), tags); err != nil {
+		diags.Append(diagnose.Linode("Update Linode", linodePath(), err)...)
+	}
+	return diags
+}
+
+func (linodeMachine) remove(ctx context.Context, t *task) diag.Diagnostics {
+	id, err := strconv.Atoi(t.model.InstanceID.ValueString())
+	if err != nil {
+		return nil // creating it never came so far
+	}
+	client, err := t.op.Linode()
+	if err == nil {
+		err = client.DeleteInstance(ctx, id)
+	}
+	if err != nil {
+		return diagnose.Linode("Delete Linode", linodePath(), err)
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+// Agent returns a client of the agent of a node at its endpoints. Identity pins the agent's key when it is not empty.
+func (o *Operator) Agent(cluster, node string, endpoints []string, identity string) (*api.Client, error) {
+	key, err := o.Key()
+	if err != nil {
+		return nil, err
+	}
+	t := api.Target{Cluster: cluster, Node: node, Endpoints: endpoints}
+	if identity != "" {
+		pin, err := trust.ParsePublicKey(identity)
+		if err != nil {
+			return nil, fmt.Errorf("identity of node %q: %w", node, err)
+		}
+		t.Pin = &pin
+	}
+	return api.NewOperatorClient(key, t), nil
+}
+
+// Look reads and verifies everything that the agent of a node holds, within Patience.Dial.
+func (o *Operator) Look(ctx context.Context, cluster, node string, endpoints []string, identity string) (Known, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.Patience.Dial)
+	defer cancel()
+	key, err := o.Key()
+	if err != nil {
+		return Known{}, err
+	}
+	agent, err := o.Agent(cluster, node, endpoints, identity)
+	if err != nil {
+		return Known{}, err
+	}
+	defer agent.Close()
+	records, err := agent.Records(ctx)
+	if err != nil {
+		return Known{}, err
+	}
+	return ReadRecords(trust.Root{Cluster: cluster, Key: key.Public()}, records), nil
+}
+
+// Status returns the cluster as a node sees it, within Patience.Dial.
+func (o *Operator) Status(ctx context.Context, cluster string, node Peer) (api.ClusterStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.Patience.Dial)
+	defer cancel()
+	agent, err := o.Agent(cluster, node.Name, node.Endpoints, node.Identity)
+	if err != nil {
+		return api.ClusterStatus{}, err
+	}
+	defer agent.Close()
+	return agent.Status(ctx)
+}
+
+// OutdatedError is returned when an agent holds something newer than what was pushed: another run was faster.
+type OutdatedError struct {
+	Node    string
+	Outcome store.Outcome
+}
+
+// Error says which object is newer where.
+func (e *OutdatedError) Error() string {
+	text := fmt.Sprintf("node %q holds a newer %s: another run changed it at the same time", e.Node, e.Outcome.Key)
+	if e.Outcome.Message != "" {
+		text += " (" + e.Outcome.Message + ")"
+	}
+	return text
+}
+
+// RefusedError is returned when an agent does not take a record.
+type RefusedError struct {
+	Node    string
+	Outcome store.Outcome
+}
+
+// Error says what was refused and why.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("node %q refused %s (%s): %s", e.Node, e.Outcome.Key, e.Outcome.Reason, e.Outcome.Message)
+}
+
+// Push gives records to an agent and returns *OutdatedError or *RefusedError for the first one that it does not take.
+func Push(ctx context.Context, agent *api.Client, node string, records []store.Record) error {
+	outcomes, err := agent.Push(ctx, records)
+	if err != nil {
+		return err
+	}
+	for _, out := range outcomes {
+		switch out.Result {
+		case store.Older, store.Conflict:
+			return &OutdatedError{Node: node, Outcome: out}
+		case store.Refused:
+			return &RefusedError{Node: node, Outcome: out}
+		case store.Accepted, store.Unchanged:
+		}
+	}
+	return nil
+}
+
+// Introduce makes a node that has just joined and every other node of this run known to each other. What fails is returned
+// by node and is no harm: whoever hears of it passes it on.
+func (o *Operator) Introduce(ctx context.Context, cluster string, self Peer) map[string]error {
+	others := o.Cluster(cluster).Others(self.Name)
+	failed := make([]error, len(others))
+	var g errgroup.Group
+	for i, other := range others {
+		g.Go(func() error {
+			failed[i] = o.introducePair(ctx, cluster, self, other)
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return nil
+	out := map[string]error{}
+	for i, err := range failed {
+		if err != nil {
+			out[others[i].Name] = err
+		}
+	}
+	return out
+}
+
+func (o *Operator) introducePair(ctx context.Context, cluster string, a, b Peer) error {
+	return errors.Join(o.introduce(ctx, cluster, a, b.Records), o.introduce(ctx, cluster, b, a.Records))
+}
+
+// introduce pushes others' records to a node. That it knows something newer already is fine.
+func (o *Operator) introduce(ctx context.Context, cluster string, to Peer, records []store.Record) error {
+	err := o.TellOnce(ctx, cluster, to, records)
+	var outdated *OutdatedError
+	if errors.As(err, &outdated) {
+		return nil
+	}
+	return err
+}
+
+// TellOnce pushes records to a node in one attempt, within Patience.Dial.
+func (o *Operator) TellOnce(ctx context.Context, cluster string, to Peer, records []store.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.Patience.Dial)
+	defer cancel()
+	agent, err := o.Agent(cluster, to.Name, to.Endpoints, to.Identity)
+	if err != nil {
+		return err
+	}
+	defer agent.Close()
+	return Push(ctx, agent, to.Name, records)
+}
+
+// Tell pushes one record to every given node, by name, again and again until each acknowledged it or patience is over.
+// It returns the nodes that did not, with the last error. Nodes that this run removes meanwhile are not waited for.
+func (o *Operator) Tell(ctx context.Context, cluster string, to map[string][]string, records []store.Record) map[string]error {
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.Patience.Farewell)
+	defer cancel()
+	names := make([]string, 0, len(to))
+	for name := range to {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	failed := make([]error, len(names))
+	var g errgroup.Group
+	for i, name := range names {
+		g.Go(func() error {
+			for {
+				failed[i] = o.TellOnce(ctx, cluster, Peer{Name: name, Endpoints: to[name]}, records)
+				if failed[i] == nil || final(failed[i]) || o.Cluster(cluster).Removed(name) || !Pause(ctx, o.cfg.Patience.Poll) {
+					return nil
+				}
+			}
+		})
+	}
+	_ = g.Wait() // the functions return nil
+	out := map[string]error{}
+	for i, err := range failed {
+		if err != nil && !o.Cluster(cluster).Removed(names[i]) {
+			out[names[i]] = err
+		}
+	}
+	return out
+}
+
+// final tells whether a node has answered and would answer the same again.
+func final(err error) bool {
+	var refused *RefusedError
+	var outdated *OutdatedError
+	return errors.As(err, &refused) || errors.As(err, &outdated)
+}
+
+// Pause waits for d and tells whether the context still lives.
+func Pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
