@@ -88,7 +88,7 @@ func (s *realSystem) WriteFile(path string, data []byte, mode fs.FileMode) (bool
 	if err := os.MkdirAll(filepath.Dir(real), 0o755); err != nil {
 		return false, fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := renameio.WriteFile(real, data, mode, renameio.WithStaticPermissions(mode), renameio.WithTempDir(filepath.Dir(real))); err != nil {
+	if err := replace(real, data, mode); err != nil {
 		return false, fmt.Errorf("write %s: %w", path, err)
 	}
 	// The file itself is on the disk; its name is once the directory is.
@@ -96,6 +96,18 @@ func (s *realSystem) WriteFile(path string, data []byte, mode fs.FileMode) (bool
 		return true, fmt.Errorf("write %s: %w", path, err)
 	}
 	return true, nil
+}
+
+func replace(path string, data []byte, mode fs.FileMode) (err error) {
+	f, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(mode), renameio.WithTempDir(filepath.Dir(path)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Cleanup()) }()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace() // with fsync
 }
 
 func syncDirectory(path string) error {
