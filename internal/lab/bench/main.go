@@ -2,8 +2,8 @@
 //
 //	go run ./internal/lab/bench plan     no-op plans of 100 nodes and 1,000 resources, against a provider that does nothing
 //	go run ./internal/lab/bench size     the programs' sizes
+//	go run ./internal/lab/bench death    a node's death noticed, with our timers and with memberlist's (Linux)
 //	go run ./internal/lab/bench lab      a three-site cluster in the lab: apply, join, spreading, death, memory, CPU (root, Linux)
-//	go run ./internal/lab/bench demo     `make demo`, cold and warm (root, Linux; empties the lab's cache)
 //
 // Every table names the machine. Where two things are compared they are measured in turns in one run; trust the ratios.
 package main
@@ -29,14 +29,23 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	benches := map[string]func(context.Context, io.Writer) error{"plan": benchPlan, "size": benchSize}
+	benches := map[string]func(context.Context, io.Writer) error{
+		"plan": benchPlan, "size": benchSize, "death": benchDeath, "lab": benchLab, "member": runMember,
+	}
 	if len(args) == 0 {
-		args = []string{""}
+		args = []string{"size", "death", "lab", "plan"}
 	}
-	bench, ok := benches[args[0]]
-	if !ok {
-		return fmt.Errorf("what to measure? one of plan, size, lab, demo")
+	if args[0] != "member" {
+		fmt.Fprintf(out, "%s, %d CPUs, %s/%s\n\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	}
-	fmt.Fprintf(out, "%s, %d CPUs, %s/%s\n\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
-	return bench(ctx, out)
+	for _, name := range args {
+		bench, ok := benches[name]
+		if !ok {
+			return fmt.Errorf("%q cannot be measured: size, death, lab and plan can", name)
+		}
+		if err := bench(ctx, out); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
