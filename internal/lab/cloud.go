@@ -4,12 +4,16 @@ package lab
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/install"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
@@ -19,20 +23,39 @@ import (
 
 // layers are the read-only file systems below the machines' disks.
 type layers struct {
-	base  string // Debian
-	image string // what Atoll's image adds to it; "" when there is nothing to add
+	base string // Debian
+	// own is held while what Atoll's own image adds to base is made.
+	own sync.Mutex
 }
 
 // ownImages is how the identifiers of an account's own images begin; all others are the vendor's plain systems.
 const ownImages = "private/"
 
-// imageLayer installs the agent into a layer of its own, as an image build does.
+// imageLayer installs the agent into a layer of its own, as an image build does, and returns the layer; "" when the lab
+// has no agent. The layer is that of the agent as it is now: one that was built again is in the next machine.
 func (l *Lab) imageLayer(ctx context.Context) (string, error) {
 	if l.options.Atolld == "" {
 		return "", nil
 	}
-	dir := filepath.Join(l.record.data.DataDir, "layers", "atolld")
-	if _, err := install.Install(ctx, host.Real(), install.Options{Root: dir, Binary: l.options.Atolld}); err != nil {
+	l.layers.own.Lock()
+	defer l.layers.own.Unlock()
+	program, err := os.ReadFile(l.options.Atolld)
+	if err != nil {
+		return "", fmt.Errorf("put the agent into the image: %w", err)
+	}
+	sum := sha256.Sum256(program)
+	dir := filepath.Join(l.record.data.DataDir, "layers", "atolld-"+hex.EncodeToString(sum[:8]))
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	unfinished := dir + ".new"
+	if err := os.RemoveAll(unfinished); err != nil {
+		return "", fmt.Errorf("put the agent into the image: %w", err)
+	}
+	if _, err := install.Install(ctx, host.Real(), install.Options{Root: unfinished, Binary: l.options.Atolld}); err != nil {
+		return "", fmt.Errorf("put the agent into the image: %w", err)
+	}
+	if err := os.Rename(unfinished, dir); err != nil {
 		return "", fmt.Errorf("put the agent into the image: %w", err)
 	}
 	return dir, nil
@@ -88,8 +111,14 @@ func (c linodes) Create(ctx context.Context, spec linode.Machine) (linode.Addres
 		// A container has no DMI to read the vendor from.
 		files: map[string]string{"/etc/atoll/platform": "linode\n"},
 	}
-	if c.lab.layers.image != "" && strings.HasPrefix(spec.Image, ownImages) {
-		s.layers = append(s.layers, c.lab.layers.image)
+	if strings.HasPrefix(spec.Image, ownImages) {
+		layer, err := c.lab.imageLayer(ctx)
+		if err != nil {
+			return linode.Addresses{}, err
+		}
+		if layer != "" {
+			s.layers = append(s.layers, layer)
+		}
 	}
 	m, err := c.lab.add(ctx, s)
 	if err != nil {

@@ -144,7 +144,7 @@ func (l *Lab) start(ctx context.Context) error {
 	if l.layers.base, err = cache.Ensure(ctx, nodes.DefaultImage(), progress); err != nil {
 		return err
 	}
-	if l.layers.image, err = l.imageLayer(ctx); err != nil {
+	if _, err = l.imageLayer(ctx); err != nil {
 		return err
 	}
 	progress("building the network")

@@ -399,6 +399,26 @@ curl -sSf -H "Metadata-Token: $token" http://169.254.169.254/v1/user-data`
 		t.Errorf("the image's agent is %s", got)
 	}
 	exec(t, l, "web-sg1", "grep", "-q", "ssh-ed25519 AAAA", "/root/.ssh/authorized_keys")
+	status := func() linodego.InstanceStatus {
+		i, err := client.GetInstance(t.Context(), made.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i.Status
+	}
+	_, _ = l.Exec(t.Context(), "web-sg1", "systemctl", "poweroff")
+	eventually(t, "the API knows that the instance is off", func() bool { return status() == linodego.InstanceOffline })
+	if err := client.BootInstance(t.Context(), made.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the API has booted the instance", func() bool { return status() == linodego.InstanceRunning })
+	if err := l.WaitSSH(t.Context(), "web-sg1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.RebootInstance(t.Context(), made.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the API has rebooted the instance", func() bool { return status() == linodego.InstanceRunning })
 	if err := client.DeleteInstance(t.Context(), made.ID); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,18 @@ func (l *Lab) bootLocked(ctx context.Context, m *machine) error {
 	m.boots++
 	boot := m.boots
 	life := context.WithoutCancel(ctx) // a machine outlives the call that boots it
-	return m.node.Boot(ctx, namespace.Path(), func(exit nodes.Exit) { l.ended(life, m, boot, exit) })
+	if err := m.node.Boot(ctx, namespace.Path(), func(exit nodes.Exit) { l.ended(life, m, boot, exit) }); err != nil {
+		return err
+	}
+	l.tellCloud(m, true)
+	return nil
+}
+
+// tellCloud lets the cloud's API show what happened to an instance without it.
+func (l *Lab) tellCloud(m *machine, running bool) {
+	if m.kind == KindLinode {
+		l.cloud.SetRunning(m.id, running)
+	}
 }
 
 // ended follows up when a boot is over: a machine that wants to boot again does, with a network as fresh as its kernel.
@@ -51,8 +62,12 @@ func (l *Lab) ended(ctx context.Context, m *machine, boot int, exit nodes.Exit) 
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	err := l.net.Unplug(ctx, m.name)
-	if err == nil && exit == nodes.ExitReboot {
+	switch {
+	case err != nil:
+	case exit == nodes.ExitReboot:
 		err = l.bootLocked(ctx, m)
+	default:
+		l.tellCloud(m, false)
 	}
 	if err != nil {
 		l.options.Log.Error("a machine ended and could not be looked after", "machine", m.name, "error", err)
@@ -73,6 +88,7 @@ func (l *Lab) Kill(ctx context.Context, name string) error {
 	if err := m.node.PowerCut(ctx); err != nil {
 		return err
 	}
+	l.tellCloud(m, false)
 	return l.net.Unplug(ctx, name)
 }
 
@@ -100,6 +116,7 @@ func (l *Lab) shutdown(ctx context.Context, m *machine) error {
 	if err := m.node.Shutdown(ctx, shutdownGrace); err != nil {
 		return err
 	}
+	l.tellCloud(m, false)
 	return l.net.Unplug(ctx, m.name)
 }
 
