@@ -1,0 +1,37 @@
+resource "atoll_cluster" "web" {
+  name      = "web"
+  mesh_cidr = "10.66.0.0/16"
+}
+
+# A machine that exists: the agent is installed over SSH.
+resource "atoll_node" "hk1" {
+  cluster = atoll_cluster.web
+  name    = "hk1"
+
+  failure_domain = {
+    provider = "colo"
+    site     = "hong-kong"
+  }
+
+  ssh = {
+    host     = "hk1.example.net"
+    host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBjFWxmCMyK1XC9PZ2vWJbJ1YHeoN1vTjEVVRGNbCdGH"
+  }
+}
+
+# A machine that is made.
+resource "atoll_node" "sg1" {
+  cluster = atoll_cluster.web
+  name    = "sg1"
+
+  linode = {
+    region = "ap-south"
+    type   = "g6-nanode-1"
+    image  = "private/1"
+    tags   = ["web"]
+  }
+
+  timeouts = {
+    create = "15m"
+  }
+}

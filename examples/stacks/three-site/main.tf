@@ -1,0 +1,58 @@
+# Credentials come from the environment: see README.md.
+provider "atoll" {}
+
+resource "atoll_cluster" "web" {
+  name      = var.cluster
+  mesh_cidr = var.mesh_cidr
+}
+
+# Machines that exist, wherever they stand: Atoll is installed on them over SSH.
+resource "atoll_node" "machine" {
+  for_each = var.machines
+
+  cluster        = atoll_cluster.web
+  name           = each.key
+  failure_domain = { provider = each.value.provider, site = each.value.site }
+
+  ssh = {
+    host     = each.value.host
+    port     = each.value.port
+    user     = each.value.user
+    host_key = each.value.host_key
+  }
+}
+
+# Machines that are made.
+resource "atoll_node" "linode" {
+  for_each = var.linodes
+
+  cluster = atoll_cluster.web
+  name    = each.key
+
+  linode = {
+    label  = each.key
+    region = each.value.region
+    type   = each.value.type
+    image  = each.value.image
+  }
+}
+
+locals {
+  nodes = merge(atoll_node.machine, atoll_node.linode)
+  names = keys(merge(var.machines, var.linodes))
+
+  # Every pair of nodes once. The keys are known at plan time, as for_each wants them.
+  pairs = {
+    for pair in setproduct(local.names, local.names) :
+    "${pair[0]}-${pair[1]}" => { from = pair[0], to = pair[1] }
+    if index(local.names, pair[0]) < index(local.names, pair[1])
+  }
+}
+
+# Each link introduces its nodes to each other and waits until traffic passes in both directions.
+resource "atoll_mesh_link" "pair" {
+  for_each = local.pairs
+
+  from = local.nodes[each.value.from]
+  to   = local.nodes[each.value.to]
+}

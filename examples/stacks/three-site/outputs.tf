@@ -1,0 +1,16 @@
+output "nodes" {
+  description = "Where each node is."
+  value = {
+    for name, node in local.nodes : name => {
+      provider     = node.failure_domain.provider
+      site         = node.failure_domain.site
+      addresses    = node.addresses
+      mesh_address = node.mesh_address
+    }
+  }
+}
+
+output "signing_key" {
+  description = "Public half of the signing key that the cluster trusts."
+  value       = atoll_cluster.web.public_key
+}

@@ -1,0 +1,52 @@
+variable "cluster" {
+  description = "Name of the cluster."
+  type        = string
+  default     = "web"
+}
+
+variable "mesh_cidr" {
+  description = "Private network of the mesh. It must not be in use at any of the sites."
+  type        = string
+  default     = "10.66.0.0/16"
+
+  validation {
+    condition     = can(cidrhost(var.mesh_cidr, 0))
+    error_message = "Write a network, for example 10.66.0.0/16."
+  }
+}
+
+variable "machines" {
+  description = "Machines that exist, by node name: whose they are, where they stand, how to reach them over SSH."
+  type = map(object({
+    provider = string
+    site     = string
+    host     = string
+    port     = optional(number, 22)
+    user     = optional(string, "root")
+    host_key = optional(string)
+  }))
+
+  # The lab's machines. They are at documentation addresses, which lead nowhere on the Internet.
+  default = {
+    hk1 = { provider = "colo", site = "hong-kong", host = "198.51.100.10" }
+    hk2 = { provider = "vps", site = "hong-kong", host = "198.51.100.74" }
+  }
+}
+
+variable "linodes" {
+  description = "Linodes to make, by node name. The image has Atoll's agent in it."
+  type = map(object({
+    region = string
+    type   = optional(string, "g6-nanode-1")
+    image  = optional(string, "private/1")
+  }))
+
+  default = {
+    sg1 = { region = "ap-south" }
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.linodes), keys(var.machines))) == 0
+    error_message = "A node is either a machine or a Linode: no name may be in both maps."
+  }
+}
