@@ -84,7 +84,7 @@ func (m Model) signingKey(env environment) func() (*trust.SigningKey, error) {
 }
 
 func (s sshModel) adoption(env environment) adoption.Config {
-	out := adoption.Config{KnownHosts: s.KnownHostsFile.ValueString()}
+	out := adoption.Config{KnownHosts: env.or(s.KnownHostsFile, envSSHKnownHosts)}
 	if out.KnownHosts == "" {
 		out.KnownHosts = adoption.DefaultKnownHosts()
 	}

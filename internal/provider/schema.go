@@ -19,6 +19,7 @@ const (
 	envSSHKey           = "ATOLL_SSH_PRIVATE_KEY"
 	envSSHKeyFile       = "ATOLL_SSH_PRIVATE_KEY_FILE"
 	envSSHAgent         = "SSH_AUTH_SOCK"
+	envSSHKnownHosts    = "ATOLL_SSH_KNOWN_HOSTS_FILE"
 	envAgentBinary      = "ATOLL_AGENT_BINARY"
 )
 
@@ -89,7 +90,7 @@ func Schema(context.Context) schema.Schema {
 						Optional: true, MarkdownDescription: "Whether to use the SSH agent at `SSH_AUTH_SOCK`, if there is one. Default true.",
 					},
 					"known_hosts_file": schema.StringAttribute{
-						Optional: true, MarkdownDescription: "File of known host keys. Default `~/.ssh/known_hosts`.",
+						Optional: true, MarkdownDescription: "File of known host keys. Or `ATOLL_SSH_KNOWN_HOSTS_FILE`. Default `~/.ssh/known_hosts`.",
 					},
 				},
 			},

@@ -131,9 +131,9 @@ func (m *Machine) StartAgain(ctx context.Context) error {
 	return err
 }
 
-// Uninstall takes the agent off the machine. A payload that was never used is removed too.
+// Uninstall takes the agent off the machine, with everything that it made. A payload that was never used is removed too.
 func (m *Machine) Uninstall(ctx context.Context) error {
 	_, err := m.run(ctx, "uninstall the agent",
-		"rm -f "+payloadPath+"; if test -x "+binaryPath+"; then "+binaryPath+" uninstall; fi", nil)
+		"rm -f "+payloadPath+"; if test -x "+binaryPath+"; then "+binaryPath+" uninstall --purge; fi", nil)
 	return err
 }

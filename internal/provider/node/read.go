@@ -43,7 +43,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 		// from the cluster and makes it again, or only the former if it is not wanted any more.
 		state.Identity = types.StringNull()
 		resp.Diagnostics.AddAttributeWarning(path.Root("instance_id"), "Instance is gone", fmt.Sprintf(
-			"Instance %s of node %q does not exist any more. The next apply removes the node from the cluster and makes it again.",
+			"Instance %s of node %q does not exist any more. The next apply removes the node from the cluster; unless it is to go, it will be created again.",
 			state.InstanceID.ValueString(), t.name))
 	case !gone && !state.Identity.IsNull():
 		resp.Diagnostics.Append(t.readAgent(ctx, &mem)...)
