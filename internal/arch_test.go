@@ -104,7 +104,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			"",
-			[]string{"internal/agent", "internal/mesh/tinc", "internal/lab", "internal/host", "testing"},
+			[]string{"internal/agent", "internal/mesh/tinc", "internal/lab", "internal/host"},
 			"the provider runs on an operator's machine and changes nothing there",
 		},
 		{
@@ -113,7 +113,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			"internal/provider",
-			[]string{"internal/agent", "internal/lab", "testing"},
+			[]string{"internal/agent", "internal/lab"},
 			"provider and agent meet in the lab only",
 		},
 		{
@@ -149,6 +149,23 @@ func TestImports(t *testing.T) {
 			}
 			if p.ours() == "internal/topology" && within(dep, module) && !within(dep, "internal/spec") {
 				t.Errorf("internal/topology imports %s: it has spec only", dep)
+			}
+		}
+	}
+}
+
+// TestNoTestCodeIsShipped looks at our own packages only: libraries of the plugin protocol import testing themselves.
+func TestNoTestCodeIsShipped(t *testing.T) {
+	_, all := packages(t)
+	for _, program := range []string{module, module + "/internal/cmd/atolld", module + "/internal/cmd/atoll"} {
+		for _, dep := range append(all[program].Deps, program) {
+			if !within(dep, module) {
+				continue
+			}
+			for _, test := range []string{"testing", "net/http/httptest", "github.com/hashicorp/terraform-plugin-testing"} {
+				if slices.ContainsFunc(all[dep].Imports, func(p string) bool { return within(p, test) }) {
+					t.Errorf("%s imports %s and is part of %s", dep, test, program)
+				}
 			}
 		}
 	}
