@@ -214,8 +214,19 @@ func (l *Lab) Remove(ctx context.Context) error {
 		errs = append(errs, stop(ctx, s))
 	}
 	l.serving.Wait()
+	// Whatever is booting now is done after this, and nothing boots any more.
+	for _, m := range l.all() {
+		m.power.Lock()
+		m.power.Unlock() //nolint:staticcheck // waiting is the point
+	}
 	errs = append(errs, l.record.sweep(ctx), l.record.release())
 	return errors.Join(errs...)
+}
+
+func (l *Lab) isClosing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closing
 }
 
 // stop lets a server answer what it is at, such as the request that ends the lab, but does not wait for clients that hang.

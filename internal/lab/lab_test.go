@@ -7,14 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/linode/linodego"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
@@ -352,75 +348,4 @@ func TestTwoLabsSideBySide(t *testing.T) {
 	if out, err := b.SSH(t.Context(), "hk1", "true").CombinedOutput(); err != nil {
 		t.Errorf("one lab's end broke the other: %v: %s", err, out)
 	}
-}
-
-func TestLinodeInstance(t *testing.T) {
-	agent := filepath.Join(t.TempDir(), "atolld")
-	if err := os.WriteFile(agent, []byte("#!/bin/sh\nexec sleep infinity\n"), 0o700); err != nil { //nolint:gosec // a program
-		t.Fatal(err)
-	}
-	l := start(t, lab.Options{Name: "linode", Machines: []lab.Machine{}, Atolld: agent})
-	dial := l.Network().OperatorNamespace().Dial
-	client := linodego.NewClient(&http.Client{Transport: &http.Transport{DialContext: dial}})
-	client.SetBaseURL(lab.LinodeURL)
-	for _, v := range l.Environment() {
-		if token, ok := strings.CutPrefix(v, "LINODE_TOKEN="); ok {
-			client.SetToken(token)
-		}
-	}
-	made, err := client.CreateInstance(t.Context(), linodego.InstanceCreateOptions{
-		Region: "ap-south", Type: "g6-nanode-1", Label: "web-sg1", Image: "private/1",
-		AuthorizedKeys: []string{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAbgQcjLYzDSz3SYOpTaGFqIuiBYnPqEmqcjoWVtWHPC x"},
-		Metadata:       &linodego.InstanceMetadataOptions{UserData: "c2VjcmV0"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the instance runs", func() bool {
-		i, err := client.GetInstance(t.Context(), made.ID)
-		return err == nil && i.Status == linodego.InstanceRunning
-	})
-	if err := l.WaitSSH(t.Context(), "web-sg1"); err != nil {
-		t.Fatal(err)
-	}
-	n, err := l.Node("web-sg1")
-	if err != nil || n.IPv4 != made.IPv4[0].String() || n.Kind != lab.KindLinode || n.ID != made.ID {
-		t.Errorf("the API says %v, the lab %+v, %v", made.IPv4, n, err)
-	}
-	script := `token=$(curl -sSf -X PUT -H 'Metadata-Token-Expiry-Seconds: 300' http://169.254.169.254/v1/token)
-curl -sSf -H "Metadata-Token: $token" http://169.254.169.254/v1/user-data`
-	if got := exec(t, l, "web-sg1", "sh", "-c", script); got != "c2VjcmV0" {
-		t.Errorf("metadata gives the user data %q", got)
-	}
-	if got := exec(t, l, "web-sg1", "cat", "/etc/atoll/platform"); got != "linode" {
-		t.Errorf("the platform is %q", got)
-	}
-	if got := exec(t, l, "web-sg1", "systemctl", "is-enabled", "atolld.service"); got != "enabled" {
-		t.Errorf("the image's agent is %s", got)
-	}
-	exec(t, l, "web-sg1", "grep", "-q", "ssh-ed25519 AAAA", "/root/.ssh/authorized_keys")
-	status := func() linodego.InstanceStatus {
-		i, err := client.GetInstance(t.Context(), made.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return i.Status
-	}
-	_, _ = l.Exec(t.Context(), "web-sg1", "systemctl", "poweroff")
-	eventually(t, "the API knows that the instance is off", func() bool { return status() == linodego.InstanceOffline })
-	if err := client.BootInstance(t.Context(), made.ID, 0); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the API has booted the instance", func() bool { return status() == linodego.InstanceRunning })
-	if err := l.WaitSSH(t.Context(), "web-sg1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := client.RebootInstance(t.Context(), made.ID, 0); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the API has rebooted the instance", func() bool { return status() == linodego.InstanceRunning })
-	if err := client.DeleteInstance(t.Context(), made.ID); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the machine is gone", func() bool { return len(l.Nodes()) == 0 })
 }

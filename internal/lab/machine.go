@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -32,6 +33,9 @@ const (
 
 // ErrNoMachine means that the lab has no machine of that name.
 var ErrNoMachine = errors.New("no such machine in the lab")
+
+// errClosing stops what would make something in a lab that is being removed.
+var errClosing = errors.New("the lab is being removed")
 
 // machine is one computer of the lab.
 type machine struct {
@@ -84,11 +88,12 @@ func (l *Lab) add(ctx context.Context, s seed) (*machine, error) {
 		return nil, errors.Join(fmt.Errorf("make %s: %w", s.name, err), l.dispose(context.WithoutCancel(ctx), m))
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closing {
-		return nil, errors.New("the lab is being removed")
-	}
+	closing := l.closing
 	l.machines[m.name] = m
+	l.mu.Unlock()
+	if closing {
+		return nil, errors.Join(errClosing, l.dispose(context.WithoutCancel(ctx), m))
+	}
 	return m, nil
 }
 
@@ -195,15 +200,18 @@ func (l *Lab) machine(name string) (*machine, error) {
 	return m, nil
 }
 
-// Nodes describes every machine, sorted by name.
-func (l *Lab) Nodes() []NodeState {
+// all returns every machine, sorted by name.
+func (l *Lab) all() []*machine {
 	l.mu.Lock()
-	list := make([]*machine, 0, len(l.machines))
-	for _, m := range l.machines {
-		list = append(list, m)
-	}
+	list := slices.Collect(maps.Values(l.machines))
 	l.mu.Unlock()
 	slices.SortFunc(list, func(a, b *machine) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
+// Nodes describes every machine, sorted by name.
+func (l *Lab) Nodes() []NodeState {
+	list := l.all()
 	states := make([]NodeState, 0, len(list))
 	for _, m := range list {
 		states = append(states, m.state())

@@ -28,6 +28,9 @@ func (l *Lab) bootLocked(ctx context.Context, m *machine) error {
 	if m.node.On() {
 		return nil
 	}
+	if l.isClosing() {
+		return errClosing
+	}
 	namespace, err := l.net.Plug(ctx, m.name)
 	if err != nil {
 		return err
@@ -53,10 +56,7 @@ func (l *Lab) tellCloud(m *machine, running bool) {
 func (l *Lab) ended(ctx context.Context, m *machine, boot int, exit nodes.Exit) {
 	m.power.Lock()
 	defer m.power.Unlock()
-	l.mu.Lock()
-	closing := l.closing
-	l.mu.Unlock()
-	if closing || m.boots != boot || m.node.On() {
+	if l.isClosing() || m.boots != boot || m.node.On() {
 		return // whoever took the power looks after the rest
 	}
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
