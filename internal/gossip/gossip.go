@@ -58,6 +58,7 @@ type Gossip struct {
 	alive  *liveness
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
+	once   sync.Once
 }
 
 // Start begins to gossip. It fails when the address cannot be bound, for example because the mesh is not up yet.
@@ -93,7 +94,6 @@ func (g *Gossip) config() *memberlist.Config {
 	c.SuspicionMult = suspicionMult
 	c.PushPullInterval = pushPull
 	c.TCPTimeout = tcpTimeout
-	c.RequireNodeNames = true
 	// A node that was made again may come back under its name at another address at once.
 	c.DeadNodeReclaimTime = time.Second
 	c.DNSConfigPath = ""
@@ -108,16 +108,22 @@ func (g *Gossip) Alive() map[string]Liveness { return g.alive.all() }
 // Changed returns a channel that is closed when a node next comes or goes.
 func (g *Gossip) Changed() <-chan struct{} { return g.alive.wait() }
 
-// Close tells the others that this node leaves and stops.
+// Close tells the others that this node leaves and stops. Further calls do nothing.
 func (g *Gossip) Close() error {
-	g.cancel()
-	err := g.list.Leave(leaveTimeout)
-	if err != nil {
-		// Nobody was there to hear it.
-		g.log.Debug("left gossip unheard", "error", err)
-	}
-	err = g.list.Shutdown()
-	g.tasks.Wait()
+	return g.stop(func() {
+		if err := g.list.Leave(leaveTimeout); err != nil {
+			g.log.Debug("left gossip unheard", "error", err)
+		}
+	})
+}
+
+func (g *Gossip) stop(leave func()) (err error) {
+	g.once.Do(func() {
+		g.cancel()
+		leave()
+		err = g.list.Shutdown()
+		g.tasks.Wait()
+	})
 	if err != nil {
 		return fmt.Errorf("stop gossip: %w", err)
 	}
@@ -147,10 +153,7 @@ func (g *Gossip) rejoin(ctx context.Context) {
 }
 
 func (g *Gossip) missing() []netip.AddrPort {
-	there := map[string]bool{}
-	for _, m := range g.list.Members() {
-		there[m.Address()] = true
-	}
+	there := g.alive.addresses()
 	var out []netip.AddrPort
 	for _, p := range g.cfg.Peers() {
 		if !there[p.String()] {

@@ -17,25 +17,27 @@ type liveness struct {
 
 	mu      sync.Mutex
 	nodes   map[string]Liveness
+	where   map[string]string
 	changed chan struct{}
 }
 
 func newLiveness(self string, log *slog.Logger) *liveness {
-	return &liveness{self: self, log: log, nodes: map[string]Liveness{}, changed: make(chan struct{})}
+	return &liveness{self: self, log: log, nodes: map[string]Liveness{}, where: map[string]string{}, changed: make(chan struct{})}
 }
 
 // NotifyJoin implements memberlist.EventDelegate.
-func (l *liveness) NotifyJoin(n *memberlist.Node) { l.set(n.Name, true) }
+func (l *liveness) NotifyJoin(n *memberlist.Node) { l.set(n.Name, n.Address(), true) }
 
 // NotifyLeave implements memberlist.EventDelegate.
-func (l *liveness) NotifyLeave(n *memberlist.Node) { l.set(n.Name, false) }
+func (l *liveness) NotifyLeave(n *memberlist.Node) { l.set(n.Name, n.Address(), false) }
 
 // NotifyUpdate implements memberlist.EventDelegate.
-func (l *liveness) NotifyUpdate(*memberlist.Node) {}
+func (l *liveness) NotifyUpdate(n *memberlist.Node) { l.set(n.Name, n.Address(), true) }
 
-func (l *liveness) set(node string, alive bool) {
+func (l *liveness) set(node, address string, alive bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.where[node] = address
 	if now, known := l.nodes[node]; known && now.Alive == alive {
 		return
 	}
@@ -51,6 +53,19 @@ func (l *liveness) all() map[string]Liveness {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.nodes)
+}
+
+// addresses returns where the living are. memberlist's own list cannot be read without a race.
+func (l *liveness) addresses() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string]bool{}
+	for node, state := range l.nodes {
+		if state.Alive {
+			out[l.where[node]] = true
+		}
+	}
+	return out
 }
 
 func (l *liveness) wait() <-chan struct{} {

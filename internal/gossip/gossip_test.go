@@ -1,0 +1,119 @@
+package gossip_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/gossip"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+)
+
+// TestConvergence lets five nodes find each other from one seed, and one object that the operator gives to one of them
+// reach all.
+func TestConvergence(t *testing.T) {
+	w := newWorld(t)
+	agents := w.addMany(5)
+	for _, a := range agents {
+		a.boot(true)
+	}
+	w.introduce()
+	w.converge(agents...)
+	w.waitFor("everybody alive in gossip", func() bool {
+		for _, a := range agents {
+			if len(living(a)) != len(agents) {
+				return false
+			}
+		}
+		return true
+	})
+	agents[2].push(w.sign("n1.n2", 1, spec.Link{From: "n1", To: "n2"}))
+	w.waitFor("the link on every node", func() bool {
+		for _, a := range agents {
+			if len(a.store.Snapshot().Links) != 1 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestDeadPeerIsFound kills one of five without a word and starts it again.
+func TestDeadPeerIsFound(t *testing.T) {
+	w := newWorld(t)
+	agents := w.addMany(5)
+	for _, a := range agents {
+		a.boot(true)
+	}
+	w.introduce()
+	w.converge(agents...)
+	w.waitFor("everybody alive in gossip", func() bool { return len(living(agents[0])) == 5 && len(living(agents[3])) == 5 })
+	victim := agents[4]
+	before := time.Now()
+	if err := victim.gossip.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	took := w.waitFor("the death is known to all", func() bool {
+		for _, a := range agents[:4] {
+			if now := a.gossip.Alive()[victim.name]; now.Alive || now.Since.Before(before.UTC().Add(-time.Second)) {
+				return false
+			}
+		}
+		return true
+	})
+	t.Logf("the death was known to all after %s", took.Round(time.Millisecond))
+	for _, a := range agents[:4] {
+		if got := len(living(a)); got != 4 {
+			t.Errorf("%s finds %d alive, want 4", a.name, got)
+		}
+	}
+	victim.startGossip()
+	w.waitFor("the victim is back", func() bool {
+		for _, a := range agents {
+			if len(living(a)) != 5 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestGossipRepairs has no HTTPS between two nodes: what one gets reaches the other by gossip alone.
+func TestGossipRepairs(t *testing.T) {
+	w := newWorld(t)
+	agents := w.addMany(2)
+	for _, a := range agents {
+		a.boot(true)
+	}
+	w.introduce()
+	w.converge(agents...)
+	w.waitFor("both alive in gossip", func() bool { return len(living(agents[0])) == 2 && len(living(agents[1])) == 2 })
+	for plane := range 2 {
+		w.setCut(agents[0], agents[1], plane, true)
+		w.setCut(agents[1], agents[0], plane, true)
+	}
+	// A connection that is kept would still carry a push, so the change is one that Pusher does not see: it comes as
+	// another agent's.
+	agents[0].store.MergeRemote([]store.Record{w.sign("n1.n2", 1, spec.Link{From: "n1", To: "n2"})})
+	took := w.waitFor("the link on the other node", func() bool { return len(agents[1].store.Snapshot().Links) == 1 })
+	t.Logf("gossip alone took %s", took.Round(time.Millisecond))
+}
+
+func TestStartNeedsTheAddress(t *testing.T) {
+	w := newWorld(t)
+	a := w.addMany(1)[0]
+	a.boot(true)
+	if _, err := gossip.Start(a.gossipConfig()); err == nil {
+		t.Error("gossip started twice on one address")
+	}
+}
+
+func living(a *agent) []string {
+	var out []string
+	for name, l := range a.gossip.Alive() {
+		if l.Alive {
+			out = append(out, name)
+		}
+	}
+	return out
+}
