@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// Agent is one node's agent. Make it with New; Run it once.
+type Agent struct {
+	cfg     Config
+	log     *slog.Logger
+	state   state
+	drivers map[spec.MeshDriver]mesh.Driver
+	bootID  string
+	http    healthServer
+
+	// cut lets a test end the agent after a persistent step, as a power cut would.
+	cut func(step string) error
+
+	mu     sync.Mutex
+	health api.Health
+	// looked is what the agent last said it waits for.
+	looked string
+	// session is the agent's work as a member, nil while it waits.
+	session *session
+}
+
+// errPowerCut is what a test's cut returns.
+var errPowerCut = errors.New("power cut")
+
+// New returns an agent that has done nothing yet.
+func New(cfg Config) *Agent {
+	cfg = cfg.withDefaults()
+	a := &Agent{
+		cfg: cfg, log: cfg.Log, state: state{cfg.StateDir}, bootID: newBootID(),
+		drivers: map[spec.MeshDriver]mesh.Driver{},
+		cut:     func(string) error { return nil },
+		health:  api.Health{State: stateWaiting, Waiting: "the agent has just started"},
+	}
+	for name, driver := range cfg.Drivers {
+		a.drivers[name] = driver(cfg.System, cfg.Log.With("driver", string(name)))
+	}
+	a.http.current = a.currentHealth
+	return a
+}
+
+// Run works until ctx ends, which is no error, or something makes going on impossible.
+func (a *Agent) Run(ctx context.Context) (err error) {
+	if err := a.state.make(); err != nil {
+		return err
+	}
+	if err := a.http.listen(ctx, a.cfg.Listen, a.cfg.Ports.Health); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.http.close()) }()
+	a.cfg.Ready()
+	for {
+		if err := a.live(ctx); err != nil {
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// live is one life of the node: it finishes an earlier leaving, joins if need be, works as a member until the node is
+// removed, and leaves.
+func (a *Agent) live(ctx context.Context) error {
+	if err := a.finishLeaving(ctx); err != nil {
+		return err
+	}
+	m, err := a.rememberMembership()
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		if m, err = a.waitForMembership(ctx); err != nil {
+			return err
+		}
+	}
+	if err := a.forget(ctx, m); err != nil {
+		if isPowerCut(err) {
+			return err
+		}
+		// The next start tries again; a carrier that cannot be cleared is no reason not to work.
+		a.log.Error("the used first-boot data is still there", "error", err)
+	}
+	departure, err := a.serve(ctx, m)
+	if err != nil {
+		return err
+	}
+	return a.beginLeaving(departure)
+}
+
+// rememberMembership loads the membership of an earlier start. What cannot be used is set aside, never deleted, and the
+// node waits for new first-boot data. Only a state of a newer agent or a disk that does not answer end this agent, since
+// both may pass.
+func (a *Agent) rememberMembership() (*membership, error) {
+	m, err := loadMembership(a.state)
+	if err == nil {
+		return m, nil
+	}
+	var newer *newerStateError
+	var unreadable *fs.PathError
+	if errors.As(err, &newer) || errors.As(err, &unreadable) {
+		return nil, err
+	}
+	aside := fmt.Sprintf("damaged-%s", a.cfg.Now().UTC().Format("20060102T150405.000000000"))
+	a.log.Error("this node's membership cannot be used; it is set aside and the node needs a new ticket",
+		"error", err, "kept", a.state.path(aside))
+	if err := os.MkdirAll(a.state.path(aside), 0o700); err != nil {
+		return nil, fmt.Errorf("set the damaged state aside: %w", err)
+	}
+	for _, name := range []string{joinFile, identityFile} {
+		if err := os.Rename(a.state.path(name), a.state.path(aside+"/"+name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("set the damaged state aside: %w", err)
+		}
+	}
+	return nil, a.state.sync()
+}
+
+func (a *Agent) checkpoint(step string) error {
+	if err := a.cut(step); err != nil {
+		return fmt.Errorf("after step %q: %w", step, err)
+	}
+	return nil
+}
+
+func (a *Agent) currentHealth() api.Health {
+	a.mu.Lock()
+	s, h := a.session, a.health
+	a.mu.Unlock()
+	if s != nil {
+		return s.health()
+	}
+	h.Parts = maps.Clone(h.Parts)
+	return h
+}
+
+func (a *Agent) setHealth(h api.Health) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.health = h
+}
+
+// newBootID names one start of the agent.
+func newBootID() string {
+	id := make([]byte, 8)
+	if _, err := rand.Read(id); err != nil {
+		return fmt.Sprintf("%x", time.Now().UnixNano())
+	}
+	return hex.EncodeToString(id)
+}
+
+func isPowerCut(err error) bool { return errors.Is(err, errPowerCut) }

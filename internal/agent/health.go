@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+)
+
+// healthServer answers GET /health to anybody, and nothing else. It shows no secret and takes no input, so it may stand on
+// a public address. Its zero value answers nothing; set state before listening.
+type healthServer struct {
+	// current returns what to answer.
+	current func() api.Health
+
+	mu     sync.Mutex
+	addr   string
+	server *http.Server
+}
+
+// ServeHTTP implements http.Handler.
+func (h *healthServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/health" {
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET", http.StatusMethodNotAllowed)
+		return
+	}
+	health := h.current()
+	body, err := json.MarshalIndent(health, "", "  ")
+	if err != nil {
+		http.Error(w, "health cannot be written", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !health.Healthy {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	// The caller may be gone; there is nobody to tell.
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// listen answers on host:port from now on; the same address again changes nothing.
+func (h *healthServer) listen(ctx context.Context, host string, port int) error {
+	addr := net.JoinHostPort(host, strconv.Itoa(port))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.addr == addr {
+		return nil
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("serve health: %w", err)
+	}
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 2 * time.Second,
+		ReadTimeout:       2 * time.Second,
+		WriteTimeout:      5 * time.Second,
+		IdleTimeout:       10 * time.Second,
+		MaxHeaderBytes:    4 << 10,
+	}
+	// Serve only ends when the server is closed.
+	go func() { _ = server.Serve(listener) }()
+	err = h.closeLocked()
+	h.addr, h.server = addr, server
+	return err
+}
+
+func (h *healthServer) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closeLocked()
+}
+
+func (h *healthServer) closeLocked() error {
+	if h.server == nil {
+		return nil
+	}
+	err := h.server.Close()
+	h.server, h.addr = nil, ""
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

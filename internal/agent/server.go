@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// drainPatience is how long calls that are being answered may take when the server moves or ends.
+const drainPatience = 5 * time.Second
+
+// apiServer serves the agent's API over TLS on an address that may change. Set handler, tls and log before listening.
+type apiServer struct {
+	handler http.Handler
+	tls     *tls.Config
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	addr   string
+	server *http.Server
+}
+
+// listen serves on host:port from now on; the same address again changes nothing. The old address ends when the new one
+// answers, so a port that is taken loses nothing.
+func (a *apiServer) listen(ctx context.Context, host string, port int) error {
+	addr := net.JoinHostPort(host, strconv.Itoa(port))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.addr == addr {
+		return nil
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	server := &http.Server{
+		Handler:           a.handler,
+		TLSConfig:         a.tls.Clone(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("the API has stopped", "address", addr, "error", err)
+		}
+	}()
+	old := a.server
+	a.addr, a.server = addr, server
+	a.log.Info("serving the API", "address", addr)
+	drain(old)
+	return nil
+}
+
+// close answers what was asked already and ends.
+func (a *apiServer) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	drain(a.server)
+	a.server, a.addr = nil, ""
+}
+
+func drain(server *http.Server) {
+	if server == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
+	defer cancel()
+	if server.Shutdown(ctx) != nil {
+		// Whoever still waits gets a closed connection and asks again.
+		_ = server.Close()
+	}
+}

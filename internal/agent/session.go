@@ -1,0 +1,162 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/gossip"
+	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+// session is an agent's work as a member of one cluster.
+type session struct {
+	a        *Agent
+	m        *membership
+	log      *slog.Logger
+	store    *store.Store
+	keeper   *keeper
+	sequence *sequence
+	api      apiServer
+	prober   Prober
+	clock    clock
+	syncer   *gossip.Syncer
+
+	// acceptance is what other nodes think of this one.
+	acceptance acceptance
+	// leave holds a wish to leave.
+	leave chan departure
+	// urgent tells that a report is due at once.
+	urgent atomic.Bool
+	poked  chan struct{}
+
+	mu                 sync.Mutex
+	departed           *departure
+	driver             mesh.Driver
+	gossip             *gossip.Gossip
+	gossipAt           netip.AddrPort
+	running            bool
+	reachable          int
+	peers              int
+	appliedGenerations map[spec.Ref]uint64
+	appliedVersion     uint64
+}
+
+// errDeparted ends a session whose node is to leave.
+var errDeparted = errors.New("the node leaves the cluster")
+
+// serve works as a member until the node is to leave.
+func (a *Agent) serve(ctx context.Context, m *membership) (departure, error) {
+	log := a.log.With("cluster", m.record.Cluster, "node", m.record.Node)
+	st, err := store.Open(a.state.path(storeDir), m.root, store.Options{Now: a.cfg.Now, Log: log})
+	if err != nil {
+		return departure{}, err
+	}
+	defer func() {
+		if err := st.Close(); err != nil {
+			log.Error("the store does not close", "error", err)
+		}
+	}()
+	prober, err := a.cfg.NewProber(log)
+	if err != nil {
+		return departure{}, err
+	}
+	s := &session{
+		a: a, m: m, log: log, store: st,
+		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
+		prober: prober,
+		leave:  make(chan departure, 1), poked: make(chan struct{}, 1),
+	}
+	if err := s.start(); err != nil {
+		return departure{}, errors.Join(err, prober.Close())
+	}
+	a.setSession(s)
+	defer a.setSession(nil)
+	err = s.run(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(err, errDeparted) && s.departed != nil {
+		return *s.departed, nil
+	}
+	return departure{}, err
+}
+
+func (a *Agent) setSession(s *session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.session = s
+	if s == nil {
+		a.health = api.Health{State: stateStopped, Waiting: "the agent is between two states"}
+	}
+}
+
+// start puts what the node knows by itself into the store and prepares the API.
+func (s *session) start() error {
+	var records []store.Record
+	for _, object := range s.m.record.Objects {
+		records = append(records, store.ObjectRecord(object))
+	}
+	for _, o := range s.store.Merge(append(records, s.ownProof())) {
+		if o.Result == store.Refused {
+			s.log.Warn("a record of the first-boot data is refused", "key", string(o.Key), "reason", string(o.Reason), "message", o.Message)
+		}
+	}
+	cfg, err := trust.ServerTLS(s.m.identity, s.proof, s.m.root)
+	if err != nil {
+		return fmt.Errorf("prepare the API: %w", err)
+	}
+	cfg.Time = s.a.cfg.Now
+	s.api.handler, s.api.tls, s.api.log = api.NewHandler(s.m.root, newBackend(s)), cfg, s.log
+	s.syncer = gossip.NewSyncer(s.direct(), s.seeds)
+	return nil
+}
+
+func (s *session) proof() trust.Proof { return s.m.record.Proof }
+
+func (s *session) ownProof() store.Record { return store.ProofRecord(s.m.record.Proof) }
+
+// run does everything at once until one part ends: the loop when the node is to leave, all of them when ctx ends.
+func (s *session) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range []func(context.Context) error{
+		s.loop, s.observe, s.report, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+	} {
+		group.Go(func() error { return part(ctx) })
+	}
+	err := group.Wait()
+	s.api.close()
+	return errors.Join(err, s.stopGossip(), s.prober.Close())
+}
+
+// depart spreads the removal and ends the session.
+func (s *session) depart(ctx context.Context, d departure) error {
+	s.spreadRemoval(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.departed = &d
+	return errDeparted
+}
+
+// poke makes the report loop look again.
+func (s *session) poke() {
+	select {
+	case s.poked <- struct{}{}:
+	default:
+	}
+}
+
+func (s *session) setDriver(d mesh.Driver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.driver = d
+}

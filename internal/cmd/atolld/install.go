@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent"
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/drivers"
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/install"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+)
+
+func installCommand() *cobra.Command {
+	var o install.Options
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Install this program as a systemd service",
+		Long: "Install this program as a systemd service that starts at boot.\n\n" +
+			"It may be repeated: nothing happens when all is in place, and a running agent is restarted when its program or unit\n" +
+			"has changed. With --root it installs into the root file system of an image.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if o.Binary, err = os.Executable(); err != nil {
+				return fmt.Errorf("find this program: %w", err)
+			}
+			r, err := install.Install(cmd.Context(), host.Real(), o)
+			return tell(cmd, r, err)
+		},
+	}
+	cmd.Flags().StringVar(&o.Root, "root", "/", "root directory of the system to install into")
+	cmd.Flags().BoolVar(&o.Start, "start", false, "start the service now, too")
+	return cmd
+}
+
+func uninstallCommand() *cobra.Command {
+	var root string
+	var purge bool
+	cfg := agent.Config{}
+	cmd := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Stop the service and remove it with this program",
+		Long: "Stop the service and remove it with this program.\n\n" +
+			"The node's identity, what it knows of its cluster, and the mesh stay unless --purge is given. Remove the node from\n" +
+			"the cluster first, or the others will wait for it.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := install.Uninstall(cmd.Context(), host.Real(), root)
+			if err == nil && purge {
+				err = purgeNode(cmd.Context(), cfg)
+			}
+			return tell(cmd, r, err)
+		},
+	}
+	cmd.Flags().StringVar(&root, "root", "/", "root directory of the system to remove it from")
+	cmd.Flags().BoolVar(&purge, "purge", false, "take back the mesh and delete the node's identity and state, too")
+	cmd.MarkFlagsMutuallyExclusive("root", "purge")
+	stateFlag(cmd, &cfg.StateDir)
+	return cmd
+}
+
+func purgeNode(ctx context.Context, cfg agent.Config) error {
+	cfg.Drivers = drivers.Mesh()
+	return agent.Purge(ctx, cfg)
+}
+
+func tell(cmd *cobra.Command, r install.Result, err error) error {
+	for _, path := range r.Changed {
+		if _, printErr := fmt.Fprintln(cmd.OutOrStdout(), "changed", path); printErr != nil {
+			return printErr
+		}
+	}
+	if err == nil && len(r.Changed) == 0 {
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "nothing to change")
+	}
+	return err
+}
