@@ -24,6 +24,7 @@ type Host struct {
 	commands []string
 	handlers map[string]func(host.Command) (host.Output, error)
 	signals  map[string]func(signal string)
+	started  map[string]func()
 	lastPID  int
 }
 
@@ -44,6 +45,7 @@ func New() *Host {
 		files: map[string]file{}, units: map[string]*unit{},
 		handlers: map[string]func(host.Command) (host.Output, error){},
 		signals:  map[string]func(string){},
+		started:  map[string]func(){},
 		lastPID:  1000,
 	}
 }
@@ -60,6 +62,13 @@ func (h *Host) HandleSignal(unit string, fn func(signal string)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.signals[unit] = fn
+}
+
+// HandleStart makes fn run whenever a unit starts, as its process would. Fn may use the host.
+func (h *Host) HandleStart(unit string, fn func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.started[unit] = fn
 }
 
 // Kill ends a unit's process as if it had crashed.
@@ -202,10 +211,15 @@ func (s units) with(name string, edit func(*unit)) error {
 	return nil
 }
 
-func (s units) start(u *unit) {
+// start is called with the host locked; what it returns is to be called without.
+func (s units) start(name string, u *unit) func() {
 	s.h.lastPID++
 	u.Active, u.State, u.MainPID = true, "active", s.h.lastPID
 	u.starts++
+	if fn := s.h.started[name]; fn != nil {
+		return fn
+	}
+	return func() {}
 }
 
 func (s units) Ensure(_ context.Context, want host.Unit) (bool, error) {
@@ -213,6 +227,8 @@ func (s units) Ensure(_ context.Context, want host.Unit) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	then := func() {}
+	defer func() { then() }()
 	s.h.mu.Lock()
 	defer s.h.mu.Unlock()
 	u := s.h.units[want.Name]
@@ -224,7 +240,7 @@ func (s units) Ensure(_ context.Context, want host.Unit) (bool, error) {
 	u.Enabled = want.Enabled
 	switch {
 	case want.Running && (written || !u.Active):
-		s.start(u)
+		then = s.start(want.Name, u)
 		changed = true
 	case !want.Running && u.Active:
 		u.Active, u.State, u.MainPID = false, "inactive", 0
@@ -235,7 +251,12 @@ func (s units) Ensure(_ context.Context, want host.Unit) (bool, error) {
 
 func (s units) Reload(ctx context.Context, name string) error { return s.Signal(ctx, name, "HUP") }
 
-func (s units) Restart(_ context.Context, name string) error { return s.with(name, s.start) }
+func (s units) Restart(_ context.Context, name string) error {
+	then := func() {}
+	err := s.with(name, func(u *unit) { then = s.start(name, u) })
+	then()
+	return err
+}
 
 func (s units) Stop(_ context.Context, name string) error {
 	err := s.with(name, func(u *unit) { u.Active, u.State, u.MainPID = false, "inactive", 0 })

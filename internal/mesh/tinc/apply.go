@@ -20,9 +20,7 @@ import (
 )
 
 const (
-	// settle is how long tincd may take to obey a signal or to bring its interface up.
-	settle = 10 * time.Second
-	poll   = 20 * time.Millisecond
+	poll = 20 * time.Millisecond
 	// grace is how long tincd is left alone after it said that it is ready.
 	grace = 300 * time.Millisecond
 )
@@ -216,9 +214,9 @@ func (d *Driver) lines() []string {
 	return sinceStart(lines)
 }
 
-// waitFor polls done until it is true, for at most settle.
+// waitFor polls done until it is true, for at most d.settle.
 func (d *Driver) waitFor(ctx context.Context, what string, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, settle)
+	ctx, cancel := context.WithTimeout(ctx, d.settle)
 	defer cancel()
 	tick := time.NewTicker(poll)
 	defer tick.Stop()

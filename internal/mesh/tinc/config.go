@@ -98,7 +98,7 @@ func mainFile(v *topology.View, self string) string {
 		{"DecrementTTL", "yes"},
 		{"PingInterval", fmt.Sprint(t.PingInterval)},
 		{"PingTimeout", fmt.Sprint(t.PingTimeout)},
-		{"MaxTimeout", fmt.Sprint(t.MaxTimeout)},
+		{"MaxTimeout", fmt.Sprint(pause(t.MaxTimeout, v.Self.MeshAddress))},
 		{"Cipher", "aes-256-cbc"},
 		{"Digest", "sha256"},
 		{"MACLength", fmt.Sprint(macLength)},
@@ -108,6 +108,11 @@ func mainFile(v *topology.View, self string) string {
 	}
 	return b.String()
 }
+
+// pause returns how long this node waits between two attempts to connect, from 1 s to longest. It differs from node to
+// node: two nodes that dial each other at the same moment each close the connection that the other keeps, and with the
+// same pause they would meet again.
+func pause(longest int, own netip.Addr) int { return longest - int(own.As4()[3])%longest }
 
 // core returns a digest of what tincd reads at its start alone.
 func (c config) core() string {

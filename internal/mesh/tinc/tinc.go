@@ -28,6 +28,7 @@ type Driver struct {
 	sys     host.System
 	log     *slog.Logger
 	keyBits int
+	settle  time.Duration
 	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	mu sync.Mutex
@@ -54,6 +55,8 @@ type Options struct {
 	// KeyBits is the length of new keys, 3072 if zero, which is as strong as the AES-128 that guards most of the Internet
 	// and takes a small machine a second to make.
 	KeyBits int
+	// Settle is how long tincd may take to start or to obey a signal, 10 s if zero.
+	Settle time.Duration
 	// Lookup resolves a host name, by the system's resolver if nil.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
@@ -67,11 +70,14 @@ func New(sys host.System, log *slog.Logger) mesh.Driver { return NewWith(sys, lo
 // NewWith returns a driver for sys with options.
 func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
 	d := &Driver{
-		sys: sys, log: log, keyBits: o.KeyBits, lookup: o.Lookup,
+		sys: sys, log: log, keyBits: o.KeyBits, settle: o.Settle, lookup: o.Lookup,
 		resolved: map[string][]netip.Addr{}, connected: connections{}, detours: map[string]string{},
 	}
 	if d.keyBits == 0 {
 		d.keyBits = 3072
+	}
+	if d.settle == 0 {
+		d.settle = 10 * time.Second
 	}
 	if d.lookup == nil {
 		d.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
