@@ -25,11 +25,14 @@ func (e *JobError) Error() string {
 	return text
 }
 
+// jobsEvery is how many looks at an instance that is on its way there are for one at its jobs.
+const jobsEvery = 5
+
 // WaitRunning returns the instance once it runs. An instance that is there but powered off is booted. *JobError when Linode
 // reports that creating or booting it failed, ErrNotFound when it vanished, the context's error otherwise.
 func (c *Client) WaitRunning(ctx context.Context, id int) (Instance, error) {
 	booted := false
-	for {
+	for look := 1; ; look++ {
 		inst, err := c.Instance(ctx, id)
 		if err != nil {
 			return Instance{}, err
@@ -49,8 +52,11 @@ func (c *Client) WaitRunning(ctx context.Context, id int) (Instance, error) {
 				booted = true
 			}
 		default:
-			if _, err := c.checkJobs(ctx, id); err != nil {
-				return inst, err
+			// Lists have a limit that many instances at once would reach.
+			if look%jobsEvery == 0 {
+				if _, err := c.checkJobs(ctx, id); err != nil {
+					return inst, err
+				}
 			}
 		}
 		if err := sleep(ctx, c.poll); err != nil {

@@ -194,6 +194,8 @@ func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequ
 		return
 	}
 	var m Model
+	// Any value makes an object of the empty state, which then can be read with all its types.
+	resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root("id"), linkID(cluster, l))...)
 	resp.Diagnostics.Append(resp.State.Get(ctx, &m)...)
 	m.From = reference.NodeValue(cluster, from, endpoints[from], seen.Nodes[from].Identity)
 	m.To = reference.NodeValue(cluster, to, endpoints[to], seen.Nodes[to].Identity)

@@ -95,6 +95,9 @@ func (m *Model) derive(ctx context.Context, config Model, state *Model, c refere
 	diags.Append(more...)
 	l, isLinode, more := m.linode(ctx)
 	diags.Append(more...)
+	if isSSH {
+		m.InstanceID = types.StringNull()
+	}
 	if isLinode {
 		if config.FailureDomain.IsNull() && known(l.Region) {
 			m.FailureDomain = domainValue("linode", l.Region.ValueString())

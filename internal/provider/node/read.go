@@ -129,6 +129,8 @@ func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequ
 		return
 	}
 	var m Model
+	// Any value makes an object of the empty state, which then can be read with all its types.
+	resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root("name"), name)...)
 	resp.Diagnostics.Append(resp.State.Get(ctx, &m)...)
 	o, diags := reference.ClusterValue(*seen.Cluster)
 	resp.Diagnostics.Append(diags...)
