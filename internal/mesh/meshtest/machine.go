@@ -133,22 +133,33 @@ func (n *internet) attach(t *testing.T, m *machine, addr netip.Addr) {
 	m.run(t, "", "ip", "route", "add", "default", "via", "192.0.2.1", "src", addr.String())
 }
 
+// drop is the rule that drops every packet from one address to another, in that direction only.
+func drop(from, to netip.Addr) string { return fmt.Sprintf("ip saddr %s ip daddr %s drop\n", from, to) }
+
 // cut drops every packet from one address to another, in that direction only.
 func (n *internet) cut(t *testing.T, from, to netip.Addr) {
 	t.Helper()
-	n.cuts = append(n.cuts, fmt.Sprintf("ip saddr %s ip daddr %s drop\n", from, to))
-	n.firewall(t)
+	n.cuts = append(n.cuts, drop(from, to))
+	if err := n.setCuts(t.Context(), n.cuts...); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // heal undoes every cut.
 func (n *internet) heal(t *testing.T) {
 	t.Helper()
 	n.cuts = nil
-	n.firewall(t)
+	if err := n.setCuts(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
-func (n *internet) firewall(t *testing.T) {
-	t.Helper()
-	n.router.run(t, "table ip cuts\ndelete table ip cuts\ntable ip cuts {\nchain forward {\ntype filter hook forward priority 0;\n"+
-		strings.Join(n.cuts, "")+"}\n}\n", "nft", "-f", "-")
+// setCuts makes rules all that the router drops.
+func (n *internet) setCuts(ctx context.Context, rules ...string) error {
+	_, err := n.router.sys.System.Run(ctx, host.Command{
+		Name: "nft", Args: []string{"-f", "-"},
+		Stdin: []byte("table ip cuts\ndelete table ip cuts\ntable ip cuts {\nchain forward {\ntype filter hook forward priority 0;\n" +
+			strings.Join(rules, "") + "}\n}\n"),
+	})
+	return err
 }

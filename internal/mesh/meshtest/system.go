@@ -101,12 +101,14 @@ func (s *system) kill(name string) error {
 	if p == nil {
 		return fmt.Errorf("unit %s does not run", name)
 	}
-	if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+	if err := kill(p.pid); err != nil {
 		return err
 	}
 	<-p.done
 	return nil
 }
+
+func kill(pid int) error { return syscall.Kill(pid, syscall.SIGKILL) }
 
 func (s *system) process(name string) *process {
 	s.mu.Lock()

@@ -97,9 +97,16 @@ var hopLine = regexp.MustCompile(`(?m)^From (\S+) .*(?i:time to live exceeded)`)
 // echo that may not take a hop arrives on the direct path alone, and otherwise the first node on the way says so. Nodes
 // say so three times a second at most: when nobody does, an ordinary echo decides, and the way is as it was before.
 func (d *Driver) trace(ctx context.Context, peers []topology.Peer, p topology.Peer, before string) mesh.PeerStatus {
-	said, arrived := d.echo(ctx, p.MeshAddress, "-t", "1")
-	if arrived {
+	var atAll bool
+	var wait sync.WaitGroup
+	wait.Go(func() { _, atAll = d.echo(ctx, p.MeshAddress) })
+	said, direct := d.echo(ctx, p.MeshAddress, "-t", "1")
+	wait.Wait()
+	if direct {
 		return mesh.PeerStatus{Reachable: true, Direct: true}
+	}
+	if !atAll {
+		return mesh.PeerStatus{}
 	}
 	if m := hopLine.FindStringSubmatch(said); m != nil {
 		for _, via := range peers {
@@ -108,10 +115,7 @@ func (d *Driver) trace(ctx context.Context, peers []topology.Peer, p topology.Pe
 			}
 		}
 	}
-	if _, arrived := d.echo(ctx, p.MeshAddress); arrived {
-		return mesh.PeerStatus{Reachable: true, NextHop: before}
-	}
-	return mesh.PeerStatus{}
+	return mesh.PeerStatus{Reachable: true, NextHop: before}
 }
 
 func (d *Driver) echo(ctx context.Context, to netip.Addr, options ...string) (said string, arrived bool) {
