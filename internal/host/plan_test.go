@@ -107,26 +107,26 @@ func TestPlan(t *testing.T) {
 
 // The plan must read like the machine would after the same changes, or code would plan something else than it does.
 func TestPlanReadsLikeTheMachine(t *testing.T) {
-	real := machine(t)
+	done := machine(t)
 	plan := host.NewPlan(machine(t))
-	change(t, real)
+	change(t, done)
 	change(t, plan)
 	for _, name := range []string{"/d/one", "/d/two", "/d/deep/three", "/e/new", "/e/passing", "/nowhere"} {
-		want, wantErr := real.ReadFile(name)
+		want, wantErr := done.ReadFile(name)
 		got, gotErr := plan.ReadFile(name)
 		if string(want) != string(got) || errors.Is(wantErr, fs.ErrNotExist) != errors.Is(gotErr, fs.ErrNotExist) {
 			t.Errorf("file %s: got %q, %v; want %q, %v", name, got, gotErr, want, wantErr)
 		}
 	}
 	for _, name := range []string{"/", "/d", "/d/deep", "/e", "/etc/systemd/system"} {
-		want, wantErr := real.ReadDir(name)
+		want, wantErr := done.ReadDir(name)
 		got, gotErr := plan.ReadDir(name)
 		if diff := cmp.Diff(want, got); diff != "" || errors.Is(wantErr, fs.ErrNotExist) != errors.Is(gotErr, fs.ErrNotExist) {
 			t.Errorf("directory %s: errors %v and %v (-want +got):\n%s", name, wantErr, gotErr, diff)
 		}
 	}
 	for _, name := range []string{"old.service", "new.service"} {
-		want, err := real.Units().Status(t.Context(), name)
+		want, err := done.Units().Status(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func TestPlanReadsLikeTheMachine(t *testing.T) {
 			t.Errorf("unit %s: got %+v, %v; want %+v", name, got, err, want)
 		}
 	}
-	if !host.Recording(plan) || host.Recording(real) {
+	if !host.Recording(plan) || host.Recording(done) {
 		t.Error("Recording cannot tell a plan from a machine")
 	}
 }

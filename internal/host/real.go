@@ -79,20 +79,20 @@ func NewCommandError(c Command, out Output, err error) *CommandError {
 func (s *realSystem) ReadFile(path string) ([]byte, error) { return os.ReadFile(s.path(path)) }
 
 func (s *realSystem) WriteFile(path string, data []byte, mode fs.FileMode) (bool, error) {
-	real := s.path(path)
-	if info, err := os.Lstat(real); err == nil && info.Mode().IsRegular() && info.Mode().Perm() == mode.Perm() {
-		if old, err := os.ReadFile(real); err == nil && bytes.Equal(old, data) {
+	file := s.path(path)
+	if info, err := os.Lstat(file); err == nil && info.Mode().IsRegular() && info.Mode().Perm() == mode.Perm() {
+		if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, data) {
 			return false, nil
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(real), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return false, fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := replace(real, data, mode); err != nil {
+	if err := replace(file, data, mode); err != nil {
 		return false, fmt.Errorf("write %s: %w", path, err)
 	}
 	// The file itself is on the disk; its name is once the directory is.
-	if err := syncDirectory(filepath.Dir(real)); err != nil {
+	if err := syncDirectory(filepath.Dir(file)); err != nil {
 		return true, fmt.Errorf("write %s: %w", path, err)
 	}
 	return true, nil
@@ -119,11 +119,11 @@ func syncDirectory(path string) error {
 }
 
 func (s *realSystem) Remove(path string) (bool, error) {
-	real := s.path(path)
-	if _, err := os.Lstat(real); errors.Is(err, fs.ErrNotExist) {
+	file := s.path(path)
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err := os.RemoveAll(real); err != nil {
+	if err := os.RemoveAll(file); err != nil {
 		return false, fmt.Errorf("remove %s: %w", path, err)
 	}
 	return true, nil

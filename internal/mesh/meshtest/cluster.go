@@ -170,7 +170,7 @@ func (c *cluster) allConnected(t *testing.T, names ...string) {
 	took := eventually(t, 30*time.Second, fmt.Sprintf("%v all directly connected", names), func(ctx context.Context) bool {
 		for _, a := range names {
 			for _, b := range names {
-				if a != b && !(c.nodes[a].peer(ctx, t, c.nodes[b]).Direct && c.nodes[a].pings(ctx, c.nodes[b])) {
+				if a != b && (!c.nodes[a].peer(ctx, t, c.nodes[b]).Direct || !c.nodes[a].pings(ctx, c.nodes[b])) {
 					return false
 				}
 			}

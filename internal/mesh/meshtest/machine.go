@@ -94,9 +94,9 @@ func (m *machine) enter() []string {
 }
 
 // run runs a command in the machine and fails the test when the command fails.
-func (m *machine) run(t *testing.T, stdin, name string, args ...string) string {
+func (m *machine) run(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	out, err := m.sys.System.Run(t.Context(), host.Command{Name: name, Args: args, Stdin: []byte(stdin)})
+	out, err := m.sys.System.Run(t.Context(), host.Command{Name: name, Args: args})
 	if err != nil {
 		t.Fatalf("machine %s: %v", m.name, err)
 	}
@@ -124,13 +124,13 @@ func (n *internet) attach(t *testing.T, m *machine, addr netip.Addr) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("connect machine %s: %v: %s", m.name, err, out)
 	}
-	n.router.run(t, "", "ip", "link", "set", "dev", port, "up")
-	n.router.run(t, "", "ip", "address", "add", "192.0.2.1/32", "dev", port)
-	n.router.run(t, "", "ip", "route", "add", addr.String()+"/32", "dev", port)
-	m.run(t, "", "ip", "address", "add", addr.String()+"/32", "dev", "eth0")
-	m.run(t, "", "ip", "link", "set", "dev", "eth0", "up")
-	m.run(t, "", "ip", "route", "add", "192.0.2.1/32", "dev", "eth0")
-	m.run(t, "", "ip", "route", "add", "default", "via", "192.0.2.1", "src", addr.String())
+	n.router.run(t, "ip", "link", "set", "dev", port, "up")
+	n.router.run(t, "ip", "address", "add", "192.0.2.1/32", "dev", port)
+	n.router.run(t, "ip", "route", "add", addr.String()+"/32", "dev", port)
+	m.run(t, "ip", "address", "add", addr.String()+"/32", "dev", "eth0")
+	m.run(t, "ip", "link", "set", "dev", "eth0", "up")
+	m.run(t, "ip", "route", "add", "192.0.2.1/32", "dev", "eth0")
+	m.run(t, "ip", "route", "add", "default", "via", "192.0.2.1", "src", addr.String())
 }
 
 // drop is the rule that drops every packet from one address to another, in that direction only.

@@ -131,7 +131,7 @@ func (s suite) lifecycle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first.machine.run(t, "", "ip", "address", "flush", "dev", st.Interface)
+		first.machine.run(t, "ip", "address", "flush", "dev", st.Interface)
 		c.apply(t, all, hk)
 		c.allConnected(t, all...)
 	})
@@ -168,10 +168,10 @@ func (s suite) nothingLeft(t *testing.T, c *cluster, n *node) {
 // firewall tables, interfaces.
 func snapshot(t *testing.T, m *machine) []string {
 	t.Helper()
-	files := m.run(t, "", "find", "/run/.etc/upper", "/run", "-path", "/run/.etc/work", "-prune", "-o", "-type", "f", "-print")
-	tables := m.run(t, "", "nft", "list", "tables")
+	files := m.run(t, "find", "/run/.etc/upper", "/run", "-path", "/run/.etc/work", "-prune", "-o", "-type", "f", "-print")
+	tables := m.run(t, "nft", "list", "tables")
 	var links []string
-	for line := range strings.Lines(m.run(t, "", "ip", "-o", "link", "show")) {
+	for line := range strings.Lines(m.run(t, "ip", "-o", "link", "show")) {
 		if name := strings.Fields(line)[1]; !strings.HasPrefix(name, "eth0@") {
 			links = append(links, name)
 		}

@@ -27,7 +27,7 @@ func mainPID(t *testing.T, n *node, unit string) int {
 func echoesReceived(t *testing.T, m *machine) int {
 	t.Helper()
 	var names, values []string
-	for line := range strings.Lines(m.run(t, "", "cat", "/proc/net/snmp")) {
+	for line := range strings.Lines(m.run(t, "cat", "/proc/net/snmp")) {
 		if rest, ok := strings.CutPrefix(line, "Icmp:"); ok {
 			names, values = values, strings.Fields(rest)
 		}

@@ -76,8 +76,6 @@ func newConfig(v *topology.View, resolve resolver) (config, error) {
 // no two nodes become one.
 func tincName(node string) string { return strings.ReplaceAll(node, "-", "_") }
 
-func nodeName(tinc string) string { return strings.ReplaceAll(tinc, "_", "-") }
-
 // mainFile leaves two traps of tinc 1.0 behind. IndirectData: without it, tinc sends UDP to a node's last address for as
 // long as the node is reachable by anybody, also after the connection to it died; only a failed round of MTU probes ends
 // that, and when the path dies while such a round is under way (up to 30 s after every connect) the round runs to its end
