@@ -32,7 +32,11 @@ func (s *state) applyProof(e *entry, now time.Time, trusted bool) Outcome {
 		return refused(e.key, err)
 	}
 	if err := s.refusal(e.member, now, trusted); err != nil {
-		s.remember(e, now)
+		var seen uint64
+		if live := s.entries[nodeKey(node)]; live != nil {
+			seen = live.version.Generation
+		}
+		s.remember(e, now, seen)
 		return refused(e.key, err)
 	}
 	if old := s.entries[e.key]; old != nil && old.member.Identity == e.member.Identity && !e.version.Newer(old.version) {
@@ -50,8 +54,9 @@ func (s *state) admit(node string, now time.Time) {
 		if s.revoked(old.member) != nil {
 			delete(s.entries, old.key)
 		} else if pin := s.pin(node); pin != "" && pin != old.member.Identity.String() {
+			// The operator has just decided against it, so it is no open question.
 			delete(s.entries, old.key)
-			s.remember(old, now)
+			s.remember(old, now, 0)
 		}
 	}
 	for _, c := range s.candidates[node] {
@@ -118,8 +123,8 @@ func (s *state) refusal(m *trust.Member, now time.Time, trusted bool) error {
 	return m.Ticket.CheckTime(now)
 }
 
-// remember keeps a proof that was not admitted.
-func (s *state) remember(e *entry, now time.Time) {
+// remember keeps a proof that was not admitted while the node's object had generation seen.
+func (s *state) remember(e *entry, now time.Time, seen uint64) {
 	node := e.member.Node
 	known := s.candidates[node]
 	i := slices.IndexFunc(known, func(c candidate) bool { return c.member.Identity == e.member.Identity })
@@ -134,10 +139,7 @@ func (s *state) remember(e *entry, now time.Time) {
 	if len(known) >= maxCandidates {
 		return
 	}
-	c := candidate{entry: e, arrived: now.UTC(), rival: e.member.Ticket.CheckTime(now) == nil}
-	if live := s.entries[nodeKey(node)]; live != nil {
-		c.seen = live.version.Generation
-	}
+	c := candidate{entry: e, arrived: now.UTC(), rival: e.member.Ticket.CheckTime(now) == nil, seen: seen}
 	s.candidates[node] = append(slices.Clip(known), c)
 	s.noted = true
 }
