@@ -90,19 +90,16 @@ func (w *world) providers() map[string]func() (tfprotov6.ProviderServer, error) 
 // test runs steps against the world and demands that nothing is left afterwards.
 func (w *world) test(t *testing.T, steps ...resource.TestStep) {
 	t.Helper()
-	resource.Test(t, resource.TestCase{
-		ProtoV6ProviderFactories: w.providers(),
-		CheckDestroy:             nil,
-		Steps:                    steps,
-	})
-	w.wantNothingLeft(t)
-}
-
-func (w *world) wantNothingLeft(t *testing.T) {
-	t.Helper()
+	w.runSteps(t, steps...)
 	if left := w.instances(t); len(left) != 0 {
 		t.Errorf("instances are left: %v", left)
 	}
+}
+
+// runSteps is test for a world in which something may be left.
+func (w *world) runSteps(t *testing.T, steps ...resource.TestStep) {
+	t.Helper()
+	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: w.providers(), Steps: steps})
 }
 
 // instances returns the labels of the account's instances by id.
@@ -127,12 +124,30 @@ func (w *world) instances(t *testing.T) map[int]string {
 // call calls the cloud's API as somebody else with the account's token would.
 func (w *world) call(t *testing.T, method, path string) []byte {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody)
+	return w.send(t, httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody))
+}
+
+// post makes something and returns its id.
+func (w *world) post(t *testing.T, path, body string) int {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	var made struct {
+		ID int `json:"id"`
+	}
+	if err := json.Unmarshal(w.send(t, r), &made); err != nil {
+		t.Fatal(err)
+	}
+	return made.ID
+}
+
+func (w *world) send(t *testing.T, r *http.Request) []byte {
+	t.Helper()
 	r.Header.Set("Authorization", "Bearer "+token)
 	answer := httptest.NewRecorder()
 	w.cloud.ServeHTTP(answer, r)
 	if answer.Code != http.StatusOK {
-		t.Fatalf("%s %s: %d %s", method, path, answer.Code, answer.Body)
+		t.Fatalf("%s %s: %d %s", r.Method, r.URL.Path, answer.Code, answer.Body)
 	}
 	return answer.Body.Bytes()
 }

@@ -72,6 +72,9 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	if state != nil && state.Identity.IsNull() {
+		plan.Identity = types.StringUnknown() // a change, so that replacement has an effect
+	}
 	resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
 	if state != nil {
 		resp.RequiresReplace = append(resp.RequiresReplace, replacement(plan, *state)...)
