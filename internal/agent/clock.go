@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
 )
 
 const (
@@ -26,7 +27,6 @@ type clock struct {
 
 type peerClock struct {
 	sequence uint64
-	bootID   string
 	heard    []heard
 }
 
@@ -38,32 +38,33 @@ type heard struct {
 
 // observe takes the statuses as they are now. A status counts when it is new since the last call; the first one of a peer
 // is of unknown age and does not count.
-func (c *clock) observe(self string, statuses map[string]spec.Status, now time.Time) {
+func (c *clock) observe(self string, snapshot *store.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.peers == nil {
 		c.peers = map[string]*peerClock{}
 	}
 	for name := range c.peers {
-		if _, still := statuses[name]; !still {
+		if _, still := snapshot.Statuses[name]; !still {
 			delete(c.peers, name)
 		}
 	}
-	for name, status := range statuses {
+	for name, status := range snapshot.Statuses {
 		if name == self {
 			continue
 		}
 		p, known := c.peers[name]
 		if !known {
-			c.peers[name] = &peerClock{sequence: status.Sequence, bootID: status.BootID}
+			c.peers[name] = &peerClock{sequence: status.Sequence}
 			continue
 		}
-		p.heard = slices.DeleteFunc(p.heard, func(h heard) bool { return now.Sub(h.at) > clockWindow })
-		if p.sequence == status.Sequence && p.bootID == status.BootID {
+		if p.sequence == status.Sequence {
 			continue
 		}
-		p.sequence, p.bootID = status.Sequence, status.BootID
-		p.heard = append(p.heard, heard{at: now, ahead: status.Reported.Sub(now)})
+		p.sequence = status.Sequence
+		at := snapshot.Received[name]
+		p.heard = append(p.heard, heard{at: at, ahead: status.Reported.Sub(at)})
+		p.heard = slices.DeleteFunc(p.heard, func(h heard) bool { return at.Sub(h.at).Abs() > clockWindow })
 	}
 }
 

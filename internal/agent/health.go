@@ -23,6 +23,8 @@ type healthServer struct {
 	mu     sync.Mutex
 	addr   string
 	server *http.Server
+	// done is closed when the server has given up its port.
+	done chan struct{}
 }
 
 // ServeHTTP implements http.Handler.
@@ -72,10 +74,14 @@ func (h *healthServer) listen(ctx context.Context, host string, port int) error 
 		IdleTimeout:       10 * time.Second,
 		MaxHeaderBytes:    4 << 10,
 	}
-	// Serve only ends when the server is closed.
-	go func() { _ = server.Serve(listener) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// It only ends when the server is closed.
+		_ = server.Serve(listener)
+	}()
 	err = h.closeLocked()
-	h.addr, h.server = addr, server
+	h.addr, h.server, h.done = addr, server, done
 	return err
 }
 
@@ -90,6 +96,7 @@ func (h *healthServer) closeLocked() error {
 		return nil
 	}
 	err := h.server.Close()
+	<-h.done
 	h.server, h.addr = nil, ""
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

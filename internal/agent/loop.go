@@ -76,6 +76,7 @@ func (s *session) loop(ctx context.Context) error {
 				retry = retryFirst
 			}
 			done, next = desired, time.Now().Add(pause)
+			poke(s.look)
 		}
 		if ctx.Err() == nil {
 			s.judge(in, failed)
@@ -125,7 +126,6 @@ func (s *session) reconcile(ctx context.Context, steps []step, in input) []strin
 
 // judge sets the conditions that follow from what is stored and from how the steps went.
 func (s *session) judge(in input, failed []string) {
-	s.judgeMembership(in)
 	switch {
 	case len(failed) > 0:
 		s.keeper.set(spec.ConditionApplied, spec.ConditionFalse, "StepFailed", "%s", strings.Join(failed, "; "))

@@ -19,14 +19,14 @@ const (
 	settling = 5 * time.Second
 )
 
-// observe looks once a second at how the peers are, until ctx ends.
+// observe looks once a second, and when a round of steps has ended, at how the peers are, until ctx ends.
 func (s *session) observe(ctx context.Context) error {
 	began := time.Now()
 	tick := time.NewTicker(observeInterval)
 	defer tick.Stop()
 	for {
 		in := s.input()
-		s.clock.observe(s.m.record.Node, in.snapshot.Statuses, s.a.cfg.Now())
+		s.clock.observe(s.m.record.Node, in.snapshot)
 		status, reason, message := s.clock.judge()
 		s.keeper.set(spec.ConditionClockSane, status, reason, "%s", message)
 		s.observePeers(ctx, in.view, time.Since(began) > settling)
@@ -35,6 +35,7 @@ func (s *session) observe(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-s.look:
 		case <-tick.C:
 		}
 	}

@@ -105,7 +105,7 @@ func (s *session) setApplied(generations map[spec.Ref]uint64) {
 	s.appliedGenerations = maps.Clone(generations)
 	s.appliedVersion++
 	s.urgent.Store(true)
-	s.poke()
+	poke(s.poked)
 }
 
 func (s *session) applied() map[spec.Ref]uint64 {

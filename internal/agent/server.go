@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
 )
 
 // drainPatience is how long calls that are being answered may take when the server moves or ends.
@@ -25,6 +27,8 @@ type apiServer struct {
 	mu     sync.Mutex
 	addr   string
 	server *http.Server
+	// done is closed when the server has given up its port.
+	done chan struct{}
 }
 
 // listen serves on host:port from now on; the same address again changes nothing. The old address ends when the new one
@@ -41,25 +45,18 @@ func (a *apiServer) listen(ctx context.Context, host string, port int) error {
 	if err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}
-	server := &http.Server{
-		Handler:           a.handler,
-		TLSConfig:         a.tls.Clone(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-	}
+	server := api.NewServer(a.tls, a.handler, a.log)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("the API has stopped", "address", addr, "error", err)
 		}
 	}()
-	old := a.server
-	a.addr, a.server = addr, server
+	old, oldDone := a.server, a.done
+	a.addr, a.server, a.done = addr, server, done
 	a.log.Info("serving the API", "address", addr)
-	drain(old)
+	drain(old, oldDone)
 	return nil
 }
 
@@ -67,11 +64,12 @@ func (a *apiServer) listen(ctx context.Context, host string, port int) error {
 func (a *apiServer) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	drain(a.server)
+	drain(a.server, a.done)
 	a.server, a.addr = nil, ""
 }
 
-func drain(server *http.Server) {
+// drain returns when the server's calls are answered and its port is free.
+func drain(server *http.Server, done <-chan struct{}) {
 	if server == nil {
 		return
 	}
@@ -81,4 +79,5 @@ func drain(server *http.Server) {
 		// Whoever still waits gets a closed connection and asks again.
 		_ = server.Close()
 	}
+	<-done
 }

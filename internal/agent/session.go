@@ -38,7 +38,8 @@ type session struct {
 	leave chan departure
 	// urgent tells that a report is due at once.
 	urgent atomic.Bool
-	poked  chan struct{}
+	// poked wakes report, look wakes observe.
+	poked, look chan struct{}
 
 	mu                 sync.Mutex
 	departed           *departure
@@ -75,7 +76,7 @@ func (a *Agent) serve(ctx context.Context, m *membership) (departure, error) {
 		a: a, m: m, log: log, store: st,
 		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
 		prober: prober,
-		leave:  make(chan departure, 1), poked: make(chan struct{}, 1),
+		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
 	}
 	if err := s.start(); err != nil {
 		return departure{}, errors.Join(err, prober.Close())
@@ -147,10 +148,10 @@ func (s *session) depart(ctx context.Context, d departure) error {
 	return errDeparted
 }
 
-// poke makes the report loop look again.
-func (s *session) poke() {
+// poke wakes whoever waits on the channel, now or at its next look.
+func poke(c chan struct{}) {
 	select {
-	case s.poked <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -1,0 +1,251 @@
+package agent_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent"
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+type healthOf = api.Health
+
+func waiting(h api.Health) bool { return h.State == "waiting" && !h.Healthy }
+
+func healthy(h api.Health) bool { return h.Healthy && h.State == "joined" }
+
+func contains(s, part string) bool { return strings.Contains(s, part) }
+
+func equal(a, b []string) bool { return slices.Equal(a, b) }
+
+// files returns the names in the machine's state directory.
+func (m *machine) files() []string {
+	m.w.t.Helper()
+	entries, err := os.ReadDir(m.state)
+	if err != nil {
+		m.w.t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+// cutAfter runs the machine's agent until it loses power after the step.
+func (m *machine) cutAfter(step string) {
+	m.w.t.Helper()
+	a := agent.New(m.config())
+	a.SetCut(func(s string) error {
+		if s == step {
+			return agent.ErrPowerCut
+		}
+		return nil
+	})
+	done := make(chan error, 1)
+	go func() { done <- a.Run(m.w.t.Context()) }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, agent.ErrPowerCut) {
+			m.w.t.Fatalf("the agent ended with %v, not by the power cut after %q", err, step)
+		}
+	case <-time.After(patience):
+		m.w.t.Fatalf("step %q never came", step)
+	}
+}
+
+func TestJoinSurvivesAPowerCutAfterEachStep(t *testing.T) {
+	for _, step := range agent.JoinSteps() {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			m := w.machine(1, "hk1")
+			m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
+			m.cutAfter(step)
+			identity, err := os.ReadFile(filepath.Join(m.state, "identity.pem"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, _ := m.mesh.state()
+			m.start()
+			m.waitHealth("has joined", healthy)
+			again, err := os.ReadFile(filepath.Join(m.state, "identity.pem"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(again) != string(identity) {
+				t.Error("the node made another identity; under one ticket that would be a conflict")
+			}
+			if now, _ := m.mesh.state(); key != "" && now != key {
+				t.Errorf("the mesh key changed from %q to %q", key, now)
+			}
+			if _, err := os.Stat(m.firstBootFile()); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the first-boot file with the ticket's key is still there (%v)", err)
+			}
+			if forgotten := m.readJoin()["forgotten"]; forgotten != true {
+				t.Errorf("join.json says forgotten=%v, want true", forgotten)
+			}
+		})
+	}
+}
+
+func TestLeavingSurvivesAPowerCutAfterEachStep(t *testing.T) {
+	for _, step := range agent.LeaveSteps() {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			m := w.machine(1, "hk1")
+			// The payload carries the node's own removal, which cannot be in reality but is the shortest way to a leaving.
+			m.provision(m.payload(m.ticket(ticketFor{}), m.node(""), w.tombstone("hk1")))
+			m.cutAfter(step)
+			m.start()
+			m.waitHealth("waits", waiting)
+			w.wait("only the memory of it is left", func() error {
+				if got := m.files(); !equal(got, []string{"left.json"}) {
+					return errors.New(strings.Join(got, " "))
+				}
+				return nil
+			})
+			if key, view := m.mesh.state(); key != "" || view != nil {
+				t.Errorf("left over: mesh key %q, view %v", key, view)
+			}
+		})
+	}
+}
+
+func TestTicketsThatAreRefused(t *testing.T) {
+	foreign, err := trust.NewSigningKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		ticket ticketFor
+		clock  time.Duration
+		want   []string
+	}{
+		{"expired", ticketFor{issued: time.Now().Add(-3 * time.Hour)}, 0, []string{"expired", "clock of this machine", "2h0m0s ahead"}},
+		{"clock far ahead", ticketFor{}, 4 * time.Hour, []string{"expired", "3h0m0s ahead"}},
+		{"clock far behind", ticketFor{}, -26 * time.Hour, []string{"future", "clock of this machine", "26h0m0s behind"}},
+		{"renamed", ticketFor{node: "sg1"}, 0, []string{`"sg1"`, `"hk1"`}},
+		{"foreign cluster", ticketFor{cluster: "shop"}, 0, []string{`"shop"`}},
+		{"forged", ticketFor{key: foreign}, 0, []string{"signed by key"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			m := w.machine(1, "hk1")
+			m.now = func() time.Time { return time.Now().Add(tt.clock) }
+			payload := m.payload(m.ticket(tt.ticket), m.node(""))
+			if tt.ticket.node != "" {
+				payload = []byte(strings.Replace(string(payload), `"node":"sg1"`, `"node":"hk1"`, 1))
+			}
+			m.provision(payload)
+			m.start()
+			h := m.waitHealth("says why", func(h api.Health) bool { return waiting(h) && contains(h.Waiting, "cannot be used") })
+			for _, want := range tt.want {
+				if !contains(h.Waiting, want) {
+					t.Errorf("health says %q, want %q in it", h.Waiting, want)
+				}
+			}
+			if got := m.files(); len(got) != 0 {
+				t.Errorf("a refused ticket left %v behind", got)
+			}
+			if _, err := os.Stat(m.firstBootFile()); err != nil {
+				t.Errorf("the unused first-boot file is gone: %v", err)
+			}
+			m.mu.Lock()
+			console := strings.Join(m.console, "\n")
+			m.mu.Unlock()
+			if !contains(console, tt.want[0]) {
+				t.Errorf("the console shows %q, want %q in it", console, tt.want[0])
+			}
+		})
+	}
+}
+
+func TestJoinWithAClockFiveMinutesWrong(t *testing.T) {
+	for _, wrong := range []time.Duration{5*time.Minute - time.Second, -5*time.Minute + time.Second} {
+		t.Run(wrong.String(), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			right, off := w.machine(1, "hk1"), w.machine(2, "hk2")
+			off.now = func() time.Time { return time.Now().Add(wrong) }
+			right.provision(right.payload(right.ticket(ticketFor{}), right.node("")))
+			off.provision(off.payload(off.ticket(ticketFor{seeds: []string{right.endpoint()}}), off.node("")))
+			right.start()
+			off.start()
+			off.waitCondition(spec.ConditionJoined, spec.ConditionTrue, "Joined")
+			c := off.waitCondition(spec.ConditionClockSane, spec.ConditionFalse, "OutOfStep")
+			direction := map[bool]string{true: "ahead of", false: "behind"}[wrong > 0]
+			if !contains(c.Message, direction) || !contains(c.Message, "4m59s") && !contains(c.Message, "5m0s") {
+				t.Errorf("got %q, want it to say %s and by how much", c.Message, direction)
+			}
+		})
+	}
+}
+
+func TestWaitingAgentSaysWhatItWaitsFor(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine(1, "hk1")
+	m.start()
+	h := m.waitHealth("waits", func(h api.Health) bool { return waiting(h) && len(h.Parts) > 0 })
+	if got := h.Parts["file "+m.firstBootFile()]; got != "nothing there" {
+		t.Errorf("parts are %v, want the file named with nothing there", h.Parts)
+	}
+	m.provision([]byte(`{"atoll":1,"colour":"red"}`))
+	h = m.waitHealth("names the unknown key", func(h api.Health) bool { return contains(h.Waiting, `"colour"`) })
+	if !contains(h.Parts["file "+m.firstBootFile()], `"colour"`) {
+		t.Errorf("parts are %v", h.Parts)
+	}
+	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
+	m.waitHealth("joins", healthy)
+}
+
+func TestDamagedMembershipIsSetAside(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine(1, "hk1")
+	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
+	m.start()
+	m.waitHealth("joins", healthy)
+	if err := m.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(m.state, "join.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.start()
+	m.waitHealth("waits", waiting)
+	kept := slices.ContainsFunc(m.files(), func(name string) bool { return strings.HasPrefix(name, "damaged-") })
+	if !kept {
+		t.Errorf("the state holds %v, want the damaged part kept", m.files())
+	}
+}
+
+func TestStateIsForRootAlone(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine(1, "hk1")
+	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
+	m.start()
+	m.waitHealth("joins", healthy)
+	err := filepath.Walk(m.state, func(path string, info os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %s", path, info.Mode())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
