@@ -81,10 +81,15 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
+// patience is how long one command of the engine may take before it is interrupted.
+const patience = 2 * time.Minute
+
 // run runs the engine and logs what it took.
 func (s *site) run(t *testing.T, args ...string) (rig.Result, error) {
 	t.Helper()
-	r, err := s.Work.Run(t.Context(), args...)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := s.Work.Run(ctx, args...)
 	t.Logf("%s %s: exit code %d in %.1f s", filepath.Base(s.Work.Engine), strings.Join(args, " "), r.Code, r.Took.Seconds())
 	return r, err
 }

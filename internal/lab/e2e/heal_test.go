@@ -49,8 +49,8 @@ func cutPathIsDetoured(t *testing.T, s *site) {
 // cutMesh cuts the mesh, and only the mesh, between all machines until the returned function is called.
 func (s *site) cutMesh(t *testing.T) (restore func()) {
 	t.Helper()
-	rules := "table inet e2e { chain mesh { type filter hook prerouting priority raw; th dport 655 drop; th sport 655 drop; } }"
-	nft := s.Network().Router().Command(t.Context(), "nft", rules)
+	nft := s.Network().Router().Command(t.Context(), "nft", "-f", "-")
+	nft.Stdin = strings.NewReader("table inet e2e {\n chain mesh {\n  type filter hook prerouting priority raw\n  th dport 655 drop\n  th sport 655 drop\n }\n}\n")
 	if out, err := nft.CombinedOutput(); err != nil {
 		t.Fatalf("cut the mesh: %v\n%s", err, out)
 	}
