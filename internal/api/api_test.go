@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -325,12 +326,22 @@ func TestKeptConnection(t *testing.T) {
 func TestLargePush(t *testing.T) {
 	f := newFixture(t)
 	endpoint, _ := f.serve("127.0.0.1:0")
-	r := f.node("hk1", 5, "hk")
+	seeds := make([]string, 3000)
+	for i := range seeds {
+		seeds[i] = strings.Repeat("a.", 100) + "example.net:7443"
+	}
+	o, err := spec.NewObject(clusterName, clusterName, 5, 5, spec.Cluster{
+		MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"), Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts(), Seeds: seeds,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := f.sign(o)
 	data, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	recs := make([]store.Record, api.MaxBody/len(data)+10)
+	recs := make([]store.Record, api.MaxBody/len(data)+2)
 	for i := range recs {
 		recs[i] = r
 	}

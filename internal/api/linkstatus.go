@@ -80,6 +80,7 @@ func (v LinkView) judge(nodes map[string]NodeView) (reasons, warnings []string) 
 		switch nodes[name].State {
 		case NodeDown, NodeSilent, NodeJoining:
 			return nil, nil
+		case NodeReady, NodeNotReady:
 		}
 	}
 	for _, d := range []struct {
