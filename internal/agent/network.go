@@ -70,6 +70,7 @@ func (s *session) heard(peer string, err error) {
 		if s.acceptance.refuse(peer, refusal{string(answered.Reason), answered.Message}) {
 			s.log.Warn("a node refuses this one", "peer", peer, "reason", string(answered.Reason), "message", answered.Message)
 		}
+	default: // says nothing of this node's membership
 	}
 }
 

@@ -69,6 +69,8 @@ func (a *apiServer) close() {
 }
 
 // drain returns when the server's calls are answered and its port is free.
+//
+//nolint:contextcheck // an end has a patience of its own
 func drain(server *http.Server, done <-chan struct{}) {
 	if server == nil {
 		return

@@ -62,6 +62,8 @@ type Gossip struct {
 }
 
 // Start begins to gossip. It fails when the address cannot be bound, for example because the mesh is not up yet.
+//
+//nolint:contextcheck // it lives until Close
 func Start(cfg Config) (*Gossip, error) {
 	log := cfg.Log
 	if log == nil {

@@ -191,6 +191,8 @@ func (l *Lab) Closed() <-chan struct{} { return l.closed }
 const closeTimeout = time.Minute
 
 // Close is Remove for deferred calls and tests' clean-up, whose own contexts have ended by then.
+//
+//nolint:contextcheck // see above
 func (l *Lab) Close() error { return l.Remove(context.Background()) }
 
 // Remove switches everything off and removes all of it, data included. It may be called more than once.

@@ -60,7 +60,8 @@ func TestCloudRefusals(t *testing.T) {
 				w.cloud.Scopes = map[string]string{"narrow": "linodes:read_only"}
 				w.env["LINODE_TOKEN"] = "narrow"
 			},
-			linodeNode("sg1", ""), []string{"needs the scope linodes:read_write", "the token has linodes:read_only"},
+			linodeNode("sg1", ""),
+			[]string{"needs the scope linodes:read_write", "the token has linodes:read_only"},
 		},
 		{"unknown region", func(*world) {}, clusterConfig + `
 resource "atoll_node" "sg1" {
@@ -73,7 +74,8 @@ resource "atoll_node" "sg1" {
 			func(w *world) {
 				w.cloud.Inject(linode.Fault{Method: http.MethodPost, Path: instancesPath, Status: http.StatusConflict, Times: -1})
 			},
-			linodeNode("sg1", ""), []string{"conflict", "409"},
+			linodeNode("sg1", ""),
+			[]string{"conflict", "409"},
 		},
 		{"no signing key", func(w *world) { delete(w.env, "ATOLL_SIGNING_KEY") }, linodeNode("sg1", ""), []string{"signing key", "atoll key new"}},
 	}

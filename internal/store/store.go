@@ -266,6 +266,7 @@ func (s *Store) report(out []Outcome) {
 			s.log.Warn("conflict", "key", o.Key, "message", o.Message)
 		case Refused:
 			s.log.Debug("record refused", "key", o.Key, "reason", o.Reason, "message", o.Message)
+		case Accepted, Unchanged, Older:
 		}
 	}
 }

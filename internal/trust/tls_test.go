@@ -40,10 +40,10 @@ func TestHandshakes(t *testing.T) {
 		}
 	}
 	// asServer lets a client speak although it would not believe the server, to see what the server thinks of it.
-	blind := func(make func(*testing.T) *tls.Config) func(*testing.T) *tls.Config {
+	blind := func(config func(*testing.T) *tls.Config) func(*testing.T) *tls.Config {
 		return func(t *testing.T) *tls.Config {
 			t.Helper()
-			c := make(t)
+			c := config(t)
 			c.VerifyConnection = nil
 			return c
 		}
@@ -52,7 +52,7 @@ func TestHandshakes(t *testing.T) {
 		name           string
 		client         func(*testing.T) *tls.Config
 		caller         trust.Caller
-		client_, serve trust.Reason
+		refused, serve trust.Reason
 	}{
 		{"a node", asNode(op.root(), callerProof, callerID, "hk1", &pin), trust.Caller{Node: "sg1", Identity: callerID.Public()}, "", ""},
 		{"a node that asks for nobody", asNode(op.root(), callerProof, callerID, "", nil), trust.Caller{Node: "sg1", Identity: callerID.Public()}, "", ""},
@@ -78,8 +78,8 @@ func TestHandshakes(t *testing.T) {
 			}
 			server.Time = noon
 			clientErr, serverErr, state := handshake(t, tt.client(t), server)
-			if got := trust.ReasonOf(clientErr); got != tt.client_ {
-				t.Errorf("client's reason = %q (%v), want %q", got, clientErr, tt.client_)
+			if got := trust.ReasonOf(clientErr); got != tt.refused {
+				t.Errorf("client's reason = %q (%v), want %q", got, clientErr, tt.refused)
 			}
 			switch tt.serve {
 			case "none":

@@ -85,7 +85,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // ambiguous tells whether the request may have been carried out although it failed.
 func (e *Error) ambiguous() bool {
-	return e.Kind == ErrUnreachable || e.Kind == ErrUnavailable
+	return errors.Is(e.Kind, ErrUnreachable) || errors.Is(e.Kind, ErrUnavailable)
 }
 
 // Field returns the first reason that names field.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -92,7 +93,7 @@ func (c *Client) CreateInstance(ctx context.Context, in Create) (inst Instance, 
 			return fromAPI(made), false, nil
 		}
 		failure, _ := asError(err)
-		if failure == nil || !failure.ambiguous() && failure.Kind != ErrInvalid && failure.Kind != ErrConflict {
+		if failure == nil || !failure.ambiguous() && !errors.Is(failure.Kind, ErrInvalid) && !errors.Is(failure.Kind, ErrConflict) {
 			return Instance{}, false, err
 		}
 		// The answer was lost, or another run took the label between the look and the request: look again.
@@ -204,7 +205,7 @@ func (c *Client) DeleteInstance(ctx context.Context, id int) error {
 	_, err := call(ctx, "delete instance "+strconv.Itoa(id), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.api.DeleteInstance(ctx, id)
 	})
-	if failure, ok := asError(err); ok && failure.Kind == ErrNotFound {
+	if failure, ok := asError(err); ok && errors.Is(failure.Kind, ErrNotFound) {
 		return nil
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,7 +95,7 @@ func repeatable(method string, f *Error) bool {
 	switch {
 	case f == nil:
 		return false
-	case f.Kind == ErrRateLimited:
+	case errors.Is(f.Kind, ErrRateLimited):
 		return true
 	case method == http.MethodPost:
 		return false
@@ -123,7 +124,7 @@ func failureOf(resp *http.Response, err error) *Error {
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		f.RetryAfter = time.Duration(s) * time.Second
 	}
-	if f.Kind == ErrUnauthorized {
+	if errors.Is(f.Kind, ErrUnauthorized) {
 		f.NeededScopes = resp.Header.Get("X-Accepted-Oauth-Scopes")
 		f.TokenScopes = resp.Header.Get("X-Oauth-Scopes")
 	}

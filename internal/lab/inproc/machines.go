@@ -166,6 +166,8 @@ func (m *Machines) at(meshAddress netip.Addr) bool {
 }
 
 // Start switches the machine on: its agent runs.
+//
+//nolint:contextcheck // a machine outlives who switches it on
 func (m *Machine) Start() {
 	m.power.Lock()
 	defer m.power.Unlock()
