@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -326,17 +325,11 @@ func TestKeptConnection(t *testing.T) {
 func TestLargePush(t *testing.T) {
 	f := newFixture(t)
 	endpoint, _ := f.serve("127.0.0.1:0")
-	seeds := make([]string, 3000)
-	for i := range seeds {
-		seeds[i] = strings.Repeat("a.", 100) + "example.net:7443"
-	}
-	o, err := spec.NewObject(clusterName, clusterName, 5, 5, spec.Cluster{
-		MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"), Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts(), Seeds: seeds,
-	})
+	e, err := trust.SignStatus(f.id, spec.Status{Cluster: clusterName, Node: "hk1", Sequence: 1, Version: strings.Repeat("x", 500<<10)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := f.sign(o)
+	r := store.StatusRecord(e)
 	data, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)

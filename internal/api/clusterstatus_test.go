@@ -73,29 +73,34 @@ func TestStatusOf(t *testing.T) {
 				condition(s, "b", spec.Condition{Type: spec.ConditionApplied, Status: spec.ConditionFalse, Reason: "TincFailed", Message: "tincd does not start", Since: minute})
 			},
 			map[string]api.NodeState{"b": api.NodeNotReady},
-			[]string{"node b is not-ready since 2026-03-01T11:59:00Z: Applied is False (TincFailed): tincd does not start"}, nil,
+			[]string{"node b is not-ready since 2026-03-01T11:59:00Z: Applied is False (TincFailed): tincd does not start"},
+			nil,
 		},
 		{
 			"a conflict condition", func(s *store.Snapshot) {
 				condition(s, "b", spec.Condition{Type: spec.ConditionConflict, Status: spec.ConditionTrue, Reason: "TwoContents", Since: minute})
 			},
 			map[string]api.NodeState{"b": api.NodeNotReady},
-			[]string{"node b is not-ready since 2026-03-01T11:59:00Z: Conflict is True (TwoContents)"}, nil,
+			[]string{"node b is not-ready since 2026-03-01T11:59:00Z: Conflict is True (TwoContents)"},
+			nil,
 		},
 		{
 			"not joined", func(s *store.Snapshot) { delete(s.Members, "b"); delete(s.Statuses, "b") },
 			map[string]api.NodeState{"b": api.NodeJoining},
-			[]string{"node b is joining: no machine has joined"}, nil,
+			[]string{"node b is joining: no machine has joined"},
+			nil,
 		},
 		{
 			"joined and not reported", func(s *store.Snapshot) { delete(s.Statuses, "b"); delete(s.Received, "b") },
 			map[string]api.NodeState{"b": api.NodeSilent},
-			[]string{"node b is silent: it has joined and not reported yet"}, nil,
+			[]string{"node b is silent: it has joined and not reported yet"},
+			nil,
 		},
 		{
 			"silent", func(s *store.Snapshot) { s.Received["b"] = noon().Add(-2 * time.Minute) },
 			map[string]api.NodeState{"b": api.NodeSilent},
-			[]string{"node b is silent since 2026-03-01T11:58:00Z: its last report is 2m0s old"}, nil,
+			[]string{"node b is silent since 2026-03-01T11:58:00Z: its last report is 2m0s old"},
+			nil,
 		},
 		{
 			"dead for everybody", func(s *store.Snapshot) {
@@ -106,7 +111,8 @@ func TestStatusOf(t *testing.T) {
 				}
 			},
 			map[string]api.NodeState{"b": api.NodeDown},
-			[]string{"node b is down since 2026-03-01T11:59:01Z: no other node reaches its agent"}, nil,
+			[]string{"node b is down since 2026-03-01T11:59:01Z: no other node reaches its agent"},
+			nil,
 		},
 		{
 			"dead for one only", func(s *store.Snapshot) {
@@ -124,36 +130,46 @@ func TestStatusOf(t *testing.T) {
 			[]string{
 				"link a -> c has no direct path since 2026-03-01T11:59:00Z, it goes by b",
 				"link c -> a has no direct path since 2026-03-01T11:59:00Z, it goes by b",
-			}, nil,
+			},
+			nil,
 		},
 		{
 			"one way down", func(s *store.Snapshot) {
 				peer(s, "c", "a", func(p *spec.PeerStatus) { p.Reachable, p.Since = false, minute })
 			},
 			nil,
-			[]string{"link c -> a is down since 2026-03-01T11:59:00Z"}, nil,
+			[]string{"link c -> a is down since 2026-03-01T11:59:00Z"},
+			nil,
 		},
 		{
 			"a lossy link", func(s *store.Snapshot) { peer(s, "a", "c", func(p *spec.PeerStatus) { p.Loss = 0.3 }) },
-			nil, nil, []string{"link a -> c loses 30 % of its packets"},
+			nil, nil,
+			[]string{"link a -> c loses 30 % of its packets"},
 		},
 		{
 			"not measured", func(s *store.Snapshot) { delete(s.Statuses["a"].Peers, "b") },
-			nil, []string{"link a -> b is not measured yet"}, nil,
+			nil,
+			[]string{"link a -> b is not measured yet"},
+			nil,
 		},
 		{
 			"no cluster object", func(s *store.Snapshot) { s.Cluster = nil },
-			nil, []string{`the description of cluster "web" has not arrived at node "a"`}, nil,
+			nil,
+			[]string{`the description of cluster "web" has not arrived at node "a"`},
+			nil,
 		},
 		{
 			"a conflict", func(s *store.Snapshot) {
 				s.Conflicts = []store.ConflictInfo{{Ref: spec.Ref{Kind: spec.KindNode, Name: "b"}, Message: "two want to be b", Since: minute}}
 			},
-			nil, []string{"conflict since 2026-03-01T11:59:00Z: two want to be b"}, nil,
+			nil,
+			[]string{"conflict since 2026-03-01T11:59:00Z: two want to be b"},
+			nil,
 		},
 		{
 			"a damaged record", func(s *store.Snapshot) { s.Damaged = []string{"node.b.json: cut short"} },
-			nil, nil, []string{"node a could not read a stored record: node.b.json: cut short"},
+			nil, nil,
+			[]string{"node a could not read a stored record: node.b.json: cut short"},
 		},
 	}
 	for _, tt := range tests {

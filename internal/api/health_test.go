@@ -23,7 +23,8 @@ func TestFetchHealth(t *testing.T) {
 		{"healthy", http.StatusOK, `{"healthy":true,"state":"joined"}`, api.Health{Healthy: true, State: "joined"}, false},
 		{
 			"unhealthy", http.StatusServiceUnavailable, `{"healthy":false,"state":"waiting","waiting":"no ticket","parts":{"mesh":"down"}}`,
-			api.Health{State: "waiting", Waiting: "no ticket", Parts: map[string]string{"mesh": "down"}}, false,
+			api.Health{State: "waiting", Waiting: "no ticket", Parts: map[string]string{"mesh": "down"}},
+			false,
 		},
 		{"somebody else", http.StatusOK, "<html>", api.Health{}, true},
 	}

@@ -77,7 +77,7 @@ func TestHandshakes(t *testing.T) {
 				t.Fatal(err)
 			}
 			server.Time = noon
-			clientErr, serverErr, state := handshake(t, tt.client(t), server)
+			state, clientErr, serverErr := handshake(t, tt.client(t), server)
 			if got := trust.ReasonOf(clientErr); got != tt.refused {
 				t.Errorf("client's reason = %q (%v), want %q", got, clientErr, tt.refused)
 			}
@@ -124,7 +124,7 @@ func TestServerShowsItsNewestProof(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if clientErr, serverErr, _ := handshake(t, client, server); clientErr != nil || serverErr != nil {
+		if _, clientErr, serverErr := handshake(t, client, server); clientErr != nil || serverErr != nil {
 			t.Errorf("%s: client %v, server %v", node, clientErr, serverErr)
 		}
 	}
@@ -138,7 +138,7 @@ func TestOperatorNeedsTheClustersKey(t *testing.T) {
 }
 
 // handshake connects the two over a pipe; one byte from the server shows the client that it was accepted.
-func handshake(t *testing.T, client, server *tls.Config) (clientErr, serverErr error, state tls.ConnectionState) {
+func handshake(t *testing.T, client, server *tls.Config) (state tls.ConnectionState, clientErr, serverErr error) {
 	t.Helper()
 	a, b := net.Pipe()
 	deadline := time.Now().Add(20 * time.Second)
@@ -163,5 +163,5 @@ func handshake(t *testing.T, client, server *tls.Config) (clientErr, serverErr e
 	}
 	_ = a.Close()
 	serverErr = <-done
-	return clientErr, serverErr, s.ConnectionState()
+	return s.ConnectionState(), clientErr, serverErr
 }
