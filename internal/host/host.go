@@ -89,6 +89,8 @@ type UnitStatus struct {
 	// Exists tells whether there is such a unit.
 	Exists  bool
 	Enabled bool
+	// Stale tells whether the unit's file has changed since the service manager read it.
+	Stale bool
 	// Active tells whether the service runs; State is systemd's word for it ("active", "failed", …).
 	Active bool
 	State  string

@@ -25,16 +25,17 @@ func (u systemd) Ensure(ctx context.Context, unit Unit) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if written {
-		if _, err := u.systemctl(ctx, false, "daemon-reload"); err != nil {
-			return true, err
-		}
-	}
 	now, err := u.Status(ctx, unit.Name)
 	if err != nil {
 		return written, err
 	}
-	changed := written
+	// Stale without a change of ours: the agent died between writing and this.
+	changed := written || now.Stale
+	if changed {
+		if _, err := u.systemctl(ctx, false, "daemon-reload"); err != nil {
+			return true, err
+		}
+	}
 	if now.Enabled != unit.Enabled {
 		verb := "disable"
 		if unit.Enabled {
@@ -46,7 +47,7 @@ func (u systemd) Ensure(ctx context.Context, unit Unit) (bool, error) {
 		changed = true
 	}
 	switch {
-	case unit.Running && (written || !now.Active):
+	case unit.Running && (written || now.Stale || !now.Active):
 		return true, u.Restart(ctx, unit.Name)
 	case !unit.Running && now.Active:
 		return true, u.Stop(ctx, unit.Name)
@@ -99,7 +100,7 @@ func (u systemd) Remove(ctx context.Context, name string) (bool, error) {
 
 func (u systemd) Status(ctx context.Context, name string) (UnitStatus, error) {
 	out, err := u.systemctl(ctx, true, "show", "--timestamp=unix",
-		"--property=LoadState,ActiveState,UnitFileState,MainPID,ActiveEnterTimestamp", name)
+		"--property=LoadState,ActiveState,UnitFileState,MainPID,ActiveEnterTimestamp,NeedDaemonReload", name)
 	if err != nil {
 		return UnitStatus{}, err
 	}
@@ -122,6 +123,8 @@ func parseShow(text string) (UnitStatus, error) {
 			st.Active = value == "active" || value == "reloading"
 		case "UnitFileState":
 			st.Enabled = value == "enabled"
+		case "NeedDaemonReload":
+			st.Stale = value == "yes"
 		case "MainPID":
 			pid, err := strconv.Atoi(value)
 			if err != nil {

@@ -18,12 +18,15 @@ root=$ROOT
 case "$1" in
 show)
 	for name; do :; done
-	load=not-found; active=inactive; enabled=disabled; pid=0; since=
+	load=not-found; stale=no; active=inactive; enabled=disabled; pid=0; since=
 	[ -e "$root/etc/systemd/system/$name" ] && load=loaded
 	[ -e "$root/active" ] && active=active pid=42 since=@1700000000
 	[ -e "$root/enabled" ] && enabled=enabled
+	[ -e "$root/stale" ] && stale=yes
 	printf 'LoadState=%s\nActiveState=%s\nUnitFileState=%s\nMainPID=%s\nActiveEnterTimestamp=%s\n' $load $active $enabled $pid "$since"
+	echo NeedDaemonReload=$stale
 	exit ;;
+daemon-reload) rm -f "$root/stale" ;;
 enable) touch "$root/enabled" ;;
 disable) rm -f "$root/enabled"; [ "$2" = --now ] && rm -f "$root/active" ;;
 restart) touch "$root/active" ;;
@@ -74,6 +77,18 @@ func TestUnits(t *testing.T) {
 		}
 		if diff := cmp.Diff(step.calls, calls()); diff != "" {
 			t.Errorf("%s: calls of systemctl (-want +got):\n%s", step.name, diff)
+		}
+	}
+	// The agent died after it wrote the file.
+	if _, err := sys.WriteFile("/stale", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"daemon-reload\nrestart a.service", ""} {
+		if changed, err := units.Ensure(t.Context(), unit("two", true, true)); err != nil || changed != (want != "") {
+			t.Errorf("stale: changed %t, %v", changed, err)
+		}
+		if diff := cmp.Diff(want, calls()); diff != "" {
+			t.Errorf("stale: calls of systemctl (-want +got):\n%s", diff)
 		}
 	}
 	status := func() host.UnitStatus {
