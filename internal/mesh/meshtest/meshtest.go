@@ -47,6 +47,7 @@ func Run(t *testing.T, d spec.MeshDriver, newDriver mesh.New, unit string) {
 	t.Run("Lifecycle", s.lifecycle)
 	t.Run("Detour", s.detour)
 	t.Run("Removal", s.removal)
+	t.Run("Distance", s.distance)
 }
 
 type suite struct {

@@ -7,8 +7,8 @@ import (
 
 // tinc 1.0 has no control socket. Its other way to answer questions, a dump into the log on SIGUSR1 or SIGUSR2, is written
 // in the signal handler, which may interrupt the logger itself: asked at the wrong moment, tincd waits for its own lock for
-// ever (it took a few hundred questions to see that). So nothing is asked; what connections there are follows from the
-// log. HUP is safe: tincd takes it between two rounds of its main loop only.
+// ever (it did in two of three runs of the conformance suite). So nothing is asked; what connections there are follows
+// from the log. HUP is safe: tincd takes it between two rounds of its main loop only.
 
 var (
 	logPrefix = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+\[\d+\]: `)
