@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
@@ -82,6 +85,7 @@ func TestMachines(t *testing.T) {
 	t.Run("cut and heal", func(t *testing.T) { testCut(t, l) })
 	t.Run("power cut keeps the disk", func(t *testing.T) { testPowerCut(t, l) })
 	t.Run("power cut says no goodbye", func(t *testing.T) { testSilence(t, l) })
+	t.Run("power cut with a stopped command", func(t *testing.T) { testStoppedCommand(t, l) })
 	t.Run("reboot from inside", func(t *testing.T) { testReboot(t, l) })
 	t.Run("switch off from inside", func(t *testing.T) { testPoweroff(t, l) })
 	t.Run("freeze and thaw", func(t *testing.T) { testFreeze(t, l) })
@@ -237,6 +241,37 @@ func testSilence(t *testing.T, l *lab.Lab) {
 		break
 	}
 	powerOn(t, l, "hk1")
+}
+
+// testStoppedCommand guards against dead processes whose parent outside the node is stopped and never takes note.
+func testStoppedCommand(t *testing.T, l *lab.Lab) {
+	for _, who := range []string{"the command", "its parent"} {
+		cmd, err := l.Command(t.Context(), "hk1", "sleep", "600")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the command runs", func() bool {
+			_, err := l.Exec(t.Context(), "hk1", "pgrep", "-x", "sleep")
+			return err == nil
+		})
+		if who == "the command" {
+			exec(t, l, "hk1", "pkill", "-STOP", "-x", "sleep")
+		} else if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if err := l.Kill(ctx, "hk1"); err != nil {
+			t.Errorf("power cut with %s stopped: %v", who, err)
+		}
+		cancel()
+		if err := cmd.Wait(); err == nil {
+			t.Error("a command survived its machine")
+		}
+		powerOn(t, l, "hk1")
+	}
 }
 
 func testReboot(t *testing.T, l *lab.Lab) {

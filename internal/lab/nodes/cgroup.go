@@ -210,12 +210,17 @@ func (c Cgroup) Destroy(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	c.kill(list, true)
+	namespaces := map[string]bool{}
+	c.kill(list, namespaces, true)
 	patience, stop := context.WithTimeout(ctx, 3*time.Second)
 	defer stop()
-	_ = poll(patience, 20*time.Millisecond, func() (bool, error) { return len(c.processes(list)) == 0, nil })
+	_ = poll(patience, 20*time.Millisecond, func() (bool, error) {
+		unstop(namespaces)
+		return len(c.processes(list)) == 0, nil
+	})
 	return poll(ctx, 20*time.Millisecond, func() (bool, error) {
-		c.kill(list, false)
+		c.kill(list, namespaces, false)
+		unstop(namespaces)
 		var errs []error
 		for _, h := range list {
 			errs = append(errs, removeTree(filepath.Join(h.path, c.relative)))
@@ -228,9 +233,13 @@ func (c Cgroup) Destroy(ctx context.Context) error {
 	})
 }
 
-// kill ends the processes of the group; innerOnly spares systemd-nspawn itself.
-func (c Cgroup) kill(list []hierarchy, innerOnly bool) {
+// kill ends the processes of the group and notes their process namespaces; innerOnly spares systemd-nspawn itself.
+func (c Cgroup) kill(list []hierarchy, namespaces map[string]bool, innerOnly bool) {
+	mine := pidNamespace(os.Getpid())
 	for pid, where := range c.processes(list) {
+		if space := pidNamespace(pid); space != "" && space != mine {
+			namespaces[space] = true
+		}
 		if innerOnly && !strings.Contains(where, "/payload/") {
 			continue
 		}

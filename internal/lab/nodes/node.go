@@ -46,6 +46,7 @@ type Node struct {
 // running is one boot of a node, until its power is gone.
 type running struct {
 	nspawn int           // pid of systemd-nspawn
+	space  string        // the node's process namespace, once its PID 1 runs
 	done   chan struct{} // closed when systemd-nspawn has ended
 	exit   Exit          // valid after done
 }
@@ -136,11 +137,17 @@ exec "$@"`
 // Boot gives the node power inside a network namespace (a path) and returns once its PID 1 runs. ended is called in a
 // goroutine of its own when this boot is over.
 func (n *Node) Boot(ctx context.Context, namespace string, ended func(Exit)) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.run != nil {
+	if n.On() {
 		return nil
 	}
+	if r, err := n.current(); err == nil {
+		// The boot before this one has ended inside, but not yet been tidied up.
+		if err := n.wait(ctx, r); err != nil {
+			return err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	// An earlier boot has handed its control group to that systemd, which leaves no room for processes of ours.
 	if err := n.cgroup.Destroy(ctx); err != nil {
 		return err
@@ -174,7 +181,11 @@ func (n *Node) Boot(ctx context.Context, namespace string, ended func(Exit)) err
 		case <-r.done:
 			return false, fmt.Errorf("boot %s: systemd-nspawn ended: %s", n.config.Name, tail(n.Console()))
 		default:
-			return initOf(r.nspawn) != 0, nil
+			pid := initOf(r.nspawn)
+			if pid != 0 {
+				r.space = pidNamespace(pid)
+			}
+			return pid != 0, nil
 		}
 	})
 	return err
@@ -204,12 +215,12 @@ func (n *Node) attend(cmd *exec.Cmd, r *running, ended func(Exit)) {
 	default:
 		r.exit = ExitPowerCut
 	}
+	close(r.done) // first: Boot may wait for it with the lock held
 	n.mu.Lock()
 	if n.run == r {
 		n.run = nil
 	}
 	n.mu.Unlock()
-	close(r.done)
 	ended(r.exit)
 }
 
@@ -225,7 +236,7 @@ func (n *Node) current() (*running, error) {
 
 // On says whether the node has power.
 func (n *Node) On() bool {
-	_, err := n.current()
+	_, err := n.PID()
 	return err == nil
 }
 
@@ -290,11 +301,17 @@ func (n *Node) signal(r *running, s syscall.Signal) error {
 }
 
 func (n *Node) wait(ctx context.Context, r *running) error {
-	select {
-	case <-r.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for %s to lose power: %w", n.config.Name, ctx.Err())
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.done:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s to lose power: %w", n.config.Name, ctx.Err())
+		case <-tick.C:
+			unstop(map[string]bool{r.space: true})
+		}
 	}
 }
 
