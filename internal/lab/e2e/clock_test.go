@@ -49,7 +49,7 @@ func wrongClock(t *testing.T, s *site) {
 	if err := s.PingAll(t.Context(), everyNode...); err != nil {
 		t.Errorf("the mesh does not work: %v", err)
 	}
-	record, object := s.renew(t, "hk1", spec.Ref{Kind: spec.KindCluster, Name: s.cluster(t)})
+	record, object := s.renew(t, "hk1", spec.Ref{Kind: spec.KindNode, Name: "hk1"})
 	if err := push(t.Context(), s.agent(t, "hk1"), record); err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func (s *site) cutMesh(t *testing.T) (restore func()) {
 // agentsHealAlone stops every agent and every tinc, keeps the mesh cut, and starts the agents alone: what one of them is
 // told reaches all by their public addresses, and with the cut gone the mesh comes back. Terraform is not involved.
 func agentsHealAlone(t *testing.T, s *site) {
-	record, object := s.renew(t, "hk1", spec.Ref{Kind: spec.KindCluster, Name: s.cluster(t)})
+	record, object := s.renew(t, "hk1", spec.Ref{Kind: spec.KindNode, Name: "hk1"})
 	restore := s.cutMesh(t)
 	for _, node := range everyNode {
 		s.exec(t, node, "systemctl", "kill", "--signal=KILL", "atolld.service")
@@ -127,7 +127,7 @@ const kills = 12
 // it acknowledged is there in the end and nothing is damaged.
 func killedWhileWriting(t *testing.T, s *site) {
 	const victim = "hk2"
-	ref := spec.Ref{Kind: spec.KindCluster, Name: s.cluster(t)}
+	ref := spec.Ref{Kind: spec.KindNode, Name: "hk1"}
 	record, object := s.renew(t, victim, ref)
 	agent := s.agent(t, victim)
 	acknowledged, pushes := object, 0

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
@@ -38,13 +39,13 @@ func ticketsAreRefused(t *testing.T, s *site) {
 		want []string
 	}{
 		{"expired", payload(t, root, key, trust.TicketRequest{Cluster: cluster, Node: spare, Lifetime: time.Hour, Now: now.Add(-2 * time.Hour)}), []string{"expired"}},
-		{"from the future", payload(t, root, key, trust.TicketRequest{Cluster: cluster, Node: spare, Lifetime: time.Hour, Now: now.Add(time.Hour)}), []string{"clock"}},
+		{"from the future", payload(t, root, key, trust.TicketRequest{Cluster: cluster, Node: spare, Lifetime: time.Hour, Now: now.Add(time.Hour)}), []string{"behind the right time"}},
 		{"forged", payload(t, root, stranger, trust.TicketRequest{Cluster: cluster, Node: spare, Lifetime: time.Hour, Now: now}), []string{"sign"}},
 		{"foreign cluster", payload(t, root, key, trust.TicketRequest{Cluster: "elsewhere", Node: spare, Lifetime: time.Hour, Now: now}), []string{"elsewhere", cluster}},
 		{"renamed", edit(t, good, "node", "other"), []string{spare, "other"}},
 		{"unknown version", edit(t, good, "atoll", 99), []string{"version 99", "update"}},
 		{"unknown key", edit(t, good, "surprise", true), []string{"surprise"}},
-		{"cut short", good[:len(good)/2], []string{"first-boot"}},
+		{"cut short", good[:len(good)/2], []string{"json"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s.bringFile(t, spare, firstBootFile, tt.data)
@@ -81,6 +82,18 @@ func ticketsAreRefused(t *testing.T, s *site) {
 			}
 			return nil
 		})
+		s.eventually(t, "the other nodes report it as a conflict", 20*time.Second, func(ctx context.Context) error {
+			status, _, err := s.Status(ctx)
+			if err != nil {
+				return err
+			}
+			for _, node := range []string{"hk2", "sg1"} {
+				if c, _ := status.Nodes[node].Condition(spec.ConditionConflict); c.Status == spec.ConditionTrue {
+					return nil
+				}
+			}
+			return errNot("no other node reports a conflict")
+		})
 		if after := s.identity(t, "hk1"); after != before {
 			t.Errorf("hk1 has another identity: %s, it was %s", after, before)
 		}
@@ -89,7 +102,13 @@ func ticketsAreRefused(t *testing.T, s *site) {
 		}
 	})
 	s.takeAgent(t, spare)
+	// The operator's answer is the node's object, signed after the question arose.
+	answer, _ := s.renew(t, "hk1", spec.Ref{Kind: spec.KindNode, Name: "hk1"})
+	if err := push(t.Context(), s.agent(t, "hk1"), answer); err != nil {
+		t.Fatal(err)
+	}
 	s.wantHealthy(t, time.Minute, everyNode...)
+	s.wantNoChange(t)
 }
 
 // bringAgent installs the agent on a machine by hand.
@@ -107,7 +126,7 @@ func (s *site) bringAgent(t *testing.T, machine string) {
 // takeAgent removes the agent and everything of it from a machine by hand.
 func (s *site) takeAgent(t *testing.T, machine string) {
 	t.Helper()
-	s.exec(t, machine, "/usr/local/bin/atolld", "uninstall")
+	s.exec(t, machine, "/usr/local/bin/atolld", "uninstall", "--purge")
 	s.exec(t, machine, "rm", "-f", firstBootFile)
 	s.wantClean(t, machine)
 }

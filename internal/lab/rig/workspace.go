@@ -122,6 +122,8 @@ func (w *Workspace) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.WaitDelay = time.Minute
 	cmd.Env = append(append(cmd.Environ(),
 		"TF_CLI_CONFIG_FILE="+w.cli, "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1",
+		"TF_CLI_ARGS_init=-no-color", "TF_CLI_ARGS_plan=-no-color", "TF_CLI_ARGS_apply=-no-color", "TF_CLI_ARGS_destroy=-no-color",
+		"TF_CLI_ARGS_show=-no-color",
 	), w.Env...)
 	return cmd
 }
