@@ -137,7 +137,7 @@ func (m *Machine) exec(ctx context.Context, what, command string, stdin io.Reade
 	case <-ctx.Done():
 		// Only closing the connection is sure to end a session whose other side is gone; then the buffers are ours again.
 		_ = m.client.Close()
-		<-ended
+		<-ended //nolint:errcheck // it says only that it was closed
 		err = ctx.Err()
 	}
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
 )
 
 var (
@@ -53,7 +54,7 @@ func (d *DataSource) Read(ctx context.Context, req datasource.ReadRequest, resp 
 		resp.Diagnostics.Append(diagnose.SigningKey(err))
 		return
 	}
-	status, err, diags := d.ask(ctx, m)
+	status, diags, err := d.ask(ctx, m)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
@@ -66,18 +67,18 @@ func (d *DataSource) Read(ctx context.Context, req datasource.ReadRequest, resp 
 	resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
 }
 
-func (d *DataSource) ask(ctx context.Context, m Model) (*api.ClusterStatus, error, diag.Diagnostics) { //nolint:revive // the error is what is told, not a failure
+func (d *DataSource) ask(ctx context.Context, m Model) (*api.ClusterStatus, diag.Diagnostics, error) {
 	var diags diag.Diagnostics
 	failed := errors.New("no node is given")
 	for i, name := range slices.Sorted(maps.Keys(m.Nodes)) {
 		n := m.Nodes[name]
-		endpoints, more := n.Addresses(ctx)
+		endpoints, more := reference.Strings(ctx, n.Endpoints)
 		diags.Append(more...)
 		status, err := d.op.Status(ctx, m.Cluster.Name.ValueString(), operator.Peer{
 			Name: n.Name.ValueString(), Endpoints: endpoints, Identity: n.Identity.ValueString(),
 		})
 		if err == nil {
-			return &status, nil, diags
+			return &status, diags, nil
 		}
 		if i == 0 {
 			failed = err
@@ -85,5 +86,5 @@ func (d *DataSource) ask(ctx context.Context, m Model) (*api.ClusterStatus, erro
 		}
 		failed = errors.Join(failed, err)
 	}
-	return nil, failed, diags
+	return nil, diags, failed
 }

@@ -12,14 +12,22 @@ import (
 
 // Model is the data source's state.
 type Model struct {
-	Cluster    reference.Named           `tfsdk:"cluster"`
-	Nodes      map[string]reference.Node `tfsdk:"nodes"`
-	Healthy    types.Bool                `tfsdk:"healthy"`
-	SeenBy     types.String              `tfsdk:"seen_by"`
-	Reasons    []string                  `tfsdk:"reasons"`
-	Warnings   []string                  `tfsdk:"warnings"`
-	NodeStates map[string]NodeState      `tfsdk:"node_states"`
-	Links      map[string]Link           `tfsdk:"links"`
+	Cluster    reference.Named      `tfsdk:"cluster"`
+	Nodes      map[string]Source    `tfsdk:"nodes"`
+	Healthy    types.Bool           `tfsdk:"healthy"`
+	SeenBy     types.String         `tfsdk:"seen_by"`
+	Reasons    []string             `tfsdk:"reasons"`
+	Warnings   []string             `tfsdk:"warnings"`
+	NodeStates map[string]NodeState `tfsdk:"node_states"`
+	Links      map[string]Link      `tfsdk:"links"`
+}
+
+// Source is a node to ask.
+type Source struct {
+	Cluster   types.Object `tfsdk:"cluster"`
+	Name      types.String `tfsdk:"name"`
+	Endpoints types.List   `tfsdk:"endpoints"`
+	Identity  types.String `tfsdk:"identity"`
 }
 
 // NodeState is one node.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -139,13 +140,13 @@ func (linodeMachine) read(ctx context.Context, t *task) (gone bool, diags diag.D
 	}
 	l, _, more := t.model.linode(ctx)
 	diags.Append(more...)
-	l.fromAPI(inst, t.mark())
+	l.fromAPI(ctx, inst, t.mark())
 	diags.Append(t.model.setLinode(ctx, l)...)
 	return false, diags
 }
 
 // fromAPI is the one place where an instance becomes the argument linode. What the API does not tell stays.
-func (l *linodeModel) fromAPI(inst linode.Instance, mark string) {
+func (l *linodeModel) fromAPI(ctx context.Context, inst linode.Instance, mark string) {
 	l.Region, l.Type, l.Label = types.StringValue(inst.Region), types.StringValue(inst.Type), types.StringValue(inst.Label)
 	if inst.Image != "" { // an image that was deleted since
 		l.Image = types.StringValue(inst.Image)
@@ -162,7 +163,7 @@ func (l *linodeModel) fromAPI(inst linode.Instance, mark string) {
 	if len(tags) > 0 || len(l.Tags.Elements()) > 0 || !known(l.Tags) {
 		l.Tags = stringSet(tags)
 	}
-	if l.AuthorizedKeys.IsUnknown() || l.AuthorizedKeys.ElementType(context.Background()) == nil {
+	if l.AuthorizedKeys.IsUnknown() || l.AuthorizedKeys.ElementType(ctx) == nil {
 		l.AuthorizedKeys = types.SetNull(types.StringType)
 	}
 }
@@ -172,12 +173,11 @@ func stringSet(in []string) types.Set {
 		return types.SetNull(types.StringType)
 	}
 	slices.Sort(in)
-	values := make([]types.String, len(in))
+	values := make([]attr.Value, len(in))
 	for i, s := range in {
 		values[i] = types.StringValue(s)
 	}
-	set, _ := types.SetValueFrom(context.Background(), types.StringType, values)
-	return set
+	return types.SetValueMust(types.StringType, values)
 }
 
 func (linodeMachine) update(ctx context.Context, t *task, state Model) diag.Diagnostics {

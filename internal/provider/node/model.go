@@ -140,12 +140,6 @@ type linodeModel struct {
 	InterfaceGeneration types.String `tfsdk:"interface_generation"`
 }
 
-func sshTypes() map[string]attr.Type {
-	return map[string]attr.Type{
-		"host": types.StringType, "port": types.Int64Type, "user": types.StringType, "host_key": types.StringType,
-	}
-}
-
 func linodeTypes() map[string]attr.Type {
 	return map[string]attr.Type{
 		"region": types.StringType, "type": types.StringType, "image": types.StringType, "label": types.StringType,

@@ -139,7 +139,7 @@ func replacement(plan, state Model) path.Paths {
 		out.Append(path.Root("identity"))
 	}
 	switch {
-	case plan.Linode.IsNull() != state.Linode.IsNull() && !(state.Linode.IsNull() && state.SSH.IsNull()):
+	case plan.Linode.IsNull() != state.Linode.IsNull() && (!state.Linode.IsNull() || !state.SSH.IsNull()):
 		out.Append(path.Root("linode"))
 	case known(state.InstanceID) && !plan.SSH.IsNull():
 		out.Append(path.Root("ssh"))

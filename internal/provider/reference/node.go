@@ -62,16 +62,23 @@ func NodeAttribute(description string) schema.SingleNestedAttribute {
 	}
 }
 
-// NodesDataAttribute returns the schema of a data source's argument that takes a map of nodes.
+// NodesDataAttribute returns the schema of a data source's argument that takes a map of nodes. What a node always has is
+// optional here all the same: the framework calls a required attribute missing while a whole node in the map is unknown.
 func NodesDataAttribute(description string) datasource.MapNestedAttribute {
+	text := func(description string) datasource.StringAttribute {
+		return datasource.StringAttribute{Optional: true, MarkdownDescription: description}
+	}
 	return datasource.MapNestedAttribute{
 		Required:            true,
 		MarkdownDescription: description,
 		NestedObject: datasource.NestedAttributeObject{Attributes: map[string]datasource.Attribute{
-			"cluster":   ClusterNameDataAttribute("The node's `cluster`."),
-			"name":      datasource.StringAttribute{Required: true, MarkdownDescription: "The node's `name`."},
-			"endpoints": datasource.ListAttribute{Required: true, ElementType: types.StringType, MarkdownDescription: "The node's `endpoints`."},
-			"identity":  datasource.StringAttribute{Optional: true, MarkdownDescription: "The node's `identity`."},
+			"cluster": datasource.SingleNestedAttribute{
+				Optional: true, MarkdownDescription: "The node's `cluster`.",
+				Attributes: map[string]datasource.Attribute{"name": text("The cluster's `name`.")},
+			},
+			"name":      text("The node's `name`."),
+			"endpoints": datasource.ListAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "The node's `endpoints`."},
+			"identity":  text("The node's `identity`."),
 		}},
 	}
 }
