@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -318,6 +320,65 @@ func TestKeptConnection(t *testing.T) {
 	f.serve(endpoint)
 	if _, err := c.Info(t.Context()); err != nil {
 		t.Errorf("after a restart of the agent: %v", err)
+	}
+}
+
+// TestSilentConnection has the path of a kept connection go dead without a word, as when the mesh falls: the call is made
+// again over the other address.
+func TestSilentConnection(t *testing.T) {
+	f := newFixture(t)
+	endpoint, _ := f.serve("127.0.0.1:0")
+	mesh, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dead atomic.Bool
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	defer func() { _ = mesh.Close() }()
+	conns.Go(func() { relay(t, &conns, mesh, endpoint, &dead) })
+	c := f.operator(mesh.Addr().String(), endpoint)
+	defer c.Close()
+	if _, err := c.Info(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dead.Store(true)
+	begin := time.Now()
+	if _, err := c.Info(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+// relay carries connections from l to endpoint until it is dead, and swallows what comes then.
+func relay(t *testing.T, conns *sync.WaitGroup, l net.Listener, endpoint string, dead *atomic.Bool) {
+	for {
+		in, err := l.Accept()
+		if err != nil {
+			return
+		}
+		out, err := (&net.Dialer{}).DialContext(context.WithoutCancel(t.Context()), "tcp", endpoint)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+			conns.Go(func() {
+				buf := make([]byte, 32<<10)
+				for {
+					n, err := way[0].Read(buf)
+					if err != nil {
+						_ = way[1].Close()
+						return
+					}
+					if !dead.Load() {
+						_, _ = way[1].Write(buf[:n])
+					}
+				}
+			})
+		}
 	}
 }
 

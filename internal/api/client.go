@@ -168,7 +168,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 func (c *Client) try(ctx context.Context, method, path string, body []byte, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	ctx, kept := traceReuse(ctx)
+	ctx, kept := watchKept(ctx, cancel)
 	req, err := http.NewRequestWithContext(ctx, method, "https://agent.atoll.invalid"+path, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -179,13 +179,13 @@ func (c *Client) try(ctx context.Context, method, path string, body []byte, out 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return transportError(err, kept())
+		return transportError(err, kept.Load())
 	}
 	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return transportError(err, kept())
+		return transportError(err, kept.Load())
 	case len(data) > maxAnswer:
 		return fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	case resp.StatusCode >= http.StatusBadRequest:

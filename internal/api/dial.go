@@ -18,6 +18,8 @@ const (
 	headStart = 500 * time.Millisecond
 	// dialTimeout bounds the connection to one endpoint, the TLS handshake included.
 	dialTimeout = 5 * time.Second
+	// keptPatience is how long a connection that was kept from an earlier request may be silent.
+	keptPatience = 3 * time.Second
 )
 
 // dialer connects to the first of a target's endpoints that answers as it should.
@@ -159,11 +161,22 @@ func transportError(err error, kept bool) error {
 	}
 }
 
-// traceReuse returns a context that notices whether its request got a kept connection.
-func traceReuse(ctx context.Context) (context.Context, func() bool) {
-	var reused atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused.Store(i.Reused) }}
-	return httptrace.WithClientTrace(ctx, trace), reused.Load
+// watchKept returns a context that notices whether its request got a kept connection, and that gives up early if such a
+// connection stays silent: the path that it was made on may be gone without a word, and a new one may find another.
+func watchKept(ctx context.Context, giveUp context.CancelFunc) (context.Context, *atomic.Bool) {
+	var kept atomic.Bool
+	silence := time.AfterFunc(keptPatience, giveUp)
+	silence.Stop()
+	trace := &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) {
+			kept.Store(i.Reused)
+			if i.Reused {
+				silence.Reset(keptPatience)
+			}
+		},
+		GotFirstResponseByte: func() { silence.Stop() },
+	}
+	return httptrace.WithClientTrace(ctx, trace), &kept
 }
 
 func ignoreClosed(err error) error {
