@@ -26,7 +26,7 @@ func Down(ctx context.Context, name string) (found bool, err error) {
 		return false, fmt.Errorf("%q is no name for a lab", name)
 	}
 	f := files{name: name}
-	_, err = os.Stat(f.dir())
+	_, err = os.Stat(f.record()) // the folder alone may be another Down at work
 	found = err == nil
 	lock, err := evict(ctx, f)
 	if err != nil {

@@ -29,9 +29,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runLab starts a lab, says so, and waits to be killed.
+// runLab starts a lab, says so, and waits to be killed. It is no temporary lab, since other tests sweep dead ones of those.
 func runLab(name string) {
-	l, err := lab.Start(context.Background(), lab.Options{Name: name, Temporary: true})
+	l, err := lab.Start(context.Background(), lab.Options{Name: name})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -122,6 +122,11 @@ func TestDownAfterTheProcessWasKilled(t *testing.T) {
 	if line != "ready\n" {
 		t.Fatalf("the lab said %q, %v", line, err)
 	}
+	t.Cleanup(func() {
+		if _, err := lab.Down(context.WithoutCancel(t.Context()), name); err != nil {
+			t.Error(err)
+		}
+	})
 	client := lab.Connect(name)
 	if err := client.Power(t.Context(), "hk1", "freeze"); err != nil {
 		t.Fatal(err)
