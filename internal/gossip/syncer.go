@@ -19,7 +19,8 @@ const (
 	// are drawn from a half to one and a half of this.
 	soon = 2 * time.Second
 	calm = 15 * time.Second
-	// few is how many members a calm round asks; the others ask in their turn.
+	// few is how many members, drawn by lot, a round asks once somebody has answered: every handshake costs both sides, and
+	// the others ask in their turn.
 	few = 3
 	// abreast is how many members are asked at once.
 	abreast = 4
@@ -52,13 +53,14 @@ func (s *Syncer) Wake() {
 
 // Run syncs until ctx ends, and returns its error.
 func (s *Syncer) Run(ctx context.Context) error {
-	missing := true
+	alone := true
 	for {
 		before := settledKeys(s.d.Store.Digest())
-		answered, merged := s.round(ctx, missing)
+		answered, merged := s.round(ctx, alone)
+		alone = answered == 0
 		// A change that another agent brought may not have reached everybody: it is worth one more look.
 		stirred := merged || !maps.Equal(before, settledKeys(s.d.Store.Digest()))
-		missing = answered == 0 || stirred || incomplete(s.d.Store.Snapshot())
+		missing := alone || stirred || incomplete(s.d.Store.Snapshot())
 		if !s.pause(ctx, missing) {
 			return ctx.Err()
 		}
@@ -92,7 +94,7 @@ func (s *Syncer) pause(ctx context.Context, missing bool) bool {
 	}
 }
 
-// round asks other nodes, all of them when something is missing, and returns how many answered and whether anything that
+// round asks other nodes, all of them or a few, and returns how many answered and whether anything that
 // they said was news.
 func (s *Syncer) round(ctx context.Context, all bool) (answered int, merged bool) {
 	targets := s.targets(all)
