@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 	"sync"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/install"
@@ -106,7 +107,7 @@ var _ linode.Machines = linodes{}
 // Create implements linode.Machines.
 func (c linodes) Create(ctx context.Context, spec linode.Machine) (linode.Addresses, error) {
 	s := seed{
-		name: c.name(spec), site: spec.Region, kind: KindLinode, id: spec.ID,
+		name: c.name(ctx, spec), site: spec.Region, kind: KindLinode, id: spec.ID,
 		authorizedKeys: spec.AuthorizedKeys, layers: []string{c.lab.layers.base},
 		// A container has no DMI to read the vendor from.
 		files: map[string]string{"/etc/atoll/platform": "linode\n"},
@@ -128,11 +129,30 @@ func (c linodes) Create(ctx context.Context, spec linode.Machine) (linode.Addres
 }
 
 // name calls a machine by its label unless another machine of the lab has that name.
-func (c linodes) name(spec linode.Machine) string {
+func (c linodes) name(ctx context.Context, spec linode.Machine) string {
+	c.awaitName(ctx, spec.Label)
 	if _, err := c.lab.machine(spec.Label); err == nil || spec.Label == "" || spec.Label == network.Operator {
 		return fmt.Sprintf("linode-%d", spec.ID)
 	}
 	return spec.Label
+}
+
+// awaitName waits a while for an instance of that label that is being deleted: no two living ones have the same label.
+func (c linodes) awaitName(ctx context.Context, label string) {
+	ctx, cancel := context.WithTimeout(ctx, shutdownGrace)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if m, err := c.lab.machine(label); err != nil || m.kind != KindLinode {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // Boot implements linode.Machines.
