@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 )
 
 // How long the process of a lab gets to remove it in order, and to obey a signal.
@@ -24,6 +26,9 @@ const (
 func Down(ctx context.Context, name string) (found bool, err error) {
 	if !names.MatchString(name) {
 		return false, fmt.Errorf("%q is no name for a lab", name)
+	}
+	if network.Inside(name) {
+		return true, fmt.Errorf("this command runs in the network of lab %q and would end with it: leave that shell first", name)
 	}
 	f := files{name: name}
 	_, err = os.Stat(f.record()) // the folder alone may be another Down at work

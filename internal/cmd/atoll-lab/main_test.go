@@ -147,6 +147,10 @@ func TestLifeOfALab(t *testing.T) {
 	p.must("power-on", "hk2")
 	p.must("ssh", "hk2", "--", "true")
 
+	down := p.command("down")
+	if _, messages, code := p.run(append([]string{"run", "--"}, down.Args...)...); code != exitFailed || !strings.Contains(messages, "leave that shell") {
+		t.Errorf("down from inside the lab: %d %s", code, messages)
+	}
 	if _, messages := p.must("down"); !strings.Contains(messages, "is removed") {
 		t.Errorf("down says %s", messages)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +43,24 @@ func Sweep(ctx context.Context, lab string) error {
 
 // identity is what tells namespaces apart; a file without a namespace on it equals none.
 type identity struct{ dev, ino uint64 }
+
+// Inside says whether this process runs in the network of a lab, as everything in a shell of the operator's does.
+func Inside(lab string) bool {
+	mine, err := os.Stat("/proc/self/ns/net")
+	if err != nil {
+		return false
+	}
+	there, err := filepath.Glob(filepath.Join(namespaces, Prefix(lab)+"*"))
+	if err != nil {
+		return false
+	}
+	for _, path := range there {
+		if info, err := os.Stat(path); err == nil && os.SameFile(mine, info) {
+			return true
+		}
+	}
+	return false
+}
 
 // evict ends the processes inside namespaces: politely at first, since an operator's command may be among them.
 func evict(ctx context.Context, list []Namespace) error {
