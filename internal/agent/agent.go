@@ -100,10 +100,10 @@ func (a *Agent) live(ctx context.Context) error {
 		a.log.Error("the used first-boot data is still there", "error", err)
 	}
 	departure, err := a.serve(ctx, m)
-	if err != nil {
+	if err != nil || departure == nil {
 		return err
 	}
-	return a.beginLeaving(departure)
+	return a.beginLeaving(*departure)
 }
 
 // rememberMembership loads the membership of an earlier start. What cannot be used is set aside, never deleted, and the

@@ -19,7 +19,7 @@ func newBackend(s *session) backend {
 
 // Info implements api.Backend.
 func (b backend) Info() api.Info {
-	joined, _ := b.s.keeper.get(spec.ConditionJoined)
+	joined := b.s.keeper.get(spec.ConditionJoined)
 	return api.Info{
 		Cluster: b.s.m.record.Cluster, Node: b.s.m.record.Node, Version: b.s.a.cfg.Version, Wire: spec.WireVersion,
 		Identity: b.s.m.identity.Public(), Joined: joined.Good(), Conditions: b.s.keeper.list(), BootID: b.s.a.bootID,

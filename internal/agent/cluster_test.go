@@ -210,3 +210,49 @@ func identity(t *testing.T, m *machine, node string) string {
 	}
 	return s.Nodes[node].Identity.String()
 }
+
+func TestJoinedNodeObeysANewTicketOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	machines := three(w)
+	w.waitReady(machines...)
+	node := machines[2]
+	before := identity(t, machines[0], "sg1")
+	ticket := node.ticket(ticketFor{})
+	node.provision(node.payload(ticket, node.node("")))
+	w.wait("it uses the new ticket", func() error {
+		client := node.operator()
+		defer client.Close()
+		records, err := client.Records(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if r.Proof != nil && r.Proof.Ticket.Payload == ticket.Envelope.Payload {
+				return nil
+			}
+		}
+		return errors.New("no proof by the new ticket")
+	})
+	w.waitReady(machines...)
+	if after := identity(t, machines[0], "sg1"); after != before {
+		t.Errorf("the identity changed from %s to %s", before, after)
+	}
+	if _, err := os.Stat(node.firstBootFile()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the first-boot file is still there (%v)", err)
+	}
+}
+
+func TestJoinedNodeRefusesAnotherCluster(t *testing.T) {
+	w, other := newWorld(t), newWorld(t)
+	m, stranger := w.machine(1, "hk1"), other.machine(1, "hk1")
+	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
+	m.start()
+	m.waitHealth("is fit", healthy)
+	m.provision(stranger.payload(stranger.ticket(ticketFor{}), stranger.node("")))
+	m.waitHealth("says what is wrong with the file and stays fit", func(h healthOf) bool {
+		return healthy(h) && contains(h.Parts["first-boot file"], "remove it from there first")
+	})
+	if _, err := os.Stat(m.firstBootFile()); err != nil {
+		t.Errorf("somebody else's file is gone: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -90,6 +91,9 @@ func (k *keeper) setPeers(peers map[string]spec.PeerStatus) {
 		if known && old.Alive == p.Alive {
 			p.AliveSince = old.AliveSince
 		}
+		if known && alike(old.RTT, p.RTT, 0.1, 0.05) && alike(old.Loss, p.Loss, 0.01, 0) {
+			p.RTT, p.Loss = old.RTT, old.Loss
+		}
 		save = save || p.Since != old.Since || p.AliveSince != old.AliveSince
 		next[name] = p
 	}
@@ -123,12 +127,11 @@ func (k *keeper) list() []spec.Condition {
 	return k.listLocked()
 }
 
-// get returns one condition and whether it was ever set.
-func (k *keeper) get(t spec.ConditionType) (spec.Condition, bool) {
+// get returns one condition, its zero value when it was never set.
+func (k *keeper) get(t spec.ConditionType) spec.Condition {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	c, ok := k.conditions[t]
-	return c, ok
+	return k.conditions[t]
 }
 
 // snapshot returns everything observed and its version.
@@ -143,4 +146,12 @@ func (k *keeper) changed() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.urgent
+}
+
+// alike tells whether two measurements differ by no more than noise, which is not worth a report to every node.
+func alike(a, b, absolute, relative float64) bool {
+	if (a == 0) != (b == 0) {
+		return false
+	}
+	return math.Abs(a-b) <= absolute+relative*math.Abs(a)
 }

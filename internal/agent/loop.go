@@ -61,12 +61,14 @@ func (s *session) loop(ctx context.Context) error {
 	var next time.Time
 	for {
 		changed := s.store.Changed()
+		// The digest is taken before what is acted on: what comes in between makes the steps run once more, not once less.
+		desired := desiredState(s.store.Digest())
 		in := s.input()
 		if d, removed := s.removal(in.snapshot); removed {
 			return s.depart(ctx, d)
 		}
 		// Statuses arrive all the time; only what the node is to be like makes the steps run.
-		if desired := desiredState(s.store.Digest()); !maps.Equal(desired, done) || !time.Now().Before(next) {
+		if !maps.Equal(desired, done) || !time.Now().Before(next) {
 			failed = s.reconcile(ctx, steps, in)
 			pause := resyncInterval
 			if len(failed) > 0 {

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,14 +16,15 @@ import (
 
 const (
 	observeInterval = time.Second
-	// settling is how long after the agent's start bad news about peers is held back: a restarted agent has not heard from
-	// anybody yet, and that is no news about them.
+	// observeMesh is how often the driver is asked, which costs it a few processes.
+	observeMesh = 2 * time.Second
+	// settling is how long the silence of a peer says nothing, after the peer's admission or the agent's start: a restarted
+	// agent has not heard from anybody yet, and that is no news about them.
 	settling = 5 * time.Second
 )
 
 // observe looks once a second, and when a round of steps has ended, at how the peers are, until ctx ends.
 func (s *session) observe(ctx context.Context) error {
-	began := time.Now()
 	tick := time.NewTicker(observeInterval)
 	defer tick.Stop()
 	for {
@@ -29,7 +32,7 @@ func (s *session) observe(ctx context.Context) error {
 		s.clock.observe(s.m.record.Node, in.snapshot)
 		status, reason, message := s.clock.judge()
 		s.keeper.set(spec.ConditionClockSane, status, reason, "%s", message)
-		s.observePeers(ctx, in.view, time.Since(began) > settling)
+		s.observePeers(ctx, in.view)
 		s.noticeAdmission(in.snapshot)
 		s.judgeMembership(in)
 		select {
@@ -42,70 +45,119 @@ func (s *session) observe(ctx context.Context) error {
 }
 
 // observePeers sets what is known of each peer and the conditions that follow.
-func (s *session) observePeers(ctx context.Context, view *topology.View, settled bool) {
+func (s *session) observePeers(ctx context.Context, view *topology.View) {
 	if view == nil {
 		s.keeper.set(spec.ConditionMeshReady, spec.ConditionUnknown, "NoObjects", "the objects of the cluster and of this node have not arrived yet")
 		s.keeper.set(spec.ConditionGossipReady, spec.ConditionUnknown, "NoObjects", "the objects of the cluster and of this node have not arrived yet")
 		return
 	}
-	s.mu.Lock()
-	driver := s.driver
-	s.mu.Unlock()
-	var inMesh mesh.Status
-	if driver != nil {
-		var err error
-		if inMesh, err = driver.Status(ctx); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			s.log.Warn("the mesh cannot be looked at", "error", err)
-		}
+	inMesh := s.lookAtMesh(ctx)
+	if ctx.Err() != nil {
+		return
 	}
 	s.probe(view)
 	measured, alive := s.prober.Measurements(), s.alive()
+	_, before, _ := s.keeper.snapshot()
 	peers := make(map[string]spec.PeerStatus, len(view.Peers))
-	var unreachable, silent []string
+	inTheMesh, inGossip := verdict{bad: map[string]bool{}}, verdict{bad: map[string]bool{}}
+	reachable := 0
 	for _, p := range view.Peers {
 		m := measured[p.Name]
 		peer := spec.PeerStatus{
 			Reachable: m.Reachable, RTT: float64(m.RTT) / float64(time.Millisecond), Loss: m.Loss,
 			Direct: inMesh.Peers[p.Name].Direct, NextHop: inMesh.Peers[p.Name].NextHop, Alive: alive[p.Name],
 		}
-		if !peer.Reachable {
-			unreachable = append(unreachable, p.Name)
+		fresh := s.fresh(p.Name)
+		inTheMesh.count(p.Name, peer.Reachable, fresh)
+		inGossip.count(p.Name, peer.Alive, fresh)
+		if peer.Reachable {
+			reachable++
 		}
-		if !peer.Alive {
-			silent = append(silent, p.Name)
+		if old, known := before[p.Name]; known && fresh && (!peer.Reachable || !peer.Alive) {
+			peer = old
 		}
 		peers[p.Name] = peer
 	}
-	reachable := len(peers) - len(unreachable)
 	s.mu.Lock()
 	s.running, s.reachable, s.peers = inMesh.Running, reachable, len(peers)
 	s.mu.Unlock()
-	if !settled && (len(unreachable) > 0 || len(silent) > 0 || !inMesh.Running) {
-		return
-	}
 	s.keeper.setPeers(peers)
-	s.judgeMesh(inMesh.Running, unreachable, len(peers))
-	if len(silent) == 0 {
-		s.keeper.set(spec.ConditionGossipReady, spec.ConditionTrue, "Ready", "")
-	} else {
+	s.forgetOthers(peers)
+	switch names := inTheMesh.names(); {
+	case !inMesh.Running:
+		s.keeper.set(spec.ConditionMeshReady, spec.ConditionFalse, "NotRunning", "the mesh does not run on this node; condition Applied says why")
+	case len(names) > 0:
+		s.keeper.set(spec.ConditionMeshReady, spec.ConditionFalse, "PeersUnreachable",
+			"%d of %d peers do not answer over the mesh: %s", len(names), len(peers), s.withSince(names))
+	case !inTheMesh.pending:
+		s.keeper.set(spec.ConditionMeshReady, spec.ConditionTrue, "Ready", "")
+	}
+	switch names := inGossip.names(); {
+	case len(names) > 0:
 		s.keeper.set(spec.ConditionGossipReady, spec.ConditionFalse, "PeersSilent",
-			"no gossip with %s: the agent there is down, or the mesh does not reach it", s.withSince(silent))
+			"no gossip with %s: the agent there is down, or the mesh does not reach it", s.withSince(names))
+	case !inGossip.pending:
+		s.keeper.set(spec.ConditionGossipReady, spec.ConditionTrue, "Ready", "")
 	}
 }
 
-func (s *session) judgeMesh(running bool, unreachable []string, peers int) {
+// verdict collects how all peers are in one respect.
+type verdict struct {
+	bad map[string]bool
+	// pending tells that some peer is not good, but too new to judge.
+	pending bool
+}
+
+func (v *verdict) count(name string, good, fresh bool) {
 	switch {
-	case !running:
-		s.keeper.set(spec.ConditionMeshReady, spec.ConditionFalse, "NotRunning", "the mesh does not run on this node; condition Applied says why")
-	case len(unreachable) > 0:
-		s.keeper.set(spec.ConditionMeshReady, spec.ConditionFalse, "PeersUnreachable",
-			"%d of %d peers do not answer over the mesh: %s", len(unreachable), peers, s.withSince(unreachable))
+	case good:
+	case fresh:
+		v.pending = true
 	default:
-		s.keeper.set(spec.ConditionMeshReady, spec.ConditionTrue, "Ready", "")
+		v.bad[name] = true
 	}
+}
+
+func (v *verdict) names() []string { return slices.Sorted(maps.Keys(v.bad)) }
+
+// fresh tells whether a peer has been looked at for so short a time that its silence means nothing: it was just admitted,
+// or this agent was just started.
+func (s *session) fresh(peer string) bool {
+	first, known := s.firstSeen[peer]
+	if !known {
+		first = time.Now()
+		s.firstSeen[peer] = first
+	}
+	return time.Since(first) < settling
+}
+
+// forgetOthers makes a peer that goes and comes back new again.
+func (s *session) forgetOthers(peers map[string]spec.PeerStatus) {
+	maps.DeleteFunc(s.firstSeen, func(name string, _ time.Time) bool {
+		_, still := peers[name]
+		return !still
+	})
+}
+
+// lookAtMesh returns the mesh as its driver sees it, at most observeMesh old.
+func (s *session) lookAtMesh(ctx context.Context) mesh.Status {
+	s.mu.Lock()
+	driver, known, looked := s.driver, s.meshStatus, s.meshLooked
+	s.mu.Unlock()
+	if driver == nil {
+		return mesh.Status{}
+	}
+	if known.Running && time.Since(looked) < observeMesh {
+		return known
+	}
+	status, err := driver.Status(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("the mesh cannot be looked at", "error", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meshStatus, s.meshLooked = status, time.Now()
+	return status
 }
 
 // withSince names peers, and since when they are as they are.
@@ -131,12 +183,16 @@ func (s *session) health() api.Health {
 		h.Healthy = h.Healthy && good
 	}
 	h.Healthy = true
-	joined, _ := s.keeper.get(spec.ConditionJoined)
+	joined := s.keeper.get(spec.ConditionJoined)
 	// Anybody may read this; the whole message is in the API.
 	part("membership", joined.Good(), joined.Reason)
 	s.mu.Lock()
-	running, reachable, peers := s.running, s.reachable, s.peers
+	running, reachable, peers, file := s.running, s.reachable, s.peers, s.fileProblem
 	s.mu.Unlock()
+	if file != "" {
+		// It says something about the file, not about the node's fitness.
+		h.Parts["first-boot file"] = file
+	}
 	switch {
 	case !running:
 		part("mesh", false, "not running")

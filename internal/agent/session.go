@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -41,12 +42,18 @@ type session struct {
 	// poked wakes report, look wakes observe.
 	poked, look chan struct{}
 
+	// firstSeen is when each peer appeared; only observe uses it.
+	firstSeen map[string]time.Time
+
 	mu                 sync.Mutex
 	departed           *departure
 	driver             mesh.Driver
 	gossip             *gossip.Gossip
 	gossipAt           netip.AddrPort
 	running            bool
+	meshStatus         mesh.Status
+	meshLooked         time.Time
+	fileProblem        string
 	reachable          int
 	peers              int
 	appliedGenerations map[spec.Ref]uint64
@@ -56,12 +63,12 @@ type session struct {
 // errDeparted ends a session whose node is to leave.
 var errDeparted = errors.New("the node leaves the cluster")
 
-// serve works as a member until the node is to leave.
-func (a *Agent) serve(ctx context.Context, m *membership) (departure, error) {
+// serve works as a member until the node is to leave, or until its membership is renewed, which gives no departure.
+func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 	log := a.log.With("cluster", m.record.Cluster, "node", m.record.Node)
 	st, err := store.Open(a.state.path(storeDir), m.root, store.Options{Now: a.cfg.Now, Log: log})
 	if err != nil {
-		return departure{}, err
+		return nil, err
 	}
 	defer func() {
 		if err := st.Close(); err != nil {
@@ -70,26 +77,30 @@ func (a *Agent) serve(ctx context.Context, m *membership) (departure, error) {
 	}()
 	prober, err := a.cfg.NewProber(log)
 	if err != nil {
-		return departure{}, err
+		return nil, err
 	}
 	s := &session{
 		a: a, m: m, log: log, store: st,
 		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
 		prober: prober,
 		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
+		firstSeen: map[string]time.Time{},
 	}
 	if err := s.start(); err != nil {
-		return departure{}, errors.Join(err, prober.Close())
+		return nil, errors.Join(err, prober.Close())
 	}
 	a.setSession(s)
 	defer a.setSession(nil)
 	err = s.run(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if errors.Is(err, errDeparted) && s.departed != nil {
-		return *s.departed, nil
+	switch {
+	case errors.Is(err, errDeparted):
+		return s.departed, nil
+	case errors.Is(err, errAdopted) && !isPowerCut(err):
+		return nil, nil
 	}
-	return departure{}, err
+	return nil, err
 }
 
 func (a *Agent) setSession(s *session) {
@@ -130,7 +141,7 @@ func (s *session) ownProof() store.Record { return store.ProofRecord(s.m.record.
 func (s *session) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		s.loop, s.observe, s.report, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+		s.loop, s.observe, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}
@@ -160,4 +171,5 @@ func (s *session) setDriver(d mesh.Driver) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.driver = d
+	s.meshLooked = time.Time{}
 }

@@ -358,10 +358,15 @@ func (w *world) wait(what string, check func() error) {
 	deadline := time.After(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	last := ""
 	for {
 		err := check()
 		if err == nil {
 			return
+		}
+		if text := err.Error(); text != last {
+			last = text
+			w.t.Logf("waiting: %s: %s", what, text)
 		}
 		select {
 		case <-deadline:
