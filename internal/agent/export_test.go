@@ -1,5 +1,16 @@
 package agent
 
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+)
+
 // ErrPowerCut is what a cut returns.
 var ErrPowerCut = errPowerCut
 
@@ -14,4 +25,74 @@ func JoinSteps() []string {
 // LeaveSteps are the persistent steps of leaving.
 func LeaveSteps() []string {
 	return []string{stepLeaving, stepMeshGone, stepStateGone, stepLeftRecord}
+}
+
+// Keeper is keeper for tests.
+type Keeper struct{ *keeper }
+
+// OpenKeeper opens a keeper in dir.
+func OpenKeeper(dir string, now func() time.Time) Keeper {
+	return Keeper{openKeeper(state{dir}, now, slog.New(slog.DiscardHandler))}
+}
+
+// Set sets a condition.
+func (k Keeper) Set(t spec.ConditionType, s spec.ConditionStatus, reason string) {
+	k.set(t, s, reason, "")
+}
+
+// Get returns a condition.
+func (k Keeper) Get(t spec.ConditionType) spec.Condition { return k.get(t) }
+
+// SetPeers sets the peers and returns them with their dates.
+func (k Keeper) SetPeers(peers map[string]spec.PeerStatus) map[string]spec.PeerStatus {
+	k.setPeers(peers)
+	_, out, _ := k.snapshot()
+	return out
+}
+
+// Version returns the version of what is kept.
+func (k Keeper) Version() uint64 { _, _, v := k.snapshot(); return v }
+
+// Urgent tells whether the channel of changed is closed by do.
+func (k Keeper) Urgent(do func()) bool {
+	c := k.changed()
+	do()
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// OpenSequence opens a sequence in dir and returns its next function.
+func OpenSequence(dir string, atLeast uint64) func() (uint64, error) {
+	return openSequence(state{dir}, atLeast).take
+}
+
+// Clock is clock for tests.
+type Clock struct {
+	clock
+	snapshot *store.Snapshot
+}
+
+// Hear gives the clock a peer's status: what its clock said, and when that arrived here.
+func (c *Clock) Hear(peer string, sequence uint64, said, arrived time.Time) {
+	if c.snapshot == nil {
+		c.snapshot = &store.Snapshot{Statuses: map[string]spec.Status{}, Received: map[string]time.Time{}}
+	}
+	c.snapshot.Statuses[peer] = spec.Status{Sequence: sequence, Reported: said}
+	c.snapshot.Received[peer] = arrived
+	c.observe("self", c.snapshot)
+}
+
+// Judge returns the clock's condition.
+func (c *Clock) Judge() (spec.ConditionStatus, string, string) { return c.judge() }
+
+// GuardRules are the rules of the metadata guard.
+const GuardRules = guardRules
+
+// ReconcileGuard runs the guard's step once.
+func ReconcileGuard(ctx context.Context, system host.System, machine platform.Machine) error {
+	return guardStep{system: system, machine: machine}.reconcile(ctx, input{})
 }
