@@ -13,8 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 	"sync"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/install"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
