@@ -148,15 +148,18 @@ func TestClockJudge(t *testing.T) {
 		{"a late status", []status{{"a", 1, 0, 0}, {"a", 2, 0, 100 * time.Second}, {"a", 3, 0, 0}}, spec.ConditionTrue, "InStep", ""},
 		{"behind one", []status{{"a", 1, 0, 0}, {"a", 2, 5 * time.Minute, 0}}, spec.ConditionFalse, "OutOfStep", "5m0s behind that of the one other node"},
 		{
-			"one wrong peer of two", []status{{"a", 1, 0, 0}, {"b", 1, 0, 0}, {"a", 2, 0, 0}, {"b", 2, 5 * time.Minute, 0}},
+			"one wrong peer of two",
+			[]status{{"a", 1, 0, 0}, {"b", 1, 0, 0}, {"a", 2, 0, 0}, {"b", 2, 5 * time.Minute, 0}},
 			spec.ConditionTrue, "InStep", "",
 		},
 		{
-			"one wrong peer of two, the other way", []status{{"a", 1, 0, 0}, {"b", 1, 0, 0}, {"a", 2, 0, 0}, {"b", 2, -5 * time.Minute, 0}},
+			"one wrong peer of two, the other way",
+			[]status{{"a", 1, 0, 0}, {"b", 1, 0, 0}, {"a", 2, 0, 0}, {"b", 2, -5 * time.Minute, 0}},
 			spec.ConditionTrue, "InStep", "",
 		},
 		{
-			"ahead of both", []status{{"a", 1, 0, 0}, {"b", 1, 0, 0}, {"a", 2, -5 * time.Minute, 0}, {"b", 2, -5 * time.Minute, time.Second}},
+			"ahead of both",
+			[]status{{"a", 1, 0, 0}, {"b", 1, 0, 0}, {"a", 2, -5 * time.Minute, 0}, {"b", 2, -5 * time.Minute, time.Second}},
 			spec.ConditionFalse, "OutOfStep", "ahead of that of the 2 other nodes",
 		},
 	}

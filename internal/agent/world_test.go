@@ -96,6 +96,8 @@ type machine struct {
 	state string
 	host  *hosttest.Host
 	mesh  *fakeMesh
+	// metadata is where the machine's metadata service answers.
+	metadata []string
 	// now is the machine's clock.
 	now func() time.Time
 
@@ -198,7 +200,7 @@ func (m *machine) provision(payload []byte) {
 
 func (m *machine) config() agent.Config {
 	return agent.Config{
-		StateDir: m.state, Machine: platform.Machine{Root: m.root}, Listen: m.public(), System: m.host, Version: "test",
+		StateDir: m.state, Machine: platform.Machine{Root: m.root, MetadataURLs: m.metadata}, Listen: m.public(), System: m.host, Version: "test",
 		Drivers: map[spec.MeshDriver]mesh.New{spec.MeshTinc: func(host.System, *slog.Logger) mesh.Driver { return m.mesh }},
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			return &fakeProber{w: m.w, self: m.name}, nil
