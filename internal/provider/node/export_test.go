@@ -1,0 +1,7 @@
+package node
+
+// InstanceLabel and InstanceMark are instanceLabel and instanceMark, for tests.
+var (
+	InstanceLabel = instanceLabel
+	InstanceMark  = instanceMark
+)

@@ -1,0 +1,82 @@
+package node_test
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+	"pgregory.net/rapid"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/node"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+func TestModelKeepsTheSpec(t *testing.T) {
+	t.Parallel()
+	want := spec.Node{
+		Provider: "linode", Site: "ap-south", MeshAddress: netip.MustParseAddr("10.66.0.7"),
+		Addresses: []string{"203.0.113.10", "2001:db8::1"}, Identity: "ed25519:AAAA",
+		Machine: spec.Machine{Variant: spec.MachineSSH, ID: "42"},
+	}
+	var m node.Model
+	m.FromSpec("web", "sg1", want, 7443)
+	got, diags := m.ToSpec(t.Context())
+	if diags.HasError() {
+		t.Fatal(diags)
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if m.ID != types.StringValue("web/sg1") {
+		t.Errorf("got id %s", m.ID)
+	}
+	if got := m.Endpoints.String(); got != `["203.0.113.10:7443","[2001:db8::1]:7443"]` {
+		t.Errorf("got endpoints %s", got)
+	}
+}
+
+func TestEmptyModel(t *testing.T) {
+	t.Parallel()
+	n, diags := node.Model{
+		FailureDomain: types.ObjectUnknown(nil), MeshAddress: types.StringUnknown(), Addresses: types.ListUnknown(types.StringType),
+	}.ToSpec(t.Context())
+	if diags.HasError() || n.MeshAddress.IsValid() || n.Addresses != nil || n.Provider != "" {
+		t.Errorf("got %+v, %v", n, diags)
+	}
+}
+
+// TestInstanceNames demands that labels and tags are what Linode takes, and that no two nodes share one.
+func TestInstanceNames(t *testing.T) {
+	t.Parallel()
+	label := regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?$`)
+	name := rapid.StringMatching(`[a-z]([a-z0-9-]{0,38}[a-z0-9])?`)
+	seen := map[string]string{}
+	rapid.Check(t, func(t *rapid.T) {
+		cluster, n := name.Draw(t, "cluster"), name.Draw(t, "node")
+		got := node.InstanceLabel(cluster, n)
+		if len(got) < 3 || len(got) > 64 || !label.MatchString(got) || strings.Contains(got, "--") {
+			t.Errorf("label %q of %s/%s is none", got, cluster, n)
+		}
+		mark := node.InstanceMark(cluster, n)
+		if len(mark) < 3 || len(mark) > 50 {
+			t.Errorf("tag %q has %d characters", mark, len(mark))
+		}
+		id := cluster + "/" + n
+		if other, taken := seen[mark]; taken && other != id {
+			t.Errorf("%s and %s have the tag %s", other, id, mark)
+		}
+		seen[mark] = id
+	})
+	if got, want := node.InstanceLabel("web", "sg1"), "web-sg1"; got != want {
+		t.Errorf("got label %q, want %q", got, want)
+	}
+	if got, want := node.InstanceMark("web", "sg1"), "atoll:web/sg1"; got != want {
+		t.Errorf("got tag %q, want %q", got, want)
+	}
+	if a, b := node.InstanceLabel("a--b", "c"), node.InstanceLabel("a-b", "c"); a == b {
+		t.Errorf("two clusters have the label %q", a)
+	}
+}
