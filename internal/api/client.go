@@ -36,6 +36,9 @@ type Target struct {
 	Endpoints []string
 	// Pin is the only identity that may answer; nil accepts any with a valid proof.
 	Pin *trust.PublicKey
+	// Ticket is the ID of the only ticket that who answers may have joined with; "" accepts any. It is for the first contact
+	// with a node that was made again: its predecessor may still run at the same address and has a valid proof too.
+	Ticket string
 	// Dial makes the TCP connections; nil is a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -49,12 +52,18 @@ type Client struct {
 // NewOperatorClient returns a client that calls as the operator.
 func NewOperatorClient(k *trust.SigningKey, t Target) *Client {
 	root := trust.Root{Cluster: t.Cluster, Key: k.Public()}
-	return newClient(t, func() (*tls.Config, error) { return trust.OperatorClientTLS(k, root, t.Node, t.Pin, time.Now()) })
+	return newClient(t, func() (*tls.Config, error) {
+		config, err := trust.OperatorClientTLS(k, root, t.Node, t.Pin, time.Now())
+		return t.withTicket(config, root), err
+	})
 }
 
 // NewNodeClient returns a client that calls as a node.
 func NewNodeClient(id *trust.Identity, proof trust.Proof, root trust.Root, t Target) *Client {
-	return newClient(t, func() (*tls.Config, error) { return trust.NodeClientTLS(id, proof, root, t.Node, t.Pin) })
+	return newClient(t, func() (*tls.Config, error) {
+		config, err := trust.NodeClientTLS(id, proof, root, t.Node, t.Pin)
+		return t.withTicket(config, root), err
+	})
 }
 
 func newClient(t Target, config func() (*tls.Config, error)) *Client {

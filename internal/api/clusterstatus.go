@@ -15,6 +15,10 @@ import (
 // StaleAfter is the age at which a node's last report stops being believed.
 const StaleAfter = 60 * time.Second
 
+// afterlife is how long after a node was found dead a report of it may still arrive. One that comes later is from a node
+// that only the mesh does not reach.
+const afterlife = 5 * time.Second
+
 // NodeState is one word for how a node is.
 type NodeState string
 
@@ -147,7 +151,7 @@ func nodeView(name string, s *store.Snapshot, now time.Time) NodeView {
 			v.Since = c.Since
 		}
 	}
-	if dead, at := foundDead(name, s, now); dead {
+	if dead, at := foundDead(name, s, now); dead && !v.Received.After(at.Add(afterlife)) {
 		v.State, v.Since, v.Message = NodeDown, at, "no other node reaches its agent"
 		return v
 	}

@@ -109,9 +109,21 @@ func TestStatusOf(t *testing.T) {
 						p.Alive, p.Reachable, p.AliveSince = false, false, minute.Add(time.Duration(i)*time.Second)
 					})
 				}
+				s.Received["b"] = minute.Add(2 * time.Second)
 			},
 			map[string]api.NodeState{"b": api.NodeDown},
 			[]string{"node b is down since 2026-03-01T11:59:01Z: no other node reaches its agent"},
+			nil,
+		},
+		{
+			"cut off from the mesh only", func(s *store.Snapshot) {
+				for _, from := range []string{"a", "c"} {
+					peer(s, from, "b", func(p *spec.PeerStatus) { p.Alive, p.AliveSince = false, minute })
+				}
+				condition(s, "b", spec.Condition{Type: spec.ConditionGossipReady, Status: spec.ConditionFalse, Reason: "Silent", Since: minute})
+			},
+			map[string]api.NodeState{"b": api.NodeNotReady},
+			[]string{"node b is not-ready since 2026-03-01T11:59:00Z: GossipReady is False (Silent)"},
 			nil,
 		},
 		{

@@ -83,6 +83,28 @@ func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
 	}
 }
 
+// withTicket adds the check of the target's ticket to a client's configuration.
+func (t Target) withTicket(config *tls.Config, root trust.Root) *tls.Config {
+	if config == nil || t.Ticket == "" {
+		return config
+	}
+	verify := config.VerifyConnection
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if err := verify(state); err != nil {
+			return err
+		}
+		caller, ok := root.CallerFromState(state)
+		if ok && caller.Member != nil && caller.Member.Ticket.ID == t.Ticket {
+			return nil
+		}
+		return &trust.Refusal{
+			Reason: trust.ReasonReplayed, Subject: "certificate",
+			Message: fmt.Sprintf("the agent that answers as node %q joined with another ticket: is the machine that was replaced still running there? Stop it, or wait until the new one has started", t.Node),
+		}
+	}
+	return config
+}
+
 // discard closes the connections that came second.
 func discard(results <-chan dialed, open int) {
 	for range open {
