@@ -34,6 +34,9 @@ type Agent struct {
 	health api.Health
 	// looked is what the agent last said it waits for.
 	looked string
+	// told is what log and console were told last, in short, and when.
+	told   string
+	toldAt time.Time
 	// session is the agent's work as a member, nil while it waits.
 	session *session
 }

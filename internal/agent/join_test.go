@@ -249,3 +249,18 @@ func TestStateIsForRootAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestSameProblemIsToldOnce(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine(1, "hk1")
+	m.provision(m.payload(m.ticket(ticketFor{issued: time.Now().Add(-3 * time.Hour)}), m.node("")))
+	m.start()
+	first := m.waitHealth("refuses the ticket", func(h api.Health) bool { return contains(h.Waiting, "expired") })
+	// The text names the time, so it changes with every look.
+	m.waitHealth("has looked again", func(h api.Health) bool { return contains(h.Waiting, "expired") && h.Waiting != first.Waiting })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.console) != 1 {
+		t.Errorf("the console shows %d lines, want one: %q", len(m.console), m.console)
+	}
+}

@@ -2,7 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
@@ -93,5 +96,12 @@ func Purge(ctx context.Context, cfg Config) error {
 	if err := a.takeBack(ctx); err != nil {
 		return err
 	}
-	return a.state.remove(leftFile)
+	if err := a.state.remove(leftFile); err != nil {
+		return err
+	}
+	// What was set aside as damaged stays, and with it the directory.
+	if err := os.Remove(a.state.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.log.Info("the state directory stays", "path", a.state.dir, "reason", err)
+	}
+	return nil
 }

@@ -50,6 +50,7 @@ type session struct {
 	driver             mesh.Driver
 	gossip             *gossip.Gossip
 	gossipAt           netip.AddrPort
+	gossipRTT          time.Duration
 	running            bool
 	meshStatus         mesh.Status
 	meshLooked         time.Time

@@ -8,12 +8,15 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
 // How often first-boot data is looked for: a file is cheap to look at, the other carriers less and less often.
 const (
 	pollFile   = 2 * time.Second
 	pollAllMax = 30 * time.Second
+	// tellAgain is how often what the agent waits for is said again.
+	tellAgain = 10 * time.Minute
 )
 
 // The states that the health endpoint shows.
@@ -60,7 +63,7 @@ func (a *Agent) look(ctx context.Context, full bool) (*membership, error) {
 	}
 	found, findings := platform.Look(ctx, sources)
 	if found == nil {
-		a.waitFor("no first-boot data yet", complaint, findings, full)
+		a.waitFor("no first-boot data yet", complaint, findings, nil, full)
 		return nil, nil
 	}
 	m, err := a.join(ctx, found)
@@ -71,21 +74,24 @@ func (a *Agent) look(ctx context.Context, full bool) (*membership, error) {
 		return nil, err
 	}
 	findings[len(findings)-1].Problem = err.Error()
-	a.waitFor("first-boot data cannot be used", complaint, findings, true)
+	a.waitFor("first-boot data cannot be used", complaint, findings, err, true)
 	return nil, nil
 }
 
-// waitFor shows on health endpoint, log and console what the agent waits for; on the latter two only when it changes. A
-// partial look keeps what the full look before it has found in the other carriers.
-func (a *Agent) waitFor(what, complaint string, findings []platform.Finding, full bool) {
+// waitFor shows on health endpoint, log and console what the agent waits for; on the latter two when it changes, and once
+// in tellAgain. Cause is why data that was found was refused. A partial look keeps what the full look before it has found in
+// the other carriers.
+func (a *Agent) waitFor(what, complaint string, findings []platform.Finding, cause error, full bool) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if !full && a.health.State == stateWaiting && a.looked == what {
-		a.mu.Unlock()
 		return
 	}
 	a.looked = what
 	parts := map[string]string{}
 	lines := []string{}
+	// Messages may name the time or a port of the moment, which is no reason to say them again.
+	key := what + complaint + string(trust.ReasonOf(cause))
 	for _, f := range findings {
 		result := "nothing there"
 		switch {
@@ -96,17 +102,18 @@ func (a *Agent) waitFor(what, complaint string, findings []platform.Finding, ful
 		}
 		parts[f.Source] = result
 		lines = append(lines, f.Source+": "+result)
+		key += fmt.Sprintf(" %s %s %t", f.Source, f.SHA256, f.Problem == "")
 	}
 	if complaint != "" {
 		parts["platform"] = complaint
 		lines = append(lines, complaint)
 	}
 	waiting := fmt.Sprintf("%s (looked at %s)", what, strings.Join(lines, "; "))
-	changed := a.health.Waiting != waiting || a.health.State != stateWaiting
 	a.health = api.Health{State: stateWaiting, Waiting: waiting, Parts: parts}
-	a.mu.Unlock()
-	if changed {
-		a.log.Info("waiting", "for", waiting)
-		a.cfg.Console("waiting: " + waiting)
+	if key == a.told && time.Since(a.toldAt) < tellAgain {
+		return
 	}
+	a.told, a.toldAt = key, time.Now()
+	a.log.Info("waiting", "for", waiting)
+	a.cfg.Console("waiting: " + waiting)
 }
