@@ -166,7 +166,7 @@ func (w *world) renew(t *testing.T, endpoint, node string) error {
 		}
 		out, err := client.Push(t.Context(), []store.Record{store.ObjectRecord(e)})
 		if err != nil || out[0].Result != store.Accepted {
-			return fmt.Errorf("push: %v %v", out, err)
+			return fmt.Errorf("push: %v: %w", out, err)
 		}
 		return nil
 	}

@@ -164,37 +164,44 @@ func TestAdoptionRefusals(t *testing.T) {
 		{
 			"login refused",
 			func(t *testing.T, w *world, _ *box) { w.newSSHKey(t) },
-			(*box).hostKey, []string{"does not let root in"},
+			(*box).hostKey,
+			[]string{"does not let root in"},
 		},
 		{
 			"no credentials",
 			func(_ *testing.T, w *world, _ *box) { w.env["ATOLL_SSH_PRIVATE_KEY"] = "" },
-			(*box).hostKey, []string{"no way to log in over SSH", "ATOLL_SSH_PRIVATE_KEY"},
+			(*box).hostKey,
+			[]string{"no way to log in over SSH", "ATOLL_SSH_PRIVATE_KEY"},
 		},
 		{
 			"not Linux",
 			func(_ *testing.T, _ *world, b *box) { b.ssh.Pretend("FreeBSD", "amd64", "0", "other") },
-			(*box).hostKey, []string{"runs FreeBSD", "use a Linux machine"},
+			(*box).hostKey,
+			[]string{"runs FreeBSD", "use a Linux machine"},
 		},
 		{
 			"no systemd",
 			func(_ *testing.T, _ *world, b *box) { b.ssh.Pretend("Linux", "x86_64", "0", "other") },
-			(*box).hostKey, []string{"does not run systemd"},
+			(*box).hostKey,
+			[]string{"does not run systemd"},
 		},
 		{
 			"another architecture",
 			func(_ *testing.T, _ *world, b *box) { b.ssh.Pretend("Linux", "aarch64", "0", "systemd") },
-			(*box).hostKey, []string{"cannot be installed on a machine with arm64", "made for EM_X86_64"},
+			(*box).hostKey,
+			[]string{"cannot be installed on a machine with arm64", "made for EM_X86_64"},
 		},
 		{
 			"no agent to install",
 			func(_ *testing.T, w *world, _ *box) { w.env["ATOLL_AGENT_BINARY"] = "" },
-			(*box).hostKey, []string{"no atolld", "agent_binary"},
+			(*box).hostKey,
+			[]string{"no atolld", "agent_binary"},
 		},
 		{
 			"member of another cluster",
 			func(t *testing.T, _ *world, b *box) { b.joinElsewhere(t) },
-			(*box).hostKey, []string{`is node "old" of cluster "other"`, "atolld uninstall --purge"},
+			(*box).hostKey,
+			[]string{`is node "old" of cluster "other"`, "atolld uninstall --purge"},
 		},
 	}
 	for _, tt := range tests {
