@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"reflect"
 	"strings"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -69,6 +70,23 @@ func ProofRecord(p trust.Proof) Record { return Record{Proof: &p} }
 
 // StatusRecord returns the record of a signed status.
 func StatusRecord(e trust.Envelope) Record { return Record{Status: &e} }
+
+// payload returns what is signed, of a proof what differs between proofs.
+func (r Record) payload() string {
+	switch {
+	case r.Object != nil:
+		return r.Object.Payload
+	case r.Proof != nil:
+		return r.Proof.Claim.Payload
+	case r.Status != nil:
+		return r.Status.Payload
+	default:
+		return ""
+	}
+}
+
+// equal tells whether two records are the same to the last bit, signatures included.
+func (r Record) equal(o Record) bool { return reflect.DeepEqual(r, o) }
 
 // Version orders the records of one key. Generation is an object's generation, a status' sequence, or when a proof's
 // ticket was issued in Unix milliseconds; Digest is the hash of what is signed, for a proof after the time of its making.

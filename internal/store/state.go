@@ -131,6 +131,15 @@ func (s *state) member(node string) *trust.Member {
 	return nil
 }
 
+// held returns the entries by what is signed in them.
+func (s *state) held() map[string]*entry {
+	out := make(map[string]*entry, len(s.entries))
+	for _, e := range s.entries {
+		out[e.record.payload()] = e
+	}
+	return out
+}
+
 // digest returns the version of every entry.
 func (s *state) digest() Digest {
 	d := make(Digest, len(s.entries))

@@ -44,10 +44,12 @@ type disk interface {
 	close() error
 }
 
-// view is a state with the snapshot of it, made when first asked for.
+// view is a state with what is made of it when first asked for: the snapshot, and its entries by what is signed, which
+// saves the verification of records that come again.
 type view struct {
 	state    *state
 	snapshot func() *Snapshot
+	held     func() map[string]*entry
 }
 
 // New returns an empty store in memory, which keeps nothing.
@@ -181,7 +183,12 @@ func (s *Store) merge(recs []Record, local bool) []Outcome {
 	}
 	var items []*entry
 	index := make(map[*entry]int, len(recs))
+	held := s.view.Load().held()
 	for i, r := range recs {
+		if e := held[r.payload()]; e != nil && e.record.equal(r) {
+			out[i] = outcome(e.key, Unchanged, "held already")
+			continue
+		}
 		e, err := read(s.root, r)
 		if err != nil {
 			out[i] = refused("", err)
@@ -256,7 +263,11 @@ func (s *Store) commit(before, next *state) error {
 }
 
 func (s *Store) show(next *state) {
-	s.view.Store(&view{state: next, snapshot: sync.OnceValue(func() *Snapshot { return next.snapshot(s.root.Cluster, s.damaged) })})
+	s.view.Store(&view{
+		state:    next,
+		snapshot: sync.OnceValue(func() *Snapshot { return next.snapshot(s.root.Cluster, s.damaged) }),
+		held:     sync.OnceValue(next.held),
+	})
 }
 
 func (s *Store) report(out []Outcome) {
