@@ -155,7 +155,7 @@ func (s *site) explain(t *testing.T) {
 			continue
 		}
 		for _, argv := range [][]string{
-			{"journalctl", "-u", "atolld", "-n", "60", "--no-pager", "-o", "cat"},
+			{"journalctl", "-u", "atolld", "-n", "25", "--no-pager", "-o", "cat"},
 			{"systemctl", "--failed", "--no-pager"},
 		} {
 			out, err := s.Exec(ctx, n.Name, argv...)

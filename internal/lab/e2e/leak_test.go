@@ -56,7 +56,7 @@ func noSecretLeaks(t *testing.T, s *site) {
 		for _, name := range found.findIn([]byte(s.exec(t, node, "journalctl", "--no-pager", "-o", "export"))) {
 			t.Errorf("the journal of %s holds %s", node, name)
 		}
-		root := filepath.Join(lab.DefaultDataDir(), s.Name(), "nodes", node, "upper")
+		root := filepath.Join(lab.DefaultDataDir(), "lab-"+s.Name(), "nodes", node, "upper")
 		findings, files, err := found.findBelow(root, readableByOthers)
 		if err != nil || files < 5 {
 			t.Errorf("%s: %d files, %v", root, files, err)
@@ -103,7 +103,7 @@ func (s *site) wantNoTrace(t *testing.T) {
 	}
 	for what, pattern := range map[string]string{
 		"network namespaces": "/run/netns/" + network.Prefix(s.Name()) + "*",
-		"data":               filepath.Join(lab.DefaultDataDir(), s.Name()),
+		"data":               filepath.Join(lab.DefaultDataDir(), "*"+s.Name()+"*"),
 		"control groups":     "/sys/fs/cgroup/*/*" + s.Name() + "*",
 	} {
 		if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
@@ -114,7 +114,7 @@ func (s *site) wantNoTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(mounts), "/"+s.Name()+"/") {
+	if strings.Contains(string(mounts), s.Name()) {
 		t.Errorf("mounts of the lab are left:\n%s", mounts)
 	}
 }

@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
 // replacedNode makes one node anew. The new one has another identity, and of the old one nothing is left: not in the
@@ -38,17 +41,29 @@ func replacedNode(t *testing.T, s *site) {
 	}
 	s.bringAgent(t, spare)
 	s.bringFile(t, spare, firstBootFile, oldPayload)
-	s.eventually(t, "the old node's ticket is refused", 60*time.Second, func(ctx context.Context) error {
-		h, err := s.Health(ctx, spare)
-		if err != nil {
-			return err
-		}
-		text := strings.ToLower(fmt.Sprint(h.Waiting, h.Parts))
-		if h.Healthy || !strings.Contains(text, "removed") && !strings.Contains(text, "identity") && !strings.Contains(text, "replay") {
-			return errNot("the agent says %+v", h)
-		}
-		return nil
+	s.eventually(t, "a machine has used the old node's ticket", 20*time.Second, func(ctx context.Context) error {
+		_, err := s.Exec(ctx, spare, "test", "-e", "/var/lib/atoll/join.json")
+		return err
 	})
+	var used struct {
+		Proof trust.Proof `json:"proof"`
+	}
+	if err := json.Unmarshal([]byte(s.exec(t, spare, "cat", "/var/lib/atoll/join.json")), &used); err != nil {
+		t.Fatal(err)
+	}
+	before := s.identity(t, node)
+	for _, n := range everyNode {
+		outcomes, err := s.agent(t, n).Push(t.Context(), []store.Record{store.ProofRecord(used.Proof)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := outcomes[0]; got.Result != store.Refused || got.Reason != trust.ReasonReplayed {
+			t.Errorf("%s says of the old ticket: %+v, want it to be refused as replayed", n, got)
+		}
+	}
+	if now := s.identity(t, node); now != before {
+		t.Errorf("the node's identity is %s now, it was %s", now, before)
+	}
 	s.takeAgent(t, spare)
 	s.wantHealthy(t, 30*time.Second, everyNode...)
 	s.wantNoChange(t)
