@@ -108,6 +108,31 @@ func TestStartNeedsTheAddress(t *testing.T) {
 	}
 }
 
+// TestRemovedStaysOut has a node that was removed and does not know it knock at gossip.
+func TestRemovedStaysOut(t *testing.T) {
+	w := newWorld(t)
+	agents := w.addMany(2)
+	for _, a := range agents {
+		a.boot(false)
+	}
+	w.introduce()
+	w.converge(agents...)
+	host, removed := agents[0], agents[1]
+	removed.stop()
+	for plane := range 2 {
+		w.setCut(host, removed, plane, true)
+		w.setCut(removed, host, plane, true)
+	}
+	now := uint64(time.Now().UnixMilli()) + 1
+	host.push(w.signed(spec.NewTombstone(clusterName, spec.Ref{Kind: spec.KindNode, Name: removed.name}, now, now)))
+	host.startGossip()
+	removed.boot(true)
+	w.waitFor("the removed node hears the other", func() bool { return len(living(removed)) == 2 })
+	if got := living(host); len(got) != 1 {
+		t.Errorf("alive = %v, want the node itself alone", got)
+	}
+}
+
 func living(a *agent) []string {
 	var out []string
 	for name, l := range a.gossip.Alive() {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +192,11 @@ func TestStatuses(t *testing.T) {
 
 func TestRefusedRecords(t *testing.T) {
 	op, stranger := newOperator(t), newOperator(t)
+	newer, err := trust.SignStatus(op.machine("n1", noon()).id, spec.Status{Cluster: clusterName, Node: "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer.Payload = base64.StdEncoding.EncodeToString([]byte(`{"wire":2,"node":"n1","flavour":"new"}`))
 	s := op.memory()
 	good := op.node("n1", at(1), "hk", trust.PublicKey{})
 	m := op.machine("n1", noon())
@@ -203,6 +209,7 @@ func TestRefusedRecords(t *testing.T) {
 		{"two at once", store.Record{Object: good.Object, Proof: &m.proof}, trust.ReasonMalformed},
 		{"another signing key", stranger.node("n1", at(1), "hk", trust.PublicKey{}), trust.ReasonBadSignature},
 		{"a proof as object", store.Record{Object: &m.proof.Ticket}, trust.ReasonMalformed},
+		{"of a newer Atoll", store.StatusRecord(newer), trust.ReasonUnknownWireVersion},
 		{"a status that is none", store.Record{Status: good.Object}, trust.ReasonMalformed},
 		{"an expired proof", op.machine("n1", noon().Add(-24*time.Hour)).record(), trust.ReasonExpired},
 		{"a proof from the future", op.machine("n1", noon().Add(24*time.Hour)).record(), trust.ReasonNotYetValid},

@@ -86,6 +86,10 @@ func (r Root) VerifyProof(p Proof) (Member, error) {
 	if err := decode(payload, subject, &c); err != nil {
 		return Member{}, err
 	}
+	// Before the signatures are looked at, because the DSSE library takes one key for one signature.
+	if c.Identity == t.Key || c.Identity == r.Key {
+		return Member{}, refuse(ReasonInvalid, subject, "its identity is not a key of its own")
+	}
 	if _, err := open(p.Claim, PayloadClaim, subject, t.Key, c.Identity); err != nil {
 		return Member{}, err
 	}
@@ -96,8 +100,6 @@ func (r Root) VerifyProof(p Proof) (Member, error) {
 		return Member{}, refuse(ReasonWrongNode, subject, fmt.Sprintf("claims to be node %q, but the ticket is for %q; issue a ticket for the right name", clip(c.Node), t.Node))
 	case c.Ticket != t.ID:
 		return Member{}, refuse(ReasonWrongNode, subject, fmt.Sprintf("was made for ticket %q, not %q", clip(c.Ticket), t.ID))
-	case c.Identity == t.Key || c.Identity == r.Key:
-		return Member{}, refuse(ReasonInvalid, subject, "its identity is not a key of its own")
 	case len(c.MeshKeys) > maxMeshKeys:
 		return Member{}, refuse(ReasonInvalid, subject, fmt.Sprintf("claims %d mesh keys, more than %d", len(c.MeshKeys), maxMeshKeys))
 	}

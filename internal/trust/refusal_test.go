@@ -123,6 +123,15 @@ func TestTicketsRefused(t *testing.T) {
 			noon(), trust.ReasonBadSignature, "1 signatures instead of 2",
 		},
 		{
+			"whose identity is the ticket's key", func(t *testing.T) trust.Proof {
+				issued := op.ticket("hk1")
+				p := prove(t, issued, id)
+				p.Claim = claimAs(t, issued, id, func(c *trust.Claim) { c.Identity = issued.Ticket.Key })
+				return p
+			},
+			noon(), trust.ReasonInvalid, "key of its own",
+		},
+		{
 			"swapped with its claim", func(t *testing.T) trust.Proof {
 				p := prove(t, op.ticket("hk1"), id)
 				return trust.Proof{Ticket: p.Claim, Claim: p.Ticket}
