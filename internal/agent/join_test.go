@@ -264,3 +264,29 @@ func TestSameProblemIsToldOnce(t *testing.T) {
 		t.Errorf("the console shows %d lines, want one: %q", len(m.console), m.console)
 	}
 }
+
+func TestRemember(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine(1, "hk1")
+	if _, err := agent.Remember(m.state); !errors.Is(err, agent.ErrNotJoined) {
+		t.Errorf("before joining: got %v, want ErrNotJoined", err)
+	}
+	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
+	m.start()
+	m.waitHealth("joins", healthy)
+	got, err := agent.Remember(m.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := m.info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := agent.Summary{
+		Cluster: clusterName, Node: "hk1", Identity: info.Identity.Fingerprint(), SigningKey: w.key.Public().Fingerprint(),
+		Source: "file " + m.firstBootFile(), Joined: got.Joined,
+	}
+	if got != want || got.Joined.IsZero() {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
