@@ -107,9 +107,6 @@ func (g *Gossip) config() *memberlist.Config {
 // Alive returns what is known of each node that was ever heard of, this one included.
 func (g *Gossip) Alive() map[string]Liveness { return g.alive.all() }
 
-// Changed returns a channel that is closed when a node next comes or goes.
-func (g *Gossip) Changed() <-chan struct{} { return g.alive.wait() }
-
 // Close tells the others that this node leaves and stops. Further calls do nothing.
 func (g *Gossip) Close() error {
 	return g.stop(func() {

@@ -16,13 +16,12 @@ type liveness struct {
 	log  *slog.Logger
 
 	mu      sync.Mutex
-	nodes   map[string]Liveness
-	where   map[string]string
-	changed chan struct{}
+	nodes map[string]Liveness
+	where map[string]string
 }
 
 func newLiveness(self string, log *slog.Logger) *liveness {
-	return &liveness{self: self, log: log, nodes: map[string]Liveness{}, where: map[string]string{}, changed: make(chan struct{})}
+	return &liveness{self: self, log: log, nodes: map[string]Liveness{}, where: map[string]string{}}
 }
 
 // NotifyJoin implements memberlist.EventDelegate.
@@ -45,8 +44,6 @@ func (l *liveness) set(node, address string, alive bool) {
 	if node != l.self {
 		l.log.Info("gossip peer changed", "peer", node, "alive", alive)
 	}
-	close(l.changed)
-	l.changed = make(chan struct{})
 }
 
 func (l *liveness) all() map[string]Liveness {
@@ -66,12 +63,6 @@ func (l *liveness) addresses() map[string]bool {
 		}
 	}
 	return out
-}
-
-func (l *liveness) wait() <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.changed
 }
 
 // logWriter turns memberlist's log into debug messages: what matters of it shows in Alive.

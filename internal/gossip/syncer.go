@@ -26,12 +26,11 @@ const (
 	abreast = 4
 )
 
-// Syncer compares this store's digest with other nodes' from time to time, and at once after Wake. It finds what every
-// faster way has lost, and it is the way that works when the mesh does not.
+// Syncer compares this store's digest with other nodes' from time to time. It finds what every faster way has lost,
+// and it is the way that works when the mesh does not.
 type Syncer struct {
 	d     Direct
 	seeds func() []string
-	wake  chan struct{}
 }
 
 // NewSyncer returns a Syncer, which does nothing before Run. Seeds returns endpoints (host:port) that are asked as long as
@@ -40,15 +39,7 @@ func NewSyncer(d Direct, seeds func() []string) *Syncer {
 	if seeds == nil {
 		seeds = func() []string { return nil }
 	}
-	return &Syncer{d: d.withDefaults(), seeds: seeds, wake: make(chan struct{}, 1)}
-}
-
-// Wake makes the next round begin at once.
-func (s *Syncer) Wake() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	return &Syncer{d: d.withDefaults(), seeds: seeds}
 }
 
 // Run syncs until ctx ends, and returns its error.
@@ -85,8 +76,6 @@ func (s *Syncer) pause(ctx context.Context, missing bool) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-s.wake:
-			return true
 		case <-timer.C:
 			return true
 		case <-changed:
