@@ -15,7 +15,7 @@ type liveness struct {
 	self string
 	log  *slog.Logger
 
-	mu      sync.Mutex
+	mu    sync.Mutex
 	nodes map[string]Liveness
 	where map[string]string
 }
