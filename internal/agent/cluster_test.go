@@ -256,3 +256,14 @@ func TestJoinedNodeRefusesAnotherCluster(t *testing.T) {
 		t.Errorf("somebody else's file is gone: %v", err)
 	}
 }
+
+func TestAgentThatMayNotProbe(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.machine(1, "hk1"), w.machine(2, "hk2")
+	a.blind, b.blind = true, true
+	a.provision(a.payload(a.ticket(ticketFor{}), a.node("")))
+	b.provision(b.payload(b.ticket(ticketFor{seeds: []string{a.endpoint()}}), b.node("")))
+	a.start()
+	b.start()
+	w.waitReady(a, b)
+}

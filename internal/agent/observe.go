@@ -62,7 +62,7 @@ func (s *session) observePeers(ctx context.Context, view *topology.View) {
 	inTheMesh, inGossip := verdict{bad: map[string]bool{}}, verdict{bad: map[string]bool{}}
 	reachable := 0
 	for _, p := range view.Peers {
-		m := measured[p.Name]
+		m := s.measure(p.Name, measured, inMesh)
 		peer := spec.PeerStatus{
 			Reachable: m.Reachable, RTT: float64(m.RTT) / float64(time.Millisecond), Loss: m.Loss,
 			Direct: inMesh.Peers[p.Name].Direct, NextHop: inMesh.Peers[p.Name].NextHop, Alive: alive[p.Name],

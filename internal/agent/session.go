@@ -78,7 +78,8 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 	}()
 	prober, err := a.cfg.NewProber(log)
 	if err != nil {
-		return nil, err
+		log.Error("peers cannot be probed; who is reachable is what the mesh driver says", "error", err)
+		prober = noProber{}
 	}
 	s := &session{
 		a: a, m: m, log: log, store: st,

@@ -1,0 +1,99 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+// fakeMesh is a mesh driver without a mesh.
+type fakeMesh struct {
+	w *world
+	m *machine
+
+	mu    sync.Mutex
+	key   string
+	view  *topology.View
+	fails error
+}
+
+func (f *fakeMesh) EnsureKey(context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.key == "" {
+		f.key = fmt.Sprintf("key-of-%s-%d", f.m.name, rand.Uint32())
+	}
+	return f.key, nil
+}
+
+func (f *fakeMesh) Apply(_ context.Context, v *topology.View) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fails != nil {
+		return f.fails
+	}
+	f.view = v
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	if v == nil {
+		f.key = ""
+		delete(f.w.joined, f.m.name)
+		return nil
+	}
+	f.w.joined[f.m.name] = f
+	return nil
+}
+
+func (f *fakeMesh) Status(context.Context) (mesh.Status, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := mesh.Status{Running: f.view != nil, Interface: "fake0", Peers: map[string]mesh.PeerStatus{}}
+	if f.view != nil {
+		for _, p := range f.view.Peers {
+			s.Peers[p.Name] = mesh.PeerStatus{Reachable: true, Direct: true}
+		}
+	}
+	return s, nil
+}
+
+func (f *fakeMesh) state() (key string, view *topology.View) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.key, f.view
+}
+
+// fakeProber finds a peer reachable while both are in the mesh and the mesh is up.
+type fakeProber struct {
+	w    *world
+	self string
+
+	mu    sync.Mutex
+	peers map[string]netip.Addr
+}
+
+func (p *fakeProber) SetPeers(peers map[string]netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.peers = peers
+}
+
+func (p *fakeProber) Measurements() map[string]mesh.PeerMeasurement {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	out := map[string]mesh.PeerMeasurement{}
+	for name := range p.peers {
+		up := !p.w.down && p.w.joined[p.self] != nil && p.w.joined[name] != nil
+		out[name] = mesh.PeerMeasurement{Reachable: up, RTT: time.Millisecond}
+	}
+	return out
+}
+
+func (*fakeProber) Close() error { return nil }
