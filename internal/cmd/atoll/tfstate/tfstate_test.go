@@ -12,7 +12,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join("testdata", "three-site.tfstate"))
+	data, err := os.ReadFile(filepath.Join("testdata", "three-site.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
