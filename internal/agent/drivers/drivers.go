@@ -3,6 +3,11 @@
 package drivers
 
 import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh/tinc"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -13,4 +18,18 @@ func Mesh() map[spec.MeshDriver]mesh.New {
 	return map[spec.MeshDriver]mesh.New{
 		spec.MeshTinc: tinc.New,
 	}
+}
+
+// Packages returns what any of the drivers needs from the distribution, each package once, by name. A machine has all of it
+// before its agent starts, because the running agent is not allowed to install anything.
+func Packages() []host.Package {
+	needed := map[string]host.Package{}
+	for _, driver := range Mesh() {
+		if p, ok := driver(nil, nil).(mesh.Packager); ok {
+			for _, pkg := range p.Packages() {
+				needed[pkg.Name] = pkg
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(needed), func(a, b host.Package) int { return strings.Compare(a.Name, b.Name) })
 }

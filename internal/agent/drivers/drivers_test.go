@@ -5,7 +5,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/drivers"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -19,5 +22,17 @@ func TestEveryMeshDriverIsNamedOnce(t *testing.T) {
 		if driver == nil {
 			t.Errorf("driver %s is nil", name)
 		}
+	}
+}
+
+func TestPackagesAreThoseOfAllDrivers(t *testing.T) {
+	want := []host.Package{
+		{Name: "iproute2", Binary: "ip"},
+		{Name: "iputils-ping", Binary: "ping"},
+		{Name: "nftables", Binary: "nft"},
+		{Name: "tinc", Binary: "tincd"},
+	}
+	if diff := cmp.Diff(want, drivers.Packages()); diff != "" {
+		t.Errorf("packages (-want +got):\n%s", diff)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -20,20 +21,43 @@ func installCommand() *cobra.Command {
 		Short: "Install this program as a systemd service",
 		Long: "Install this program as a systemd service that starts at boot.\n\n" +
 			"It may be repeated: nothing happens when all is in place, and a running agent is restarted when its program or unit\n" +
-			"has changed. With --root it installs into the root file system of an image.",
+			"has changed. Debian packages that the agent needs are installed first where their programs are missing. With --root\n" +
+			"it installs into the root file system of an image, whose packages are the builder's business: atolld packages lists them.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if o.Binary, err = os.Executable(); err != nil {
 				return fmt.Errorf("find this program: %w", err)
 			}
-			r, err := install.Install(cmd.Context(), host.Real(), o)
+			sys := host.Real()
+			if filepath.Clean(o.Root) == "/" {
+				if _, err := host.NewApt(sys).Ensure(cmd.Context(), drivers.Packages()...); err != nil {
+					return fmt.Errorf("%w; install them by hand and try again", err)
+				}
+			}
+			r, err := install.Install(cmd.Context(), sys, o)
 			return tell(cmd, r, err)
 		},
 	}
 	cmd.Flags().StringVar(&o.Root, "root", "/", "root directory of the system to install into")
 	cmd.Flags().BoolVar(&o.Start, "start", false, "start the service now, too")
 	return cmd
+}
+
+func packagesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "packages",
+		Short: "List the Debian packages that a node needs, one a line",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, p := range drivers.Packages() {
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), p.Name); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
 }
 
 func uninstallCommand() *cobra.Command {
