@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -215,17 +214,28 @@ func runMember(ctx context.Context, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for {
-		changed := g.Changed()
+	return printCounts(ctx, func() int {
 		alive := 0
 		for _, l := range g.Alive() {
 			if l.Alive {
 				alive++
 			}
 		}
-		fmt.Println(alive)
+		return alive
+	})
+}
+
+// printCounts prints a count whenever it changes, until ctx ends.
+func printCounts(ctx context.Context, alive func() int) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for printed := 0; ; {
+		if now := alive(); now != printed {
+			printed = now
+			fmt.Println(now)
+		}
 		select {
-		case <-changed:
+		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -242,21 +252,11 @@ func (m member) runLAN(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	join := time.NewTicker(200 * time.Millisecond)
-	defer join.Stop()
-	seen := 0
-	for {
-		if alive := list.NumMembers(); alive != seen {
-			seen = alive
-			fmt.Println(alive)
+	return printCounts(ctx, func() int {
+		alive := list.NumMembers()
+		if alive == 1 && m.Self != 0 {
+			_, _ = list.Join([]string{memberPort(0).String()}) // it is tried again
 		}
-		if seen == 1 && m.Self != 0 {
-			_, err = list.Join([]string{memberPort(0).String()})
-		}
-		select {
-		case <-join.C:
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		}
-	}
+		return alive
+	})
 }
