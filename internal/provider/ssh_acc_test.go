@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
@@ -17,8 +19,12 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/inproc"
+	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
 // box is a machine that exists and that the operator can log in to.
@@ -271,5 +277,75 @@ func TestDestroyUnreachableMachine(t *testing.T) {
 	)
 	if left := b.left(t); len(left) == 0 {
 		t.Error("the other machine was changed")
+	}
+}
+
+// TestResumeAdoption adopts a machine that an earlier run has made join, but that no state knows and no operator has
+// confirmed. A finished node of the same name is refused.
+func TestResumeAdoption(t *testing.T) {
+	t.Parallel()
+	for name, confirmed := range map[string]bool{"half made": false, "finished": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			b := w.newBox(t)
+			w.joinBefore(t, b, confirmed)
+			step := resource.TestStep{Config: b.machineNode("hk1", b.ssh.HostKey(), "")}
+			if confirmed {
+				step.ExpectError = says("Node exists already", "terraform import ADDRESS 'web/hk1@"+b.Address.String())
+			}
+			w.test(t, step)
+			if left := b.left(t); confirmed != (len(left) > 0) {
+				t.Errorf("the machine has %q", left)
+			}
+		})
+	}
+}
+
+// joinBefore makes the machine node hk1 of the cluster, as another run does, and waits until it has joined.
+func (w *world) joinBefore(t *testing.T, b *box, confirmed bool) {
+	t.Helper()
+	n := spec.Node{
+		Provider: "colo", Site: "hong-kong", MeshAddress: netip.MustParseAddr("10.66.0.9"), Addresses: []string{b.Address.String()},
+		Machine: spec.Machine{Variant: spec.MachineSSH},
+	}
+	if confirmed {
+		n.Identity = w.key.Public().String()
+	}
+	cluster := spec.Cluster{MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"), Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()}
+	var objects []trust.Envelope
+	for name, body := range map[string]spec.Body{"web": cluster, "hk1": n} {
+		o, err := spec.NewObject("web", name, 1, 1, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := trust.SignObject(w.key, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, e)
+	}
+	ticket, err := trust.IssueTicket(w.key, trust.TicketRequest{Cluster: "web", Node: "hk1", Lifetime: time.Hour, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := platform.NewPayload(trust.Root{Cluster: "web", Key: w.key.Public()}, ticket, objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.Root, platform.FirstBootFile), payload, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.Start()
+	client := api.NewOperatorClient(w.key, api.Target{Cluster: "web", Node: "hk1", Endpoints: []string{b.Address.String() + ":7443"}})
+	defer client.Close()
+	for {
+		_, err := client.Info(t.Context())
+		if err == nil {
+			return
+		}
+		if !operator.Pause(t.Context(), 20*time.Millisecond) {
+			t.Fatalf("the machine does not join: %v", err)
+		}
 	}
 }

@@ -122,11 +122,6 @@ mv -f "$new" ` + payloadPath
 	if _, err := m.run(ctx, "hand over the first-boot payload", script, bytes.NewReader(payload)); err != nil {
 		return err
 	}
-	return m.StartAgain(ctx)
-}
-
-// StartAgain starts the agent of a machine that has its payload, or has joined, already.
-func (m *Machine) StartAgain(ctx context.Context) error {
 	_, err := m.run(ctx, "start the agent", binaryPath+" install --start", nil)
 	return err
 }

@@ -141,7 +141,8 @@ func (t *task) existsAlready(endpoints []string) diag.Diagnostic {
 	}
 	return diag.NewAttributeErrorDiagnostic(path.Root("name"), "Node exists already", fmt.Sprintf(
 		"Cluster %q has a node %q that this state does not know: another run made it, or this state lost it. Nothing was changed.\n\n"+
-			"Take it over with `terraform import ADDRESS '%s@%s'`, or give this one another name.",
+			"Take it over with `terraform import ADDRESS '%s@%s'`, or give this one another name. "+
+			"If that cluster is gone and only its machine is left, `atolld uninstall --purge` on the machine frees it.",
 		t.root.Cluster, t.name, clusterID(t.root.Cluster, t.name), at))
 }
 
@@ -210,7 +211,7 @@ func (t *task) payload(ctx context.Context, mem *memory) ([]byte, diag.Diagnosti
 	if err != nil {
 		return fail(err)
 	}
-	mem.Generation = generation
+	mem.Generation, t.ticket = generation, ticket.Ticket.ID
 	return payload, diags
 }
 
@@ -219,7 +220,7 @@ func (t *task) join(ctx context.Context, mem *memory, save saver) diag.Diagnosti
 	const failed = "Node did not join"
 	addresses, diags := t.addresses(ctx)
 	endpoints := spec.Node{Addresses: addresses}.Endpoints(t.api)
-	agent, err := t.op.Agent(t.root.Cluster, t.name, endpoints, "")
+	agent, err := t.op.Agent(t.root.Cluster, operator.Peer{Name: t.name, Endpoints: endpoints, Ticket: t.ticket})
 	if err != nil {
 		diags.AddError(failed, err.Error()+".")
 		return diags

@@ -79,6 +79,7 @@ func (linodeMachine) provision(ctx context.Context, t *task, payload []byte, sav
 		if diags.Append(t.refuseOthers(ctx, spec.Node{Addresses: inst.Addresses()}.Endpoints(t.api))...); diags.HasError() {
 			return diags
 		}
+		t.ticket = "" // its user data is from the run that made it, which may be an earlier one
 	}
 	t.model.InstanceID = types.StringValue(strconv.Itoa(inst.ID))
 	t.model.useAddresses(inst, t.api)

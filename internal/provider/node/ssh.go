@@ -55,12 +55,8 @@ func (sshMachine) provision(ctx context.Context, t *task, payload []byte, save s
 	if diags.Append(save()...); diags.HasError() {
 		return diags
 	}
-	if facts.Joined != nil {
-		err = m.StartAgain(ctx)
-	} else {
-		err = m.Start(ctx, payload)
-	}
-	if err != nil {
+	// An agent that has joined as this node by an earlier ticket obeys the new one.
+	if err := m.Start(ctx, payload); err != nil {
 		return fail(err)
 	}
 	return diags

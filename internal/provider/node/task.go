@@ -41,6 +41,8 @@ type task struct {
 	// cluster is the cluster object that is to be pushed; only begin with it verified.
 	cluster     reference.Signed
 	api, health int
+	// ticket is the id of the ticket by which the machine must join; empty when an earlier run has issued it.
+	ticket string
 	// told is set once the node itself has taken the news of its removal.
 	told bool
 }

@@ -69,7 +69,7 @@ func (t *task) push(ctx context.Context, state Model, mem *memory) diag.Diagnost
 		return diags
 	}
 	endpoints := slices.Compact(append(n.Endpoints(t.api), was.Endpoints(t.api)...))
-	agent, err := t.op.Agent(t.root.Cluster, t.name, endpoints, t.model.Identity.ValueString())
+	agent, err := t.op.Agent(t.root.Cluster, operator.Peer{Name: t.name, Endpoints: endpoints, Identity: t.model.Identity.ValueString()})
 	if err != nil {
 		diags.AddError("Node was not updated", err.Error()+".")
 		return diags

@@ -14,17 +14,17 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
-// Agent returns a client of the agent of a node at its endpoints. Identity pins the agent's key when it is not empty.
-func (o *Operator) Agent(cluster, node string, endpoints []string, identity string) (*api.Client, error) {
+// Agent returns a client of the agent of a node. Identity and Ticket pin who may answer when they are not empty.
+func (o *Operator) Agent(cluster string, p Peer) (*api.Client, error) {
 	key, err := o.Key()
 	if err != nil {
 		return nil, err
 	}
-	t := api.Target{Cluster: cluster, Node: node, Endpoints: endpoints}
-	if identity != "" {
-		pin, err := trust.ParsePublicKey(identity)
+	t := api.Target{Cluster: cluster, Node: p.Name, Endpoints: p.Endpoints, Ticket: p.Ticket}
+	if p.Identity != "" {
+		pin, err := trust.ParsePublicKey(p.Identity)
 		if err != nil {
-			return nil, fmt.Errorf("identity of node %q: %w", node, err)
+			return nil, fmt.Errorf("identity of node %q: %w", p.Name, err)
 		}
 		t.Pin = &pin
 	}
@@ -39,7 +39,7 @@ func (o *Operator) Look(ctx context.Context, cluster, node string, endpoints []s
 	if err != nil {
 		return Known{}, err
 	}
-	agent, err := o.Agent(cluster, node, endpoints, identity)
+	agent, err := o.Agent(cluster, Peer{Name: node, Endpoints: endpoints, Identity: identity})
 	if err != nil {
 		return Known{}, err
 	}
@@ -55,7 +55,7 @@ func (o *Operator) Look(ctx context.Context, cluster, node string, endpoints []s
 func (o *Operator) Status(ctx context.Context, cluster string, node Peer) (api.ClusterStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Patience.Dial)
 	defer cancel()
-	agent, err := o.Agent(cluster, node.Name, node.Endpoints, node.Identity)
+	agent, err := o.Agent(cluster, node)
 	if err != nil {
 		return api.ClusterStatus{}, err
 	}
@@ -147,7 +147,7 @@ func (o *Operator) introduce(ctx context.Context, cluster string, to Peer, recor
 func (o *Operator) TellOnce(ctx context.Context, cluster string, to Peer, records []store.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Patience.Dial)
 	defer cancel()
-	agent, err := o.Agent(cluster, to.Name, to.Endpoints, to.Identity)
+	agent, err := o.Agent(cluster, to)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ type Peer struct {
 	Name      string
 	Endpoints []string
 	Identity  string
+	// Ticket is the id of the ticket that the node must have joined by; empty for any.
+	Ticket string
 	// Records are the node's own object and proof, which make it known to others.
 	Records []store.Record
 }
