@@ -145,6 +145,17 @@ func (n *internet) cut(t *testing.T, from, to netip.Addr) {
 	}
 }
 
+// dropUDP drops every UDP packet between two addresses.
+func (n *internet) dropUDP(t *testing.T, a, b netip.Addr) {
+	t.Helper()
+	for _, rule := range []string{drop(a, b), drop(b, a)} {
+		n.cuts = append(n.cuts, "meta l4proto udp "+rule)
+	}
+	if err := n.setCuts(t.Context(), n.cuts...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // heal undoes every cut.
 func (n *internet) heal(t *testing.T) {
 	t.Helper()

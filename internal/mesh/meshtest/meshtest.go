@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,31 @@ func (s suite) lifecycle(t *testing.T) {
 		c.allConnected(t, all...)
 	})
 
+	t.Run("LargestPacket", func(t *testing.T) {
+		// What the interface takes must arrive whole.
+		st, err := first.driver.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		mtu := interfaceMTU(t, first, st.Interface)
+		first.machine.run(t, "ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", strconv.Itoa(mtu-28), c.nodes[sg].mesh.String())
+	})
+
+	t.Run("LinkSettings", func(t *testing.T) {
+		// A pair that is told to do without UDP does, and the settings of one pair are nothing to the others.
+		c.links[spec.LinkName(hk, sg)] = spec.Link{From: sg, To: hk, Settings: spec.LinkSettings{TCPOnly: true, MTU: 1400, Cost: 5}}
+		c.apply(t, all)
+		c.internet.dropUDP(t, first.public, c.nodes[sg].public)
+		c.allConnected(t, all...)
+		if got := mainPID(t, first, s.unit); got != before {
+			t.Errorf("process %d was replaced by %d", before, got)
+		}
+		c.internet.heal(t)
+		delete(c.links, spec.LinkName(hk, sg))
+		c.apply(t, all)
+		c.allConnected(t, all...)
+	})
+
 	t.Run("KeyKept", func(t *testing.T) {
 		key := first.key
 		if err := first.machine.sys.Units().Restart(t.Context(), s.unit); err != nil {
@@ -163,6 +189,18 @@ func (s suite) nothingLeft(t *testing.T, c *cluster, n *node) {
 	if c.nodes[sg].pings(t.Context(), n) {
 		t.Error("the removed node still answers")
 	}
+}
+
+// interfaceMTU returns the largest packet that a machine's interface takes, in bytes.
+func interfaceMTU(t *testing.T, n *node, name string) int {
+	t.Helper()
+	_, rest, _ := strings.Cut(n.machine.run(t, "ip", "-o", "link", "show", "dev", name), " mtu ")
+	text, _, _ := strings.Cut(rest, " ")
+	mtu, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mtu
 }
 
 // snapshot returns what a machine has beyond the network that the test made: files in its layer of /etc and in /run,

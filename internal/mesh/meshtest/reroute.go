@@ -3,9 +3,9 @@ package meshtest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -104,32 +104,16 @@ func (c *cluster) measureGap(ctx context.Context, v Variant, age time.Duration) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, v.Observe+time.Second)
 	defer cancel()
-	argv := slices.Concat(a.machine.enter(), []string{"ping", "-n", "-D", "-i", "0.05", b.mesh.String()})
-	ping := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	// nsenter's child is the ping: the machine's end of the pipe must go with it.
-	ping.Cancel = func() error {
-		if pid, err := onlyChild(ping.Process.Pid); err == nil {
-			_ = kill(pid)
+	var cutErr error
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		if cutErr = pause(ctx, time.Second); cutErr == nil {
+			cutErr = c.internet.setCuts(ctx, drop(a.public, b.public), drop(b.public, a.public))
 		}
-		return ping.Process.Kill()
-	}
-	out, err := ping.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := ping.Start(); err != nil {
-		return 0, err
-	}
-	if err := pause(ctx, time.Second); err != nil {
-		return 0, err
-	}
-	err = c.internet.setCuts(ctx, drop(a.public, b.public), drop(b.public, a.public))
-	gap, last := longestGap(bufio.NewScanner(out))
-	_ = ping.Wait() // it ends by being killed
-	if quiet := time.Since(last); last.IsZero() || quiet > gap {
-		gap = quiet // the traffic never came back
-	}
-	return gap, err
+	})
+	gap, err := a.gapTo(ctx, b)
+	wait.Wait()
+	return gap, errors.Join(err, cutErr)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -50,10 +50,18 @@ func TestDistances(t *testing.T) {
 	meshtest.Distances(t, roundTrips, variants...)
 }
 
+// TestRestarts is a measurement: keys that cross on two ways leave a pair unable to understand each other.
+func TestRestarts(t *testing.T) {
+	requireMeasure(t)
+	meshtest.Restarts(t, 15, 15*time.Millisecond,
+		variant("ours", "", spec.DefaultTinc(), 15*time.Second),
+	)
+}
+
 func requireMeasure(t *testing.T) {
 	t.Helper()
 	if !*measure {
-		t.Skip("a measurement: go test ./internal/mesh/tinc -run 'TestReroute|TestDistances' -measure -timeout 40m")
+		t.Skip("a measurement: go test ./internal/mesh/tinc -run 'TestReroute|TestDistances|TestRestarts' -measure -timeout 40m")
 	}
 	meshtest.Require(t, "tincd")
 }

@@ -35,7 +35,7 @@ type Driver struct {
 	// view is the last one applied, nil before the first.
 	view *topology.View
 	// resolved keeps the last answer for each host name, for when the name servers are away.
-	resolved map[string][]netip.Addr
+	resolved map[string]resolution
 	// connected and logRead are what followLog knows: the connections, and how much of the log it has read.
 	connected connections
 	logRead   int
@@ -43,6 +43,13 @@ type Driver struct {
 	ready int
 	// detours keeps the last known next hop to each peer that has one.
 	detours map[string]string
+}
+
+// resolution is what a host name stood for when it was last asked.
+type resolution struct {
+	ips []netip.Addr
+	at  time.Time
+	err error
 }
 
 var (
@@ -61,8 +68,13 @@ type Options struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// lookupTimeout bounds the wait for the name servers, per host name.
-const lookupTimeout = 2 * time.Second
+const (
+	// lookupTimeout bounds the wait for the name servers, per host name.
+	lookupTimeout = 2 * time.Second
+	// An answer is used for lookupEvery; after a failure the next question waits for lookupRetry.
+	lookupEvery = time.Minute
+	lookupRetry = 10 * time.Second
+)
 
 // New returns a driver for sys.
 func New(sys host.System, log *slog.Logger) mesh.Driver { return NewWith(sys, log, Options{}) }
@@ -71,7 +83,7 @@ func New(sys host.System, log *slog.Logger) mesh.Driver { return NewWith(sys, lo
 func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
 	d := &Driver{
 		sys: sys, log: log, keyBits: o.KeyBits, settle: o.Settle, lookup: o.Lookup,
-		resolved: map[string][]netip.Addr{}, connected: connections{}, detours: map[string]string{},
+		resolved: map[string]resolution{}, connected: connections{}, detours: map[string]string{},
 	}
 	if d.keyBits == 0 {
 		d.keyBits = 3072
@@ -112,7 +124,7 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 	}
 	// What is wrong with one peer must not keep the others from their links, so problems are collected and all else is done.
 	lookups := d.resolve(ctx, v)
-	c, problems := newConfig(v, func(host string) []netip.Addr { return d.resolved[host] })
+	c, problems := newConfig(v, func(host string) []netip.Addr { return d.resolved[host].ips })
 	c.hosts[c.self] += public
 	d.view = v
 	err = d.apply(ctx, v, c)
@@ -128,33 +140,45 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 // resolve brings d.resolved up to date. A name that cannot be resolved keeps its last answer.
 func (d *Driver) resolve(ctx context.Context, v *topology.View) error {
 	var problems []error
-	fresh := map[string][]netip.Addr{}
+	fresh := map[string]resolution{}
 	for _, p := range v.Peers {
 		for _, host := range p.Addresses {
-			if ip, err := netip.ParseAddr(host); err == nil {
-				fresh[host] = []netip.Addr{ip}
-				continue
+			r, done := fresh[host]
+			if !done {
+				r = d.resolveOne(ctx, host)
+				fresh[host] = r
 			}
-			if _, done := fresh[host]; done {
-				continue
+			if len(r.ips) == 0 {
+				problems = append(problems, fmt.Errorf("address of node %q: %w", p.Name, r.err))
 			}
-			lookup, cancel := context.WithTimeout(ctx, lookupTimeout)
-			ips, err := d.lookup(lookup, host)
-			cancel()
-			if err != nil {
-				ips = d.resolved[host]
-			}
-			if err != nil && len(ips) == 0 {
-				problems = append(problems, fmt.Errorf("address of node %q: %w", p.Name, err))
-			}
-			// Name servers answer in any order; a fixed one keeps the files as they are.
-			ips = slices.Clone(ips)
-			slices.SortFunc(ips, netip.Addr.Compare)
-			fresh[host] = ips
 		}
 	}
 	d.resolved = fresh
 	return errors.Join(problems...)
+}
+
+func (d *Driver) resolveOne(ctx context.Context, host string) resolution {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return resolution{ips: []netip.Addr{ip}}
+	}
+	last, known := d.resolved[host]
+	age := time.Since(last.at)
+	if known && (age < lookupRetry || (last.err == nil && age < lookupEvery)) {
+		return last
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	ips, err := d.lookup(ctx, host)
+	if err == nil && len(ips) == 0 {
+		err = fmt.Errorf("host name %s has no address", host)
+	}
+	if err != nil {
+		return resolution{ips: last.ips, at: time.Now(), err: err}
+	}
+	// Name servers answer in any order; a fixed one keeps the files as they are.
+	ips = slices.Clone(ips)
+	slices.SortFunc(ips, netip.Addr.Compare)
+	return resolution{ips: ips, at: time.Now()}
 }
 
 // remove takes away everything that Apply and EnsureKey made.

@@ -36,6 +36,7 @@ type fakeNode struct {
 	filter  string
 	address string
 	lookup  map[string]string
+	lookups int
 	pings   map[string]string
 	// deaf makes the running tincd obey nothing.
 	deaf bool
@@ -126,6 +127,7 @@ func (n *fakeNode) newDriver() {
 		Lookup: func(_ context.Context, name string) ([]netip.Addr, error) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
+			n.lookups++
 			var out []netip.Addr
 			for _, a := range strings.Fields(n.lookup[name]) {
 				out = append(out, netip.MustParseAddr(a))

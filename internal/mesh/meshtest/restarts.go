@@ -1,0 +1,117 @@
+package meshtest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// Restarts measures how often and how long pairs of three nodes lose each other when one node's daemon is started again
+// under traffic: the longest gap of each pair in each round. Three of the six pairs have no end at the restarted node or
+// are the same pair, so only those with that node are counted.
+func Restarts(t *testing.T, rounds int, oneWay time.Duration, variants ...Variant) {
+	all := []string{hk, sg, us}
+	w := table.NewWriter()
+	w.AppendHeader(table.Row{"variant", "gaps", "median", "longest", "over 5 s"})
+	gaps := make([][]time.Duration, len(variants))
+	clusters := make([]*cluster, len(variants))
+	for i, v := range variants {
+		clusters[i] = newCluster(t, v.Driver, v.New, v.Edit, all...)
+		if oneWay > 0 {
+			clusters[i].internet.slow(t, oneWay)
+		}
+		clusters[i].apply(t, all)
+	}
+	var wait sync.WaitGroup
+	for i, v := range variants {
+		wait.Go(func() {
+			for range rounds {
+				got, err := clusters[i].restartGaps(t.Context(), v)
+				if err != nil {
+					t.Errorf("%s: %v", v.Name, err)
+					return
+				}
+				gaps[i] = append(gaps[i], got...)
+			}
+		})
+	}
+	wait.Wait()
+	for i, v := range variants {
+		if len(gaps[i]) == 0 {
+			continue
+		}
+		sorted := slices.Sorted(slices.Values(gaps[i]))
+		over := len(sorted) - len(sorted[:sort5(sorted)])
+		w.AppendRow(table.Row{v.Name, len(sorted), seconds(sorted[len(sorted)/2]), seconds(sorted[len(sorted)-1]), over})
+	}
+	_, _ = fmt.Fprintln(os.Stdout, w.Render())
+}
+
+func sort5(sorted []time.Duration) int {
+	n, _ := slices.BinarySearch(sorted, 5*time.Second)
+	return n
+}
+
+// restartGaps sends traffic between the first node and both others, each way, starts the first node's daemon again, and
+// returns the longest gap of each of the four streams.
+func (c *cluster) restartGaps(ctx context.Context, v Variant) ([]time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.Observe)
+	defer cancel()
+	type stream struct{ from, to *node }
+	first := c.nodes[hk]
+	streams := []stream{{first, c.nodes[sg]}, {first, c.nodes[us]}, {c.nodes[sg], first}, {c.nodes[us], first}}
+	gaps := make([]time.Duration, len(streams))
+	var wait sync.WaitGroup
+	errs := make([]error, len(streams))
+	for i, s := range streams {
+		wait.Go(func() { gaps[i], errs[i] = s.from.gapTo(ctx, s.to) })
+	}
+	if err := pause(ctx, time.Second); err != nil {
+		return nil, err
+	}
+	if err := first.machine.sys.Units().Restart(ctx, v.Unit); err != nil {
+		return nil, err
+	}
+	wait.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return gaps, nil
+}
+
+// gapTo pings another node twenty times a second until ctx ends, and returns the longest time without an answer.
+func (n *node) gapTo(ctx context.Context, to *node) (time.Duration, error) {
+	argv := slices.Concat(n.machine.enter(), []string{"ping", "-n", "-D", "-i", "0.05", to.mesh.String()})
+	ping := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	// nsenter's child is the ping: the machine's end of the pipe must go with it.
+	ping.Cancel = func() error {
+		if pid, err := onlyChild(ping.Process.Pid); err == nil {
+			_ = kill(pid)
+		}
+		return ping.Process.Kill()
+	}
+	out, err := ping.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := ping.Start(); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	gap, last := longestGap(bufio.NewScanner(out))
+	_ = ping.Wait() // it ends by being killed
+	if last.IsZero() {
+		last = began
+	}
+	return max(gap, time.Since(last)), nil // the traffic may never have come back
+}
