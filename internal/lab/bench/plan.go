@@ -58,10 +58,12 @@ func benchPlan(ctx context.Context, out io.Writer) error {
 	machines := &agents{}
 	defer machines.close()
 	atoll, end, err := atollSubject(ctx, programs, engine, filepath.Join(dir, "atoll"), machines)
+	if end != nil {
+		defer end()
+	}
 	if err != nil {
 		return err
 	}
-	defer end()
 	return timePlans(ctx, out, []subject{atoll, trivial})
 }
 
@@ -94,9 +96,11 @@ func atollSubject(ctx context.Context, p *rig.Programs, engine, dir string, mach
 	}
 	w.Env = []string{"LINODE_TOKEN=bench", "LINODE_URL=http://" + listener.Addr().String(), "ATOLL_SIGNING_KEY=" + string(pem)}
 	for _, args := range [][]string{{"init"}, {"apply", "-auto-approve", "-parallelism=50"}} {
-		if _, err := w.Run(ctx, args...); err != nil {
+		result, err := w.Run(ctx, args...)
+		if err != nil {
 			return s, end, err
 		}
+		fmt.Fprintln(os.Stderr, "atoll:", args[0], "took", result.Took.Round(time.Second))
 	}
 	return subject{name: "atoll", workspace: w}, end, nil
 }
