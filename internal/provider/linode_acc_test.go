@@ -88,3 +88,38 @@ func TestThreeLinodes(t *testing.T) {
 		}},
 	)
 }
+
+// TestReplaceWithoutLinks makes a node again in a cluster without links. The new one knows the others all the same.
+func TestReplaceWithoutLinks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := strings.TrimPrefix(linodeNode("os1", ""), clusterConfig)
+	moved := strings.Replace(linodeNode("sg1", ""), "ap-south", "jp-osa", 1)
+	var before, after string
+	identity := tfjsonpath.New("identity")
+	w.test(t,
+		resource.TestStep{Config: linodeNode("sg1", "") + other, ConfigStateChecks: []statecheck.StateCheck{
+			readString("atoll_node.sg1", identity, &before),
+		}},
+		resource.TestStep{
+			Config: moved + other + `
+data "atoll_node" "os1" {
+  cluster = atoll_cluster.web
+  name    = "os1"
+  from    = atoll_node.sg1.endpoints
+}
+`,
+			ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
+				plancheck.ExpectResourceAction("atoll_node.sg1", plancheck.ResourceActionDestroyBeforeCreate),
+				plancheck.ExpectResourceAction("atoll_node.os1", plancheck.ResourceActionNoop),
+			}},
+			ConfigStateChecks: []statecheck.StateCheck{
+				readString("atoll_node.sg1", identity, &after),
+				statecheck.CompareValuePairs("data.atoll_node.os1", identity, "atoll_node.os1", identity, same{}),
+			},
+		},
+	)
+	if before == "" || before == after {
+		t.Errorf("got identity %q before and %q after, want two", before, after)
+	}
+}

@@ -81,6 +81,7 @@ func (w *world) newSSHKey(t *testing.T) {
 
 // machineNode is a configuration of the cluster with one adopted machine.
 func (b *box) machineNode(name, hostKey, more string) string {
+	more += patience(more)
 	if hostKey != "" {
 		hostKey = fmt.Sprintf("host_key = %q", hostKey)
 	}

@@ -188,6 +188,7 @@ resource "atoll_mesh_link" "%[1]s-%[2]s" {
 
 // linodeNode is a configuration of the cluster with one Linode, to which more arguments are added.
 func linodeNode(name, more string) string {
+	more += patience(more)
 	return clusterConfig + fmt.Sprintf(`
 resource "atoll_node" %[1]q {
   cluster = atoll_cluster.web
@@ -196,6 +197,14 @@ resource "atoll_node" %[1]q {
   %[2]s
 }
 `, name, more)
+}
+
+// patience is a timeout that fails before the test itself does, unless arguments hold another.
+func patience(arguments string) string {
+	if strings.Contains(arguments, "timeouts") {
+		return ""
+	}
+	return "\n  timeouts = { create = \"60s\" }"
 }
 
 // says matches a message without regard to how Terraform wraps its lines.

@@ -58,6 +58,28 @@ func (p *pair) look(ctx context.Context) (operator.Known, bool) {
 	return operator.Known{}, false
 }
 
+// glance is look for a refresh.
+func (p *pair) glance(ctx context.Context) (operator.Known, bool) {
+	for _, end := range p.ends() {
+		if seen, err := p.op.Glance(ctx, p.cluster, end); err == nil {
+			return seen, true
+		}
+	}
+	return operator.Known{}, false
+}
+
+// overview is view for a refresh.
+func (p *pair) overview(ctx context.Context) *api.LinkView {
+	status, err := p.op.Overview(ctx, p.cluster, p.ends())
+	if err != nil {
+		return nil
+	}
+	if v, ok := status.Links[p.link.Name()]; ok {
+		return &v
+	}
+	return nil
+}
+
 // view returns how the link fares, as the first end that answers knows it; nil when none does.
 func (p *pair) view(ctx context.Context) *api.LinkView {
 	for _, end := range p.ends() {

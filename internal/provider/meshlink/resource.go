@@ -131,7 +131,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	seen, ok := p.look(ctx)
+	seen, ok := p.glance(ctx)
 	if !ok {
 		state.Observe(nil, "")
 		resp.Diagnostics.AddWarning("Link cannot be read", fmt.Sprintf("Neither %q nor %q answers; the link's settings are kept as they were.", p.from.Name, p.to.Name))
@@ -144,7 +144,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 		return
 	}
 	state.FromSpec(p.cluster, l)
-	state.Observe(p.view(ctx), p.link.From)
+	state.Observe(p.overview(ctx), p.link.From)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
 	resp.Diagnostics.Append(remember(ctx, resp.Private, seen.Generations[p.ref()])...)
 }

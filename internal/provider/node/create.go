@@ -96,6 +96,10 @@ func (t *task) survey(ctx context.Context) (surroundings, diag.Diagnostics) {
 	for _, p := range t.op.Cluster(t.root.Cluster).Others(t.name) {
 		sources = append(sources, source{p.Name, p.Endpoints})
 	}
+	reg := t.op.Cluster(t.root.Cluster)
+	for name, endpoints := range reg.Heard(t.name) {
+		sources = append(sources, source{name, endpoints})
+	}
 	for _, seed := range t.cluster.Cluster.Seeds {
 		sources = append(sources, source{"", []string{seed}})
 	}
@@ -108,6 +112,9 @@ func (t *task) survey(ctx context.Context) (surroundings, diag.Diagnostics) {
 			seen, err := t.op.Look(ctx, t.root.Cluster, s.node, s.endpoints, "")
 			if err != nil {
 				return nil //nolint:nilerr // a node that does not answer knows nothing
+			}
+			if records := seen.Introduction(s.node); len(records) > 0 {
+				reg.Learn(operator.Peer{Name: s.node, Endpoints: s.endpoints, Records: records})
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -61,6 +61,7 @@ func (t *task) evict(ctx context.Context, mem memory) diag.Diagnostics {
 	}
 	records := []store.Record{store.ObjectRecord(object)}
 	others := t.others(mem)
+	reg.Hear(others)
 	var missed map[string]error
 	var g errgroup.Group
 	g.Go(func() error {

@@ -58,7 +58,7 @@ func (t *task) readAgent(ctx context.Context, mem *memory) diag.Diagnostics {
 	if len(endpoints) == 0 {
 		return diags
 	}
-	seen, err := t.op.Look(ctx, t.root.Cluster, t.name, endpoints, t.model.Identity.ValueString())
+	seen, err := t.op.Glance(ctx, t.root.Cluster, operator.Peer{Name: t.name, Endpoints: endpoints, Identity: t.model.Identity.ValueString()})
 	if err != nil {
 		summary := "Node does not answer"
 		if !errors.Is(err, api.ErrUnreachable) {

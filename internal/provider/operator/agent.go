@@ -48,7 +48,7 @@ func (o *Operator) Look(ctx context.Context, cluster, node string, endpoints []s
 	if err != nil {
 		return Known{}, err
 	}
-	return ReadRecords(trust.Root{Cluster: cluster, Key: key.Public()}, records), nil
+	return o.memory.readRecords(trust.Root{Cluster: cluster, Key: key.Public()}, records), nil
 }
 
 // Status returns the cluster as a node sees it, within Patience.Dial.

@@ -21,8 +21,8 @@ type Known struct {
 	Signed      map[spec.Ref]trust.Envelope
 }
 
-// ReadRecords verifies and sorts an agent's records.
-func ReadRecords(root trust.Root, records []store.Record) Known {
+// readRecords verifies and sorts an agent's records.
+func (m *memory) readRecords(root trust.Root, records []store.Record) Known {
 	k := Known{
 		Nodes: map[string]spec.Node{}, Links: map[string]spec.Link{}, Members: map[string]trust.Member{},
 		Generations: map[spec.Ref]uint64{}, Signed: map[spec.Ref]trust.Envelope{},
@@ -30,18 +30,18 @@ func ReadRecords(root trust.Root, records []store.Record) Known {
 	for _, r := range records {
 		switch {
 		case r.Object != nil:
-			k.add(root, *r.Object)
+			k.add(m, root, *r.Object)
 		case r.Proof != nil:
-			if m, err := root.VerifyProof(*r.Proof); err == nil {
-				k.Members[m.Node] = m
+			if member, err := m.proof(root, *r.Proof); err == nil {
+				k.Members[member.Node] = member
 			}
 		}
 	}
 	return k
 }
 
-func (k *Known) add(root trust.Root, e trust.Envelope) {
-	o, err := root.VerifyObject(e)
+func (k *Known) add(m *memory, root trust.Root, e trust.Envelope) {
+	o, err := m.object(root, e)
 	if err != nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/adoption"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
@@ -56,6 +57,7 @@ type Operator struct {
 	cfg    Config
 	key    func() (*trust.SigningKey, error)
 	linode func() (*linode.Client, error)
+	memory memory
 
 	mu       sync.Mutex
 	clusters map[string]*Cluster
@@ -73,6 +75,7 @@ func New(cfg Config) *Operator {
 		cfg.Patience.Farewell = 30 * time.Second
 	}
 	o := &Operator{cfg: cfg, clusters: map[string]*Cluster{}}
+	o.memory.looks, o.memory.statuses = map[string]*answer[Known]{}, map[string]*answer[api.ClusterStatus]{}
 	o.key = sync.OnceValues(cfg.SigningKey)
 	o.linode = sync.OnceValues(func() (*linode.Client, error) {
 		switch {
@@ -104,7 +107,7 @@ func (o *Operator) Cluster(name string) *Cluster {
 	defer o.mu.Unlock()
 	c := o.clusters[name]
 	if c == nil {
-		c = &Cluster{name: name, nodes: map[string]Peer{}, planned: map[string]Planned{}}
+		c = &Cluster{name: name, nodes: map[string]Peer{}, planned: map[string]Planned{}, heard: map[string][]string{}}
 		o.clusters[name] = c
 	}
 	return c

@@ -19,6 +19,8 @@ type Cluster struct {
 	mu      sync.Mutex
 	nodes   map[string]Peer
 	planned map[string]Planned
+	// heard are nodes of which only the endpoints are known, from a node that was removed in this run.
+	heard map[string][]string
 }
 
 // Peer is a node that has joined.
@@ -106,6 +108,26 @@ func (c *Cluster) Forget(name string) {
 	defer c.mu.Unlock()
 	c.nodes[name] = Peer{Name: name}
 	delete(c.planned, name)
+}
+
+// Hear notes where nodes are of which nothing else is known. A node that is made again in this run asks them.
+func (c *Cluster) Hear(endpoints map[string][]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.Copy(c.heard, endpoints)
+}
+
+// Heard returns the nodes that were heard of, but name and those that have been learnt or removed.
+func (c *Cluster) Heard(name string) map[string][]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string][]string{}
+	for n, endpoints := range c.heard {
+		if _, known := c.nodes[n]; !known && n != name {
+			out[n] = endpoints
+		}
+	}
+	return out
 }
 
 // Removed tells whether this run has begun to remove the node.
