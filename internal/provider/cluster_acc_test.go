@@ -138,6 +138,22 @@ func TestTwoRuns(t *testing.T) {
 	)
 }
 
+// TestSecondState makes a node that exists in the cluster, but in another state. It is neither taken nor harmed.
+func TestSecondState(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	config := linodeNode("sg1", "")
+	w.test(t,
+		resource.TestStep{Config: config},
+		resource.TestStep{
+			PreConfig: func() {
+				w.runSteps(t, resource.TestStep{Config: config, ExpectError: says("Node exists already", "terraform import ADDRESS 'web/sg1@")})
+			},
+			Config: config, ConfigPlanChecks: emptyPlan(),
+		},
+	)
+}
+
 // renew signs a node's object again, as another run does that changes the node.
 func (w *world) renew(t *testing.T, endpoint, node string) error {
 	t.Helper()

@@ -15,6 +15,9 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 )
 
+// farewellDial is how long a machine that is let go may take to answer.
+const farewellDial = 10 * time.Second
+
 // sshMachine is an existing machine that Atoll adopts.
 type sshMachine struct{}
 
@@ -94,7 +97,11 @@ func (sshMachine) remove(ctx context.Context, t *task) diag.Diagnostics {
 		diags.AddAttributeWarning(path.Root("ssh"), d.Summary(), "The node is removed from the cluster, but the agent could not be taken off its machine.\n\n"+
 			d.Detail()+"\n\n`atolld uninstall --purge` on the machine removes it.")
 	}
-	m, err := adoption.Dial(ctx, t.op.Adoption(), host)
+	cfg := t.op.Adoption()
+	if cfg.Timeout == 0 {
+		cfg.Timeout = farewellDial // it is not about to boot
+	}
+	m, err := adoption.Dial(ctx, cfg, host)
 	if err != nil {
 		warn(err)
 		return diags
