@@ -31,7 +31,12 @@ func (s sample) cells() []string {
 
 var sampleColumns = []string{"min", "median", "max", "runs"}
 
-func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+func seconds(d time.Duration) string {
+	if d < 100*time.Millisecond {
+		return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}
 
 // ratio compares two medians.
 func ratio(a, b sample) string {
