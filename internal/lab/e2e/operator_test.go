@@ -82,16 +82,6 @@ func (s *site) address(t *testing.T, node string) string {
 	return ""
 }
 
-// records returns everything in a node's store.
-func (s *site) records(t *testing.T, node string) []store.Record {
-	t.Helper()
-	records, err := s.agent(t, node).Records(t.Context())
-	if err != nil {
-		t.Fatalf("records of %s: %v", node, err)
-	}
-	return records
-}
-
 // object returns the newest object of a reference that a node has.
 func (s *site) object(ctx context.Context, t *testing.T, node string, ref spec.Ref) (spec.Object, error) {
 	t.Helper()
