@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -45,7 +46,7 @@ func (c config) marker(pid int) marker {
 // apply makes the node as c says. The order matters: whoever is removed is shut out first, and the marker is written last,
 // so that an agent which dies on the way does the rest over when it is back.
 func (d *Driver) apply(ctx context.Context, v *topology.View, c config) error {
-	if err := d.applyFilter(ctx, c.filter); err != nil {
+	if err := d.applyFilter(ctx, c); err != nil {
 		return err
 	}
 	if err := d.dropPeers(ctx, c); err != nil {
@@ -85,15 +86,34 @@ func (d *Driver) apply(ctx context.Context, v *topology.View, c config) error {
 	return d.writeMarker(ctx, c)
 }
 
-func (d *Driver) applyFilter(ctx context.Context, rules string) error {
+// applyFilter loads the filter. The files are for tinc-up, so that it is there before the interface is.
+func (d *Driver) applyFilter(ctx context.Context, c config) error {
+	if _, err := d.sys.WriteFile(filterPath, []byte(c.filter), 0o644); err != nil {
+		return err
+	}
+	if _, err := d.sys.WriteFile(freshPath, []byte(c.fresh), 0o644); err != nil {
+		return err
+	}
 	mark, err := d.filterMark(ctx)
 	if err != nil {
 		return err
 	}
-	if mark != nil && *mark == markOf(rules) {
+	if mark != nil && *mark == markOf(c.filter) {
 		return nil
 	}
-	return d.run(ctx, host.Command{Name: "nft", Args: []string{"-f", "-"}, Stdin: []byte(rules)})
+	if err := d.run(ctx, host.Command{Name: "nft", Args: []string{"-f", filterPath}}); err != nil {
+		return err
+	}
+	var coming []netip.Addr
+	for _, name := range slices.Sorted(maps.Keys(c.addresses)) {
+		if _, err := d.sys.ReadFile(path.Join(hostsDir, name)); errors.Is(err, fs.ErrNotExist) {
+			coming = append(coming, c.addresses[name])
+		}
+	}
+	if len(coming) == 0 {
+		return nil
+	}
+	return d.run(ctx, host.Command{Name: "nft", Args: []string{"-f", "-"}, Stdin: []byte(freshRules(coming))})
 }
 
 // dropPeers removes the host file of every node that is no peer any more or whose file changes, and makes tincd drop its
@@ -146,6 +166,12 @@ func (d *Driver) writeFiles(c config) error {
 		}
 	}
 	if _, err := d.sys.WriteFile(mainPath, []byte(c.main+c.connectTo), 0o644); err != nil {
+		return err
+	}
+	if _, err := d.sys.WriteFile(comesPath, []byte(subnetScript(holdComing)), 0o755); err != nil {
+		return err
+	}
+	if _, err := d.sys.WriteFile(goesPath, []byte(subnetScript(holdAway)), 0o755); err != nil {
 		return err
 	}
 	// Last, since it is what says which configuration tincd was started with.

@@ -39,6 +39,9 @@ type config struct {
 	hosts  map[string]string
 	self   string
 	filter string
+	fresh  string
+	// addresses are the mesh addresses of the peers.
+	addresses map[string]netip.Addr
 }
 
 // resolver returns the IP addresses of an address or host name, best first.
@@ -48,7 +51,7 @@ type resolver func(host string) []netip.Addr
 // the configuration holds for all others.
 func newConfig(v *topology.View, resolve resolver) (config, error) {
 	var problems []error
-	c := config{self: tincName(v.Self.Name), hosts: map[string]string{}}
+	c := config{self: tincName(v.Self.Name), hosts: map[string]string{}, addresses: map[string]netip.Addr{}}
 	c.hosts[c.self] = header + fmt.Sprintf("Subnet = %s/32\n", v.Self.MeshAddress)
 	var sources []netip.Addr
 	var connect strings.Builder
@@ -61,6 +64,7 @@ func newConfig(v *topology.View, resolve resolver) (config, error) {
 		addresses := peerAddresses(p, resolve)
 		c.hosts[tincName(p.Name)] = hostFile(p, addresses, v.Mesh.Port, key)
 		sources = append(sources, p.MeshAddress)
+		c.addresses[tincName(p.Name)] = p.MeshAddress
 		if len(addresses) > 0 {
 			fmt.Fprintf(&connect, "ConnectTo = %s\n", tincName(p.Name))
 		}
@@ -68,7 +72,7 @@ func newConfig(v *topology.View, resolve resolver) (config, error) {
 	c.connectTo = connect.String()
 	c.main = mainFile(v, c.self)
 	c.prefix = ownPrefix(v)
-	c.filter = filterRules(sources)
+	c.filter, c.fresh = filterRules(sources), freshRules(sources)
 	return c, errors.Join(problems...)
 }
 
@@ -119,7 +123,7 @@ func (c config) core() string {
 }
 
 func (c config) upCommands() string {
-	return fmt.Sprintf("ip link set dev \"$INTERFACE\" mtu %d up\nip address replace %s dev \"$INTERFACE\"\n", MTU, c.prefix)
+	return "nft -f " + filterPath + "\nnft -f " + freshPath + "\n" + fmt.Sprintf("ip link set dev \"$INTERFACE\" mtu %d up\nip address replace %s dev \"$INTERFACE\"\n", MTU, c.prefix)
 }
 
 // upScript returns tinc-up, which runs when tincd has made the interface, so that the mesh is back after a crash without
@@ -203,45 +207,4 @@ func canonicalKey(text string) (string, error) {
 
 func encodePublic(key *rsa.PublicKey) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(key)}))
-}
-
-// tableName is the driver's own nftables table.
-const tableName = "atoll_mesh"
-
-// filterRules returns the table that takes packets from the mesh from peers alone. tinc itself has no such check: while one
-// peer has not heard yet that a node was removed, it would go on to forward what that node sends.
-func filterRules(sources []netip.Addr) string {
-	elements := ""
-	if len(sources) > 0 {
-		words := make([]string, len(sources))
-		for i, a := range sources {
-			words[i] = a.String()
-		}
-		elements = "\n\t\telements = { " + strings.Join(words, ", ") + " }"
-	}
-	rules := fmt.Sprintf(`	set peers {
-		type ipv4_addr%s
-	}
-	chain input {
-		type filter hook input priority -150; policy accept;
-		iifname %q meta nfproto ipv6 drop
-		iifname %q ip saddr != @peers drop
-	}
-`, elements, interfaceName, interfaceName)
-	sum := sha256.Sum256([]byte(rules))
-	return fmt.Sprintf("table inet %s\ndelete table inet %s\ntable inet %s {\n\tcomment %q\n%s}\n",
-		tableName, tableName, tableName, filterMark+hex.EncodeToString(sum[:16]), rules)
-}
-
-// filterMark begins the table's comment, which tells by a digest whether the table is the one that the driver wrote.
-const filterMark = "atolld "
-
-// markOf returns the comment in the text of a table.
-func markOf(rules string) string {
-	_, rest, ok := strings.Cut(rules, "comment \""+filterMark)
-	if !ok {
-		return ""
-	}
-	mark, _, _ := strings.Cut(rest, "\"")
-	return mark
 }

@@ -153,10 +153,15 @@ func TestPlan(t *testing.T) {
 		t.Errorf("the plan changed the node (-before +after):\n%s", diff)
 	}
 	want := []string{
+		"create /etc/tinc/atoll/filter.nft",
+		"create /etc/tinc/atoll/fresh.nft",
+		"run nft -f /etc/tinc/atoll/filter.nft",
 		"run nft -f -",
 		"create /etc/tinc/atoll/hosts/hk_colo",
 		"create /etc/tinc/atoll/hosts/sg_1",
 		"create /etc/tinc/atoll/tinc.conf",
+		"create /etc/tinc/atoll/subnet-up",
+		"create /etc/tinc/atoll/subnet-down",
 		"create /etc/tinc/atoll/tinc-up",
 		"create /etc/systemd/system/atoll-tinc.service",
 		"enable atoll-tinc.service",

@@ -34,6 +34,7 @@ type fakeNode struct {
 
 	mu      sync.Mutex
 	filter  string
+	held    string
 	address string
 	lookup  map[string]string
 	lookups int
@@ -89,7 +90,11 @@ func newFakeNode(t *testing.T) *fakeNode {
 		defer n.mu.Unlock()
 		switch {
 		case len(c.Stdin) > 0:
-			_, n.filter, _ = strings.Cut(string(c.Stdin), "delete table inet atoll_mesh\n")
+			n.held = string(c.Stdin)
+		case c.Args[0] == "-f":
+			rules, err := n.ReadFile(c.Args[1])
+			_, n.filter, _ = strings.Cut(string(rules), "delete table inet atoll_mesh\n")
+			return host.Output{}, err
 		case c.Args[0] == "delete":
 			n.filter = ""
 		case c.Args[1] == "tables" && n.filter != "":
@@ -158,6 +163,10 @@ func (n *fakeNode) golden(t *testing.T, name string, keys map[string]string) {
 	got := n.Text()
 	n.mu.Lock()
 	got += "nft\n\t" + strings.ReplaceAll(strings.TrimSpace(n.filter), "\n", "\n\t") + "\n"
+	if n.held != "" {
+		got += "nft\n\t" + n.held
+	}
+	n.held = ""
 	n.mu.Unlock()
 	for who, key := range keys {
 		got = strings.ReplaceAll(got, "\t"+strings.ReplaceAll(strings.TrimSpace(key), "\n", "\n\t"), "\t(key of "+who+")")

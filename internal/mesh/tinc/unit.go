@@ -16,6 +16,10 @@ const (
 	keyPath    = configDir + "/rsa_key.priv"
 	mainPath   = configDir + "/tinc.conf"
 	upPath     = configDir + "/tinc-up"
+	comesPath  = configDir + "/subnet-up"
+	goesPath   = configDir + "/subnet-down"
+	filterPath = configDir + "/filter.nft"
+	freshPath  = configDir + "/fresh.nft"
 	hostsDir   = configDir + "/hosts"
 )
 
