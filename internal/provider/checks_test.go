@@ -17,6 +17,14 @@ func (f do) CheckPlan(_ context.Context, _ plancheck.CheckPlanRequest, resp *pla
 	resp.Error = f()
 }
 
+// checkState is a state check that looks at the world.
+type checkState func() error
+
+// CheckState implements statecheck.StateCheck.
+func (f checkState) CheckState(_ context.Context, _ statecheck.CheckStateRequest, resp *statecheck.CheckStateResponse) {
+	resp.Error = f()
+}
+
 // reader is a state check that takes a value out of the state.
 type reader struct {
 	resource string

@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"testing"
@@ -8,7 +9,10 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 )
 
@@ -180,4 +184,40 @@ func (w *world) foreignInstance(t *testing.T, label string) int {
 	t.Helper()
 	body := `{"label":"` + label + `","region":"ap-south","type":"g6-nanode-1"}`
 	return w.post(t, "/v4/linode/instances", body)
+}
+
+// TestRemoveDeadNode removes a node whose machine is dead, right after it was made and before any refresh could note who
+// else there is. The others must hear of it.
+func TestRemoveDeadNode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	three := linodes("a1", "b1", "c1")
+	var endpoint string
+	w.test(t,
+		resource.TestStep{Config: linodes("a1", "b1")},
+		resource.TestStep{Config: three, ConfigStateChecks: []statecheck.StateCheck{
+			readString("atoll_node.a1", tfjsonpath.New("endpoints").AtSliceIndex(0), &endpoint),
+		}},
+		resource.TestStep{
+			PreConfig: func() {
+				for id, label := range w.instances(t) {
+					if label == "web-c1" {
+						if err := w.machines.Shutdown(t.Context(), id); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			},
+			Config: linodes("a1", "b1"),
+			ConfigStateChecks: []statecheck.StateCheck{checkState(func() error {
+				client := api.NewOperatorClient(w.key, api.Target{Cluster: "web", Node: "a1", Endpoints: []string{endpoint}})
+				defer client.Close()
+				status, err := client.Status(t.Context())
+				if _, there := status.Nodes["c1"]; there {
+					return errors.New("node a1 still has node c1")
+				}
+				return err
+			})},
+		},
+	)
 }

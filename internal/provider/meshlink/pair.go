@@ -36,6 +36,7 @@ func (r *Resource) begin(ctx context.Context, m Model) (*pair, diag.Diagnostics)
 	p.to = operator.Peer{Name: p.link.To, Identity: e.to.Identity.ValueString()}
 	p.to.Endpoints, more = e.to.Addresses(ctx)
 	diags.Append(more...)
+	r.op.Cluster(p.cluster).Hear(map[string][]string{p.from.Name: p.from.Endpoints, p.to.Name: p.to.Endpoints})
 	key, err := r.op.Key()
 	if err != nil {
 		diags.Append(diagnose.SigningKey(err))

@@ -78,69 +78,6 @@ func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp 
 	resp.Diagnostics.Append(save()...)
 }
 
-// surroundings is what the nodes that can be asked know before a node is made.
-type surroundings struct {
-	mesh       map[netip.Addr]string
-	endpoints  map[string][]string
-	generation uint64
-}
-
-// survey asks the cluster's seeds and the nodes of this run what they know. Whoever does not answer is left out: a cluster
-// may be made all at once.
-func (t *task) survey(ctx context.Context) (surroundings, diag.Diagnostics) {
-	type source struct {
-		node      string
-		endpoints []string
-	}
-	var sources []source
-	for _, p := range t.op.Cluster(t.root.Cluster).Others(t.name) {
-		sources = append(sources, source{p.Name, p.Endpoints})
-	}
-	reg := t.op.Cluster(t.root.Cluster)
-	for name, endpoints := range reg.Heard(t.name) {
-		sources = append(sources, source{name, endpoints})
-	}
-	for _, seed := range t.cluster.Cluster.Seeds {
-		sources = append(sources, source{"", []string{seed}})
-	}
-	out := surroundings{mesh: map[netip.Addr]string{}, endpoints: map[string][]string{}}
-	var exists *spec.Node
-	var mu sync.Mutex
-	var g errgroup.Group
-	for _, s := range sources {
-		g.Go(func() error {
-			seen, err := t.op.Look(ctx, t.root.Cluster, s.node, s.endpoints, "")
-			if err != nil {
-				return nil //nolint:nilerr // a node that does not answer knows nothing
-			}
-			if records := seen.Introduction(s.node); len(records) > 0 {
-				reg.Learn(operator.Peer{Name: s.node, Endpoints: s.endpoints, Records: records})
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for a, n := range seen.MeshAddresses() {
-				if n != t.name {
-					out.mesh[a] = n
-				}
-			}
-			for n, e := range seen.Endpoints(t.name) {
-				out.endpoints[n] = e
-			}
-			out.generation = max(out.generation, seen.Generations[t.ref()])
-			if n, alive := seen.Nodes[t.name]; alive {
-				exists = &n
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // the functions return nil
-	var diags diag.Diagnostics
-	if exists != nil && exists.Identity != "" {
-		diags.Append(t.existsAlready(exists.Endpoints(t.api)))
-	}
-	return out, diags
-}
-
 func (t *task) existsAlready(endpoints []string) diag.Diagnostic {
 	at := "HOST:PORT of any node"
 	if len(endpoints) > 0 {
@@ -151,19 +88,6 @@ func (t *task) existsAlready(endpoints []string) diag.Diagnostic {
 			"Take it over with `terraform import ADDRESS '%s@%s'`, or give this one another name. "+
 			"If that cluster is gone and only its machine is left, `atolld uninstall --purge` on the machine frees it.",
 		t.root.Cluster, t.name, clusterID(t.root.Cluster, t.name), at))
-}
-
-// refuseOthers returns an error when the agent at endpoints is a finished node of this name: then it belongs to another
-// state, or this one has lost it.
-func (t *task) refuseOthers(ctx context.Context, endpoints []string) diag.Diagnostics {
-	seen, err := t.op.Look(ctx, t.root.Cluster, t.name, endpoints, "")
-	if err != nil {
-		return nil // it does not answer (yet), so it was never finished
-	}
-	if n, ok := seen.Nodes[t.name]; ok && n.Identity != "" {
-		return diag.Diagnostics{t.existsAlready(endpoints)}
-	}
-	return nil
 }
 
 // chooseAddress settles the mesh address and checks the node against what is known of the others.
@@ -205,7 +129,7 @@ func (t *task) payload(ctx context.Context, mem *memory) ([]byte, diag.Diagnosti
 		return nil, diags
 	}
 	ticket, err := trust.IssueTicket(t.key, trust.TicketRequest{
-		Cluster: t.root.Cluster, Node: t.name, Lifetime: ticketLifetime, Seeds: slices.Compact(seeds), Now: t.op.Now(),
+		Cluster: t.root.Cluster, Node: t.name, Lifetime: ticketLifetime, Seeds: slices.Compact(seeds), Now: t.ticketTime(mem.Generation),
 	})
 	if err != nil {
 		return fail(err)
@@ -279,7 +203,20 @@ func (t *task) introduce(ctx context.Context, mem *memory, endpoints []string) d
 		Name: t.name, Endpoints: endpoints, Identity: t.model.Identity.ValueString(), Records: seen.Introduction(t.name),
 	}
 	t.op.Cluster(t.root.Cluster).Learn(self)
-	for name, err := range t.op.Introduce(ctx, t.root.Cluster, self) {
+	reg := t.op.Cluster(t.root.Cluster)
+	others, failed := reg.Others(t.name), t.op.Introduce(ctx, t.root.Cluster, self)
+	if len(others) > 0 && len(failed) == len(others) {
+		diags.AddError("Node is alone", fmt.Sprintf(
+			"Node %q has joined cluster %q, but could not be made known to any of its other nodes:\n%s\n\n"+
+				"The agents listen on port %d (TCP), which must be reachable from here.", t.name, t.root.Cluster, reasons(failed), t.api))
+		return diags
+	}
+	if len(others) == 0 && !reg.PlansOthers(t.name) {
+		diags.AddAttributeWarning(path.Root("cluster"), "Node knows no other node", fmt.Sprintf(
+			"Node %q is the only one of cluster %q that this run knows of. If there are others, make it known to them: give the cluster seeds "+
+				"(`host:port` of agents whose addresses you know beforehand), or write an atoll_mesh_link to one of them.", t.name, t.root.Cluster))
+	}
+	for name, err := range failed {
 		diags.AddWarning("Node was not introduced", fmt.Sprintf(
 			"Nodes %q and %q could not be made known to each other: %v.\n\nThey find each other through any node that knows both, or by an atoll_mesh_link between them.", t.name, name, err))
 	}

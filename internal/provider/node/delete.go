@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -54,11 +53,12 @@ func (t *task) evict(ctx context.Context, mem memory) diag.Diagnostics {
 			maps.Copy(mem.nonNilPeers(), seen.Endpoints(t.name))
 		}
 	}
-	object, err := t.tombstone(generation)
+	object, buried, err := t.tombstone(generation)
 	if err != nil {
 		diags.AddError("Remove node", err.Error()+".")
 		return diags
 	}
+	reg.Bury(t.name, buried)
 	records := []store.Record{store.ObjectRecord(object)}
 	others := t.others(mem)
 	reg.Hear(others)
@@ -75,6 +75,10 @@ func (t *task) evict(ctx context.Context, mem memory) diag.Diagnostics {
 		})
 	}
 	_ = g.Wait() // the functions return nil
+	if len(others) == 0 && !t.told && !t.model.Identity.IsNull() {
+		diags.AddWarning("Nobody heard of the removal", fmt.Sprintf("Node %q does not answer, and this state knows no other node that is to stay in cluster %q. "+
+			"If there are others, they still have it as a member: refresh their state with `terraform apply -refresh-only`, or make it again and remove it.", t.name, t.root.Cluster))
+	}
 	diags.Append(t.missed(missed)...)
 	return diags
 }
@@ -93,12 +97,8 @@ func (t *task) missed(failed map[string]error) diag.Diagnostics {
 	if len(failed) == 0 {
 		return diags
 	}
-	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(failed)) {
-		lines = append(lines, fmt.Sprintf("- %s: %v", name, failed[name]))
-	}
 	diags.AddWarning("Removal is not acknowledged everywhere", fmt.Sprintf(
-		"Node %q is removed, but these nodes have not acknowledged it:\n%s\n\nThey hear of it from the others when they are back.", t.name, strings.Join(lines, "\n")))
+		"Node %q is removed, but these nodes have not acknowledged it:\n%s\n\nThey hear of it from the others when they are back.", t.name, reasons(failed)))
 	return diags
 }
 

@@ -44,6 +44,9 @@ func instanceLabel(cluster, name string) string {
 	return strings.TrimRight(label[:min(len(label), maxLabel-len(tail))], "-") + tail
 }
 
+// clusterMark is what the marks of a cluster's instances begin with, except for names so long that a hash stands for them.
+func clusterMark(cluster string) string { return "atoll:" + clusterID(cluster, "") }
+
 // instanceMark is the tag by which a node's instance is known again.
 func instanceMark(cluster, name string) string {
 	mark := "atoll:" + clusterID(cluster, name)

@@ -81,7 +81,7 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	}
 	if r.op != nil && clusterKnown && known(c.Name) && known(c.MeshCIDR) && known(plan.Name) {
 		sum := sha256.Sum256([]byte(req.Config.Raw.String()))
-		resp.Diagnostics.Append(r.checkPlan(ctx, plan, c, hex.EncodeToString(sum[:]))...)
+		resp.Diagnostics.Append(r.checkPlan(ctx, plan, c, operator.Planned{Origin: hex.EncodeToString(sum[:]), New: state == nil})...)
 	}
 }
 
@@ -148,16 +148,15 @@ func replacement(plan, state Model) path.Paths {
 }
 
 // checkPlan checks the node against the others that are planned or exist, as far as this run has seen them.
-func (r *Resource) checkPlan(ctx context.Context, plan Model, c reference.Cluster, origin string) diag.Diagnostics {
+func (r *Resource) checkPlan(ctx context.Context, plan Model, c reference.Cluster, p operator.Planned) diag.Diagnostics {
 	n, diags := plan.ToSpec(ctx)
 	cidr, err := netip.ParsePrefix(c.MeshCIDR.ValueString())
 	if err != nil {
 		return diags // the cluster's own check says so
 	}
 	name := plan.Name.ValueString()
-	ps, other := r.op.Cluster(c.Name.ValueString()).Plan(cidr, name, operator.Planned{
-		MeshAddress: n.MeshAddress, Addresses: n.Addresses, Origin: origin,
-	})
+	p.MeshAddress, p.Addresses = n.MeshAddress, n.Addresses
+	ps, other := r.op.Cluster(c.Name.ValueString()).Plan(cidr, name, p)
 	if other {
 		diags.AddAttributeError(path.Root("name"), invalid, "Another atoll_node of cluster "+c.Name.ValueString()+
 			" has the name "+name+" too.\n\nGive each node of a cluster its own name.")

@@ -68,6 +68,12 @@ func (t *task) readAgent(ctx context.Context, mem *memory) diag.Diagnostics {
 		return diags
 	}
 	n, alive := seen.Nodes[t.name]
+	if !alive && seen.Generations[t.ref()] == 0 {
+		diags.AddWarning("Node does not know itself", fmt.Sprintf(
+			"The agent of node %q holds no description of it, neither one nor a removal; its store may be damaged. The state is kept as it was. "+
+				"The other nodes give it back; `atoll status` tells when.", t.name))
+		return diags
+	}
 	if !alive {
 		t.model.Identity = types.StringNull()
 		diags.AddWarning("Node was removed", fmt.Sprintf("Node %q was removed from the cluster by another run. The next apply removes its machine and makes it again.", t.name))

@@ -144,12 +144,14 @@ func (t *task) others(m memory) map[string][]string {
 	if out == nil {
 		out = map[string][]string{}
 	}
-	for _, p := range t.op.Cluster(t.root.Cluster).Others(t.name) {
+	reg := t.op.Cluster(t.root.Cluster)
+	maps.Copy(out, reg.Heard(t.name))
+	for _, p := range reg.Others(t.name) {
 		out[p.Name] = p.Endpoints
 	}
 	delete(out, t.name)
 	for name := range out {
-		if t.op.Cluster(t.root.Cluster).Removed(name) {
+		if reg.Removed(name) {
 			delete(out, name)
 		}
 	}

@@ -68,7 +68,12 @@ func (t *task) push(ctx context.Context, state Model, mem *memory) diag.Diagnost
 	if diags.HasError() {
 		return diags
 	}
-	endpoints := slices.Compact(append(n.Endpoints(t.api), was.Endpoints(t.api)...))
+	endpoints := n.Endpoints(t.api)
+	for _, e := range was.Endpoints(t.api) {
+		if !slices.Contains(endpoints, e) {
+			endpoints = append(endpoints, e)
+		}
+	}
 	agent, err := t.op.Agent(t.root.Cluster, operator.Peer{Name: t.name, Endpoints: endpoints, Identity: t.model.Identity.ValueString()})
 	if err != nil {
 		diags.AddError("Node was not updated", err.Error()+".")
@@ -129,8 +134,10 @@ func sameNode(a, b spec.Node) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// tombstone signs the node's removal.
-func (t *task) tombstone(known uint64) (trust.Envelope, error) {
+// tombstone signs the node's removal and returns its generation.
+func (t *task) tombstone(known uint64) (trust.Envelope, uint64, error) {
 	now := t.op.Now()
-	return trust.SignObject(t.key, spec.NewTombstone(t.root.Cluster, t.ref(), operator.Generation(known, now), uint64(now.UnixMilli())))
+	generation := operator.Generation(known, now)
+	e, err := trust.SignObject(t.key, spec.NewTombstone(t.root.Cluster, t.ref(), generation, uint64(now.UnixMilli())))
+	return e, generation, err
 }

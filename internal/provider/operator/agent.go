@@ -51,6 +51,29 @@ func (o *Operator) Look(ctx context.Context, cluster, node string, endpoints []s
 	return o.memory.readRecords(trust.Root{Cluster: cluster, Key: key.Public()}, records), nil
 }
 
+// Meet looks at whichever node of the cluster answers at endpoints, within Patience.Dial, and returns what makes it known
+// to others and what it holds.
+func (o *Operator) Meet(ctx context.Context, cluster string, endpoints []string) (Peer, Known, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.Patience.Dial)
+	defer cancel()
+	agent, err := o.Agent(cluster, Peer{Endpoints: endpoints})
+	if err != nil {
+		return Peer{}, Known{}, err
+	}
+	defer agent.Close()
+	info, err := agent.Info(ctx)
+	if err != nil {
+		return Peer{}, Known{}, err
+	}
+	seen, err := o.Look(ctx, cluster, info.Node, endpoints, info.Identity.String())
+	if err != nil {
+		return Peer{}, Known{}, err
+	}
+	return Peer{
+		Name: info.Node, Endpoints: endpoints, Identity: info.Identity.String(), Records: seen.Introduction(info.Node),
+	}, seen, nil
+}
+
 // Status returns the cluster as a node sees it, within Patience.Dial.
 func (o *Operator) Status(ctx context.Context, cluster string, node Peer) (api.ClusterStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Patience.Dial)

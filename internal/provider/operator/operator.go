@@ -107,7 +107,7 @@ func (o *Operator) Cluster(name string) *Cluster {
 	defer o.mu.Unlock()
 	c := o.clusters[name]
 	if c == nil {
-		c = &Cluster{name: name, nodes: map[string]Peer{}, planned: map[string]Planned{}, heard: map[string][]string{}}
+		c = &Cluster{name: name, nodes: map[string]Peer{}, planned: map[string]Planned{}, heard: map[string][]string{}, buried: map[string]uint64{}}
 		o.clusters[name] = c
 	}
 	return c

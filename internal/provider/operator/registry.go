@@ -19,8 +19,10 @@ type Cluster struct {
 	mu      sync.Mutex
 	nodes   map[string]Peer
 	planned map[string]Planned
-	// heard are nodes of which only the endpoints are known, from a node that was removed in this run.
+	// heard are nodes of which only the endpoints are known, from links and from nodes that were removed in this run.
 	heard map[string][]string
+	// buried holds the generation of the tombstone of each node that this run removed.
+	buried map[string]uint64
 }
 
 // Peer is a node that has joined.
@@ -40,16 +42,19 @@ type Planned struct {
 	Addresses   []string
 	// Origin tells configurations apart: two nodes of one name with different origins are a mistake. Empty says nothing.
 	Origin string
+	// New tells that the node is to be made. Terraform plans that once in a run, so a second time is a second resource,
+	// even if it is configured to the letter like the first.
+	New bool
 }
 
 // Plan notes what a node is going to be and returns the problems that this adds to the cluster: addresses that other nodes
 // have, a network that is too small. Planning the same node again replaces what was noted; other tells that it was planned
-// with another origin.
+// with another origin, or to be made twice.
 func (c *Cluster) Plan(cidr netip.Prefix, name string, p Planned) (problems spec.Problems, other bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.planned[name]
-	other = old.Origin != "" && p.Origin != "" && old.Origin != p.Origin
+	other = old.Origin != "" && p.Origin != "" && old.Origin != p.Origin || old.New && p.New
 	if p.Origin == "" {
 		p.Origin = old.Origin
 	}
@@ -110,7 +115,8 @@ func (c *Cluster) Forget(name string) {
 	delete(c.planned, name)
 }
 
-// Hear notes where nodes are of which nothing else is known. A node that is made again in this run asks them.
+// Hear notes where nodes are of which nothing else is known. A node that is made again in this run asks them, and one that
+// is removed tells them.
 func (c *Cluster) Hear(endpoints map[string][]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,6 +134,32 @@ func (c *Cluster) Heard(name string) map[string][]string {
 		}
 	}
 	return out
+}
+
+// Bury notes the generation of a removed node's tombstone, which its successor must exceed.
+func (c *Cluster) Bury(name string, generation uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.buried[name] = max(c.buried[name], generation)
+}
+
+// Buried returns the generation of the tombstone of a node that this run removed, 0 when it removed none of that name.
+func (c *Cluster) Buried(name string) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.buried[name]
+}
+
+// PlansOthers tells whether this run has planned any node but name.
+func (c *Cluster) PlansOthers(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for other := range c.planned {
+		if other != name {
+			return true
+		}
+	}
+	return false
 }
 
 // Removed tells whether this run has begun to remove the node.
