@@ -201,9 +201,12 @@ func TestMeshAddresses(t *testing.T) {
 	}
 	config += "output \"addresses\" {\n  value = [" + strings.Join(addresses, ", ") + "]\n}\n"
 	w.test(t, resource.TestStep{Config: config, ConfigStateChecks: []statecheck.StateCheck{
-		statecheck.ExpectKnownOutputValue("addresses", sixAddresses{netip.MustParsePrefix("10.66.0.0/29")}),
+		statecheck.ExpectKnownOutputValue("addresses", sixAddresses{meshOfSix()}),
 	}})
 }
+
+// meshOfSix is the network that six nodes fill.
+func meshOfSix() netip.Prefix { return netip.MustParsePrefix("10.66.0.0/29") }
 
 // sixAddresses wants six different hosts of a network.
 type sixAddresses struct{ network netip.Prefix }
