@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,8 @@ type Agent struct {
 	// told is what log and console were told last, in short, and when.
 	told   string
 	toldAt time.Time
+	// guardProblem is why the metadata guard does not stand, as of the last try outside of a session.
+	guardProblem string
 	// session is the agent's work as a member, nil while it waits.
 	session *session
 }
@@ -70,6 +73,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.http.close()) }()
 	a.cfg.Ready()
+	a.guard(ctx)
 	for {
 		if err := a.live(ctx); err != nil {
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -122,7 +126,7 @@ func (a *Agent) rememberMembership() (*membership, error) {
 	if errors.As(err, &newer) || errors.As(err, &unreadable) {
 		return nil, err
 	}
-	aside := fmt.Sprintf("damaged-%s", a.cfg.Now().UTC().Format("20060102T150405.000000000"))
+	aside := fmt.Sprintf("%s%s", damagedPrefix, a.cfg.Now().UTC().Format("20060102T150405.000000000"))
 	a.log.Error("this node's membership cannot be used; it is set aside and the node needs a new ticket",
 		"error", err, "kept", a.state.path(aside))
 	if err := os.MkdirAll(a.state.path(aside), 0o700); err != nil {
@@ -133,7 +137,24 @@ func (a *Agent) rememberMembership() (*membership, error) {
 			return nil, fmt.Errorf("set the damaged state aside: %w", err)
 		}
 	}
-	return nil, a.state.sync()
+	return nil, errors.Join(a.state.sync(), a.forgetDamaged(aside))
+}
+
+// forgetDamaged removes the oldest of what was set aside, never the latest: its name may be the lowest, if the clock went
+// back.
+func (a *Agent) forgetDamaged(latest string) error {
+	names, err := a.state.setAside()
+	if err != nil {
+		return err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == latest })
+	for len(names) > maxDamaged-1 {
+		if err := a.state.remove(names[0]); err != nil {
+			return err
+		}
+		names = names[1:]
+	}
+	return nil
 }
 
 func (a *Agent) checkpoint(step string) error {

@@ -2,9 +2,12 @@ package agent_test
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
@@ -67,5 +70,82 @@ func TestMetadataGuard(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want.String())
 			}
 		})
+	}
+}
+
+// TestGuardStandsBeforeTheFirstLook has a machine whose user-data is not there yet: the guard must stand before the agent
+// asks for it the first time, and still stand when the node has left a cluster.
+func TestGuardStandsBeforeTheFirstLook(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine(1, "sg1")
+	var stands atomic.Bool
+	m.host.Handle("nft", func(c host.Command) (host.Output, error) {
+		switch {
+		case !c.ReadOnly:
+			stands.Store(c.Args[0] == "-f")
+			return host.Output{}, nil
+		case stands.Load():
+			return host.Output{Stdout: []byte(agent.GuardRules)}, nil
+		default:
+			return host.Output{}, &host.CommandError{Command: "nft", ExitCode: 1, Err: errors.New("no such table")}
+		}
+	})
+	var asked, open atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		if !stands.Load() {
+			open.Add(1)
+		}
+		rw.WriteHeader(http.StatusNotFound)
+	}))
+	defer server.Close()
+	m.metadata = []string{server.URL}
+	m.onPlatform("linode")
+	m.start()
+	w.wait("the agent asks for user-data", func() error {
+		if asked.Load() == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	if open.Load() > 0 {
+		t.Error("the agent asked for user-data that every user could read")
+	}
+	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
+	m.waitHealth("joins", healthy)
+	m.push(w.tombstone("sg1"))
+	m.waitHealth("waits again", waiting)
+	if !stands.Load() {
+		t.Error("a node that waits again has opened its user-data to every user")
+	}
+}
+
+// TestNoGuardIsTold has no nft: the node says so while it waits, and joins nevertheless.
+func TestNoGuardIsTold(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine(1, "sg1")
+	m.host.Handle("nft", func(host.Command) (host.Output, error) {
+		return host.Output{}, &host.CommandError{Command: "nft", ExitCode: -1, Err: errors.New("executable file not found")}
+	})
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	m.metadata = []string{server.URL}
+	m.onPlatform("linode")
+	m.start()
+	m.waitHealth("tells", func(h healthOf) bool {
+		return waiting(h) && contains(h.Parts["metadata guard"], "executable file not found")
+	})
+	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
+	m.waitHealth("joins", healthy)
+}
+
+// onPlatform makes the machine one of a platform.
+func (m *machine) onPlatform(name string) {
+	m.w.t.Helper()
+	if err := os.MkdirAll(filepath.Join(m.root, "etc/atoll"), 0o755); err != nil {
+		m.w.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(m.root, "etc/atoll/platform"), []byte(name), 0o600); err != nil {
+		m.w.t.Fatal(err)
 	}
 }

@@ -91,9 +91,10 @@ func (a *Agent) checkTicket(p *platform.Payload) (trust.Ticket, error) {
 			Message: fmt.Sprintf("is for node %q, but the first-boot data calls this node %q; issue a ticket for the right name", t.Node, p.Node),
 		}
 	}
-	var left leftRecord
-	if _, err := a.state.readJSON(leftFile, &left); err != nil {
-		return t, err
+	left, err := loadLeft(a.state)
+	if err != nil {
+		return t, fmt.Errorf("what this node has left before is damaged, so a used ticket cannot be told from a new one; if this ticket was issued after the node was last removed from a cluster, remove %s and the node joins: %w",
+			a.state.path(leftFile), err)
 	}
 	if err := left.check(p.Root(), t); err != nil {
 		return t, err

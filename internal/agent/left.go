@@ -11,12 +11,21 @@ import (
 // leftRecord is what an agent remembers of clusters that its node was removed from: first-boot data that cannot be deleted
 // from its carrier must not bring the node back.
 type leftRecord struct {
-	// Pending is true from the decision to leave until everything is taken back; a restart in between continues.
-	Pending bool `json:"pending"`
 	// Left lists what was left, the latest last.
 	Left []leaving `json:"left"`
 }
 
+// loadLeft returns what the node has left so far.
+func loadLeft(s state) (leftRecord, error) {
+	var r leftRecord
+	if _, err := s.readJSON(leftFile, &r); err != nil {
+		return leftRecord{}, err
+	}
+	return r, nil
+}
+
+// leaving is one departure. While it is going on it stands in a file of its own, the marker, so that a damaged memory of
+// earlier departures cannot be mistaken for a node that stays.
 type leaving struct {
 	Cluster    string          `json:"cluster"`
 	Node       string          `json:"node"`
@@ -32,11 +41,18 @@ type leaving struct {
 // maxLeft bounds the memory of left clusters; tickets expire long before.
 const maxLeft = 50
 
-func (l *leftRecord) add(one leaving) {
+// add remembers one more and says whether that is news.
+func (l *leftRecord) add(one leaving) bool {
+	if slices.ContainsFunc(l.Left, func(known leaving) bool {
+		return known.SigningKey == one.SigningKey && known.Cluster == one.Cluster && known.Ticket == one.Ticket
+	}) {
+		return false
+	}
 	l.Left = append(l.Left, one)
 	if len(l.Left) > maxLeft {
 		l.Left = slices.Delete(l.Left, 0, len(l.Left)-maxLeft)
 	}
+	return true
 }
 
 // check refuses a ticket that is from before its node was removed.

@@ -49,6 +49,9 @@ func loadMembership(s state) (*membership, error) {
 	if r.Wire > spec.WireVersion {
 		return nil, &newerStateError{file: s.path(joinFile), version: r.Wire}
 	}
+	if r.Wire < 1 {
+		return nil, fmt.Errorf("%s has version %d, which never was: it is not what an agent wrote", s.path(joinFile), r.Wire)
+	}
 	m := &membership{record: r, root: r.root()}
 	if m.member, err = m.root.VerifyProof(r.Proof); err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.path(joinFile), err)

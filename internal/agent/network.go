@@ -78,7 +78,7 @@ func (s *session) heard(peer string, err error) {
 func (s *session) noticeAdmission(snapshot *store.Snapshot) {
 	for node, status := range snapshot.Statuses {
 		_, seen := status.Peers[s.m.record.Node]
-		if seen && node != s.m.record.Node && s.a.cfg.Now().Sub(snapshot.Received[node]) < api.StaleAfter {
+		if seen && node != s.m.record.Node && api.Fresh(snapshot.Received[node], s.a.cfg.Now()) {
 			s.acceptance.admit(node)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/renameio/v2"
 )
@@ -16,9 +17,16 @@ const (
 	identityFile = "identity.pem"
 	joinFile     = "join.json"
 	leftFile     = "left.json"
+	leavingFile  = "leaving.json"
 	observedFile = "observed.json"
 	sequenceFile = "sequence.json"
 	storeDir     = "store"
+
+	// damagedPrefix begins the names of directories with what was set aside because it could not be used.
+	damagedPrefix = "damaged-"
+	// maxDamaged is how many of them are kept: enough to see how it began and that it goes on, while a disk that damages
+	// the state at each start is not filled as well.
+	maxDamaged = 16
 )
 
 // state is the agent's directory. Only one process may use it at a time.
@@ -84,6 +92,21 @@ func (s state) readJSON(name string, v any) (found bool, err error) {
 		return true, fmt.Errorf("read %s: %w", s.path(name), err)
 	}
 	return true, nil
+}
+
+// setAside returns the names of what was set aside as damaged, the oldest first.
+func (s state) setAside() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for what was set aside: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), damagedPrefix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
 }
 
 // remove deletes a file or directory; that it is not there is no error.

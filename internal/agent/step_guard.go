@@ -11,15 +11,42 @@ import (
 )
 
 // guardRules close the metadata service to everybody but root: user-data cannot be removed from a machine, and whoever
-// reads it before the ticket expires could join in this node's name. The text is as nft prints it.
+// reads it before the ticket expires could join in this node's name. What is forwarded comes from containers and virtual
+// machines on a bridge; who is root in there means nothing out here. The text is as nft prints it.
 const guardRules = `table inet atoll_guard {
 	chain output {
 		type filter hook output priority filter; policy accept;
 		ip daddr 169.254.169.254 meta skuid != 0 reject with icmpx admin-prohibited
 		ip6 daddr fd00:a9fe:a9fe::1 meta skuid != 0 reject with icmpx admin-prohibited
 	}
+
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		ip daddr 169.254.169.254 reject with icmpx admin-prohibited
+		ip6 daddr fd00:a9fe:a9fe::1 reject with icmpx admin-prohibited
+	}
 }
 `
+
+// guard runs the guard's step outside of a session. A ticket lies open from the first boot on, so the guard must stand
+// before anybody looks for it, and while the node waits for one. That it cannot be made is told and no reason not to join:
+// a node that is no member cannot be helped from afar.
+func (a *Agent) guard(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, stepPatience)
+	defer cancel()
+	g := guardStep{system: a.cfg.System, machine: a.cfg.Machine}
+	text := ""
+	if err := g.reconcile(ctx, input{}); err != nil {
+		text = err.Error()
+	}
+	a.mu.Lock()
+	news := text != a.guardProblem
+	a.guardProblem = text
+	a.mu.Unlock()
+	if news && text != "" {
+		a.log.Error("step failed", "step", g.name(), "error", text)
+	}
+}
 
 // guardStep keeps the metadata service closed where the machine has one.
 type guardStep struct {

@@ -30,8 +30,12 @@ const (
 // waitForMembership looks for first-boot data until the node has joined.
 func (a *Agent) waitForMembership(ctx context.Context) (*membership, error) {
 	pause := pollFile
-	var nextFull time.Time
+	var nextFull, nextGuard time.Time
 	for {
+		if !time.Now().Before(nextGuard) {
+			a.guard(ctx)
+			nextGuard = time.Now().Add(resyncInterval)
+		}
 		// The clock of the machine may jump while it boots, so the pause is measured on the monotonic one.
 		full := !time.Now().Before(nextFull)
 		m, err := a.look(ctx, full)
@@ -103,6 +107,9 @@ func (a *Agent) waitFor(what, complaint string, findings []platform.Finding, cau
 		parts[f.Source] = result
 		lines = append(lines, f.Source+": "+result)
 		key += fmt.Sprintf(" %s %s %t", f.Source, f.SHA256, f.Problem == "")
+	}
+	if a.guardProblem != "" {
+		parts[guardStep{}.name()] = a.guardProblem
 	}
 	if complaint != "" {
 		parts["platform"] = complaint

@@ -15,6 +15,17 @@ import (
 // StaleAfter is the age at which a node's last report stops being believed.
 const StaleAfter = 60 * time.Second
 
+// fromFuture is how far ahead of the present a report may have arrived: one that arrives while the question is being
+// answered. Anything more is from before this machine's clock went back, and its age is not known.
+const fromFuture = 5 * time.Second
+
+// Fresh tells whether a report that arrived at a time is still believed. Both times are this machine's; while the process
+// runs they carry its monotonic clock, so that a step of the wall clock changes nothing.
+func Fresh(received, now time.Time) bool {
+	age := now.Sub(received)
+	return -fromFuture <= age && age <= StaleAfter
+}
+
 // afterlife is how long after a node was found dead a report of it may still arrive. One that comes later is from a node
 // that only the mesh does not reach.
 const afterlife = 5 * time.Second
@@ -92,7 +103,9 @@ func StatusOf(seen string, s *store.Snapshot, now time.Time) ClusterStatus {
 	}
 	names := slices.Sorted(maps.Keys(s.Nodes))
 	for _, name := range names {
-		out.Nodes[name] = nodeView(name, s, now)
+		v := nodeView(name, s, now)
+		v.Since = notAfter(v.Since, now)
+		out.Nodes[name] = v
 	}
 	for i, a := range names {
 		for _, b := range names[i+1:] {
@@ -144,8 +157,9 @@ func nodeView(name string, s *store.Snapshot, now time.Time) NodeView {
 		return v
 	}
 	v.Version, v.BootID, v.Conditions, v.Applied = status.Version, status.BootID, status.Conditions, status.Applied
-	v.Received = s.Received[name].UTC()
-	v.Age = max(0, now.Sub(v.Received).Seconds())
+	// The age first: in UTC the time has lost its monotonic clock.
+	age := now.Sub(s.Received[name])
+	v.Received, v.Age = s.Received[name].UTC(), max(0, age.Seconds())
 	for _, c := range status.Conditions {
 		if c.Since.After(v.Since) {
 			v.Since = c.Since
@@ -156,7 +170,10 @@ func nodeView(name string, s *store.Snapshot, now time.Time) NodeView {
 		return v
 	}
 	if !fresh(name, s, now) {
-		v.State, v.Since, v.Message = NodeSilent, v.Received, fmt.Sprintf("its last report is %s old", now.Sub(v.Received).Round(time.Second))
+		v.State, v.Since, v.Message = NodeSilent, v.Received, fmt.Sprintf("its last report is %s old", age.Round(time.Second))
+		if age < 0 {
+			v.Message = "its last report arrived before the clock of the answering node was set back, so its age is not known"
+		}
 		return v
 	}
 	v.judgeConditions(status.Conditions)
@@ -207,7 +224,15 @@ func foundDead(name string, s *store.Snapshot, now time.Time) (dead bool, since 
 // fresh tells whether the node's last report is still believed.
 func fresh(name string, s *store.Snapshot, now time.Time) bool {
 	at, ok := s.Received[name]
-	return ok && now.Sub(at) <= StaleAfter
+	return ok && Fresh(at, now)
+}
+
+// notAfter keeps a date that another node's clock has made from lying in the future of whoever reads it.
+func notAfter(t, now time.Time) time.Time {
+	if t.After(now) {
+		return now.UTC()
+	}
+	return t
 }
 
 func since(t time.Time) string {

@@ -103,6 +103,29 @@ func TestStatusOf(t *testing.T) {
 			nil,
 		},
 		{
+			"reported before the clock went back", func(s *store.Snapshot) { s.Received["b"] = noon().Add(5 * time.Minute) },
+			map[string]api.NodeState{"b": api.NodeSilent},
+			[]string{"node b is silent since 2026-03-01T12:00:00Z: its last report arrived before the clock of the answering node was set back"},
+			nil,
+		},
+		{
+			"reported while being asked for", func(s *store.Snapshot) { s.Received["b"] = noon().Add(time.Second) },
+			nil, nil, nil,
+		},
+		{
+			"dated by clocks that are ahead", func(s *store.Snapshot) {
+				future := noon().Add(5 * time.Minute)
+				condition(s, "b", spec.Condition{Type: spec.ConditionApplied, Status: spec.ConditionFalse, Reason: "TincFailed", Since: future})
+				peer(s, "a", "c", func(p *spec.PeerStatus) { p.Reachable, p.Since = false, future })
+			},
+			map[string]api.NodeState{"b": api.NodeNotReady},
+			[]string{
+				"node b is not-ready since 2026-03-01T12:00:00Z: Applied is False (TincFailed)",
+				"link a -> c is down since 2026-03-01T12:00:00Z",
+			},
+			nil,
+		},
+		{
 			"dead for everybody", func(s *store.Snapshot) {
 				for i, from := range []string{"a", "c"} {
 					peer(s, from, "b", func(p *spec.PeerStatus) {

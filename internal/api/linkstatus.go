@@ -51,6 +51,7 @@ func linkView(a, b string, s *store.Snapshot, now time.Time) LinkView {
 		v.From, v.To, v.Named, v.Settings = l.From, l.To, true, l.Settings
 	}
 	v.There, v.Back = direction(v.From, v.To, s, now), direction(v.To, v.From, s, now)
+	v.There.Since, v.Back.Since = notAfter(v.There.Since, now), notAfter(v.Back.Since, now)
 	return v
 }
 

@@ -45,12 +45,20 @@ func TestTicketsRefused(t *testing.T) {
 			noon().Add(time.Hour + 5*time.Minute), "", "",
 		},
 		{
+			"good by a clock five minutes slow that reads it a while later", func(t *testing.T) trust.Proof { return prove(t, op.ticket("hk1"), id) },
+			noon().Add(-5*time.Minute - 30*time.Second), "", "",
+		},
+		{
+			"good between two clocks five minutes off in opposite directions", func(t *testing.T) trust.Proof { return prove(t, op.ticket("hk1"), id) },
+			noon().Add(time.Hour + 10*time.Minute), "", "",
+		},
+		{
 			"expired", func(t *testing.T) trust.Proof { return prove(t, op.ticket("hk1"), id) },
-			noon().Add(time.Hour + 6*time.Minute), trust.ReasonExpired, "issue a new ticket",
+			noon().Add(time.Hour + 11*time.Minute), trust.ReasonExpired, "issue a new ticket",
 		},
 		{
 			"from the future", func(t *testing.T) trust.Proof { return prove(t, op.ticket("hk1"), id) },
-			noon().Add(-6 * time.Minute), trust.ReasonNotYetValid, "set the clock",
+			noon().Add(-11 * time.Minute), trust.ReasonNotYetValid, "set the clock",
 		},
 		{
 			"forged: another key", func(t *testing.T) trust.Proof { return prove(t, stranger.ticket("hk1"), id) },

@@ -10,8 +10,9 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-// Skew is how wrong a clock may be before a ticket's times are held against it.
-const Skew = 5 * time.Minute
+// Skew is how wrong a clock may be before a ticket's times are held against it. Clocks that are five minutes wrong must do;
+// the other five are for the way of a ticket and for two clocks that are wrong in opposite directions.
+const Skew = 10 * time.Minute
 
 // Bounds of a ticket's lifetime.
 const (
