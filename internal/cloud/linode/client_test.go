@@ -117,7 +117,7 @@ func TestCreateDoesNotDouble(t *testing.T) {
 		adopted bool
 		posts   int
 	}{
-		{"answer lost", emulated.Fault{Method: http.MethodPost, Path: path, LoseAnswer: true}, true, 1},
+		{"answer lost", emulated.Fault{Method: http.MethodPost, Path: path, LoseAnswer: true}, false, 1},
 		{"hangs before it is made", emulated.Fault{Method: http.MethodPost, Path: path, Hang: true}, false, 2},
 		{"inner error", emulated.Fault{Method: http.MethodPost, Path: path, Status: http.StatusInternalServerError}, false, 2},
 		{"rate limit", emulated.Fault{Method: http.MethodPost, Path: path, Status: http.StatusTooManyRequests}, false, 2},

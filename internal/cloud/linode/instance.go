@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/linode/linodego"
@@ -72,21 +73,23 @@ type Create struct {
 	Generation     Generation
 }
 
-// CreateInstance creates an instance, or returns the one with the same label and mark that an earlier call made whose
-// answer was lost; adopted tells which. An instance with that label but without the mark is somebody else's: ErrConflict.
+// CreateInstance creates an instance, or returns the one with the same label and mark that is there already. adopted tells
+// that this call has not made it: an earlier run did, or another one at the same time. An instance whose answer was lost
+// on its way is found again and is this call's. One with that label but without the mark is somebody else's: ErrConflict.
 func (c *Client) CreateInstance(ctx context.Context, in Create) (inst Instance, adopted bool, err error) {
 	op := "create instance " + in.Label
 	opts, err := createOptions(in)
 	if err != nil {
 		return Instance{}, false, fmt.Errorf("%s: %w", op, err)
 	}
+	asked := false
 	for n := 1; ; n++ {
 		found, ok, err := c.FindInstance(ctx, in.Label)
 		if err != nil {
 			return Instance{}, false, err
 		}
 		if ok {
-			return adopt(op, found, in)
+			return adopt(op, found, in, !asked)
 		}
 		made, err := call(ctx, op, func(ctx context.Context) (*linodego.Instance, error) { return c.api.CreateInstance(ctx, opts) })
 		if err == nil {
@@ -96,9 +99,10 @@ func (c *Client) CreateInstance(ctx context.Context, in Create) (inst Instance, 
 		if failure == nil || !failure.ambiguous() && !errors.Is(failure.Kind, ErrInvalid) && !errors.Is(failure.Kind, ErrConflict) {
 			return Instance{}, false, err
 		}
+		asked = asked || failure.ambiguous()
 		// The answer was lost, or another run took the label between the look and the request: look again.
 		if found, ok, lookErr := c.FindInstance(ctx, in.Label); lookErr == nil && ok {
-			return adopt(op, found, in)
+			return adopt(op, found, in, !asked)
 		}
 		if !failure.ambiguous() || n == tries {
 			return Instance{}, false, err
@@ -109,7 +113,7 @@ func (c *Client) CreateInstance(ctx context.Context, in Create) (inst Instance, 
 	}
 }
 
-func adopt(op string, found Instance, in Create) (Instance, bool, error) {
+func adopt(op string, found Instance, in Create, foreign bool) (Instance, bool, error) {
 	if !slices.Contains(found.Tags, in.Mark) {
 		return Instance{}, false, &Error{Op: op, Kind: ErrConflict, Reasons: []Reason{{
 			Field:  "label",
@@ -126,7 +130,7 @@ func adopt(op string, found Instance, in Create) (Instance, bool, error) {
 			}}}
 		}
 	}
-	return found, true, nil
+	return found, foreign, nil
 }
 
 func createOptions(in Create) (linodego.InstanceCreateOptions, error) {
@@ -175,6 +179,24 @@ func (c *Client) FindInstance(ctx context.Context, label string) (Instance, bool
 		}
 	}
 	return Instance{}, false, nil
+}
+
+// MarkedInstances returns the instances that have a tag which begins with prefix.
+func (c *Client) MarkedInstances(ctx context.Context, prefix string) ([]Instance, error) {
+	// The API filters by whole tags only, so all are listed; linodego walks the pages.
+	list, err := call(ctx, "list instances", func(ctx context.Context) ([]linodego.Instance, error) {
+		return c.api.ListInstances(ctx, nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []Instance
+	for i := range list {
+		if slices.ContainsFunc(list[i].Tags, func(tag string) bool { return strings.HasPrefix(tag, prefix) }) {
+			out = append(out, fromAPI(&list[i]))
+		}
+	}
+	return out, nil
 }
 
 // Instance returns the instance with id. ErrNotFound when it does not exist.

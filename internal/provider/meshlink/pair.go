@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 
@@ -162,14 +163,23 @@ func (p *pair) gather(ctx context.Context, known uint64) ([]store.Record, uint64
 	return append(records, store.ObjectRecord(e)), generation, diags
 }
 
-// await waits until each end reaches the other over the mesh, by whatever path.
+// await waits until each end reaches the other over the mesh. The direct path comes up a moment after the first one, so it
+// is waited for a little; a pair that has none is linked all the same.
 func (p *pair) await(ctx context.Context, m *Model) diag.Diagnostics {
 	var diags diag.Diagnostics
+	var since time.Time
 	for {
 		v := p.view(ctx)
 		if v != nil {
 			m.Observe(v, p.link.From)
-			if up(v.There.State) && up(v.Back.State) {
+			switch {
+			case v.There.State == api.UpDirect && v.Back.State == api.UpDirect:
+				return diags
+			case !up(v.There.State) || !up(v.Back.State):
+				since = time.Time{}
+			case since.IsZero():
+				since = time.Now()
+			case time.Since(since) >= p.op.Patience().Direct:
 				return diags
 			}
 		}

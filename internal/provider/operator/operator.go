@@ -50,6 +50,8 @@ type Patience struct {
 	Poll time.Duration
 	// Farewell is how long a removal waits for each remaining node to acknowledge it. Default 30 s.
 	Farewell time.Duration
+	// Direct is how long a link that is up waits for the direct path in both directions. Default 15 s.
+	Direct time.Duration
 }
 
 // Operator is one configured provider. Safe for concurrent use.
@@ -73,6 +75,9 @@ func New(cfg Config) *Operator {
 	}
 	if cfg.Patience.Farewell == 0 {
 		cfg.Patience.Farewell = 30 * time.Second
+	}
+	if cfg.Patience.Direct == 0 {
+		cfg.Patience.Direct = 15 * time.Second
 	}
 	o := &Operator{cfg: cfg, clusters: map[string]*Cluster{}}
 	o.memory.looks, o.memory.statuses = map[string]*answer[Known]{}, map[string]*answer[api.ClusterStatus]{}
