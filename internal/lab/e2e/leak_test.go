@@ -48,6 +48,7 @@ func noSecretLeaks(t *testing.T, s *site) {
 			t.Error(finding)
 		}
 	}
+	s.wantGuardedMetadata(t, "sg1")
 	trace, err := os.Stat(filepath.Join(s.dir, "trace.log"))
 	if err != nil || trace.Size() < 1<<20 {
 		t.Errorf("the trace log is missing or has too little to be one: %v", err)
@@ -64,6 +65,18 @@ func noSecretLeaks(t *testing.T, s *site) {
 		for _, finding := range findings {
 			t.Error(finding)
 		}
+	}
+}
+
+// wantGuardedMetadata demands that only root on a node can read its first-boot data.
+func (s *site) wantGuardedMetadata(t *testing.T, node string) {
+	t.Helper()
+	if len(s.userData(t, node)) == 0 {
+		t.Fatal("root finds no first-boot data: the scenario does not know how to look")
+	}
+	const look = "curl -s -m 3 -X PUT -H 'Metadata-Token-Expiry-Seconds: 60' http://169.254.169.254/v1/token"
+	if out, err := s.Exec(t.Context(), node, "runuser", "-u", "nobody", "--", "sh", "-c", look); err == nil {
+		t.Errorf("anybody on %s can ask the metadata service: %d bytes came", node, len(out))
 	}
 }
 

@@ -20,6 +20,7 @@ func TestThreeSite(t *testing.T) {
 		{"a cut path is detoured and named", cutPathIsDetoured},
 		{"agents heal the cluster without Terraform while the mesh is down", agentsHealAlone},
 		{"forged, replayed, expired, renamed and foreign tickets are refused", ticketsAreRefused},
+		{"forged, changed, foreign and old objects are refused", objectsAreRefused},
 		{"an agent killed while it writes its store loses nothing", killedWhileWriting},
 		{"a clock that is five minutes wrong is survived and reported", wrongClock},
 		{"a replaced node has a new identity and the old one is gone", replacedNode},
