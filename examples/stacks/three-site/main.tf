@@ -4,6 +4,9 @@ provider "atoll" {}
 resource "atoll_cluster" "web" {
   name      = var.cluster
   mesh_cidr = var.mesh_cidr
+
+  # Nodes whose addresses are known beforehand: whoever joins later asks them for the others.
+  seeds = [for machine in var.machines : "${machine.host}:7443"]
 }
 
 # Machines that exist, wherever they stand: Atoll is installed on them over SSH.

@@ -1,6 +1,9 @@
 package clusterstatus
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -76,6 +79,14 @@ func (m *Model) FromStatus(s *api.ClusterStatus) {
 	}
 	m.Healthy, m.SeenBy = types.BoolValue(s.Healthy), types.StringValue(s.Seen)
 	m.Reasons, m.Warnings = append(m.Reasons, s.Reasons...), append(m.Warnings, s.Warnings...)
+	// Halves that never met are each content with themselves.
+	for _, name := range slices.Sorted(maps.Keys(m.Nodes)) {
+		asked := m.Nodes[name].Name.ValueString()
+		if _, known := s.Nodes[asked]; !known {
+			m.Healthy = types.BoolValue(false)
+			m.Reasons = append(m.Reasons, fmt.Sprintf("%s does not know node %s: introduce it with an atoll_mesh_link or a seed of the cluster", s.Seen, asked))
+		}
+	}
 	for name, n := range s.Nodes {
 		m.NodeStates[name] = NodeState{
 			State: string(n.State), Message: n.Message, Since: stamp(n.Since), Version: n.Version, Conditions: Conditions(n.Conditions),

@@ -76,6 +76,14 @@ func combine(answers []answer) (report, error) {
 			}
 		}
 	}
+	// Two halves that never met are each content with themselves. Who is asked for belongs to the cluster.
+	slices.SortFunc(answers, func(a, b answer) int { return strings.Compare(a.target.Node, b.target.Node) })
+	for _, a := range answers {
+		if _, known := r.Nodes[a.target.Node]; !known && a.target.Node != "" {
+			r.Healthy = false
+			r.Reasons = append(r.Reasons, fmt.Sprintf("%s does not know node %s: introduce it with an atoll_mesh_link or a seed of the cluster, or remove it", r.Seen, a.target.Node))
+		}
+	}
 	return r, nil
 }
 

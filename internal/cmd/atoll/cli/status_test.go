@@ -250,6 +250,24 @@ func TestStatusOfASplitCluster(t *testing.T) {
 }
 
 // TestStatusTrustsNobodyElse calls a node of a cluster with another signing key, and one whose identity is not the pinned one.
+// TestStatusOfHalvesThatNeverMet asks two nodes that are each alone and content.
+func TestStatusOfHalvesThatNeverMet(t *testing.T) {
+	o := newOperator(t)
+	key := o.withKey(t)
+	alone := func(name string) map[string]any {
+		s := cluster(name)
+		s.Nodes = map[string]api.NodeView{name: s.Nodes[name]}
+		s.Links = nil
+		endpoint, identity := (&agent{status: s}).serve(t, key, name)
+		return node(name, endpoint, identity)
+	}
+	write(t, "terraform.tfstate", stateWith(t, resource("atoll_node", alone("hk1"), alone("sg1"))))
+	r := o.run(t, "status")
+	if r.code != cli.Degraded || !strings.Contains(r.stdout, "hk1 does not know node sg1") {
+		t.Errorf("exit code %d, want %d and a reason:\n%s", r.code, cli.Degraded, r.stdout)
+	}
+}
+
 func TestStatusTrustsNobodyElse(t *testing.T) {
 	o := newOperator(t)
 	key := o.withKey(t)
