@@ -53,6 +53,10 @@ func (t *task) evict(ctx context.Context, mem memory) diag.Diagnostics {
 			maps.Copy(mem.nonNilPeers(), seen.Endpoints(t.name))
 		}
 	}
+	if len(t.others(mem)) == 0 {
+		// This state was never refreshed since the others joined, or there are none.
+		generation = max(generation, t.search(ctx))
+	}
 	object, buried, err := t.tombstone(generation)
 	if err != nil {
 		diags.AddError("Remove node", err.Error()+".")

@@ -67,6 +67,30 @@ func (t *task) survey(ctx context.Context) (surroundings, diag.Diagnostics) {
 	return out, diags
 }
 
+// search looks for other nodes of the cluster and notes those that answer. It returns the newest generation of this node's
+// object that they know.
+func (t *task) search(ctx context.Context) uint64 {
+	reg := t.op.Cluster(t.root.Cluster)
+	var generation uint64
+	var mu sync.Mutex
+	var g errgroup.Group
+	for _, endpoints := range t.neighbours(ctx) {
+		g.Go(func() error {
+			peer, seen, err := t.op.Meet(ctx, t.root.Cluster, endpoints)
+			if err != nil || peer.Name == t.name || len(peer.Records) == 0 || reg.Removed(peer.Name) {
+				return nil //nolint:nilerr // a node that does not answer cannot be told
+			}
+			reg.Learn(peer)
+			mu.Lock()
+			defer mu.Unlock()
+			generation = max(generation, seen.Generations[t.ref()])
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return nil
+	return generation
+}
+
 // neighbours returns the endpoints of every node that might answer, a list for each node.
 func (t *task) neighbours(ctx context.Context) [][]string {
 	var out [][]string
