@@ -3,6 +3,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,15 +24,23 @@ import (
 const (
 	suffix     = ".json"
 	quarantine = "quarantine"
-	lockFile   = ".lock"
+	// newer ends the name of a record's file that a newer Atoll wrote. It waits under that name for the next upgrade, out
+	// of the way of a record of the same key that this version can read.
+	newer    = ".newer"
+	lockFile = ".lock"
 	// writers bounds how many files are forced to disk at once.
 	writers = 8
+	// maxQuarantine is how many files of earlier starts stay in quarantine when another one comes: enough to see how it
+	// began and that it goes on, while a disk that damages a record at each start is not filled as well.
+	maxQuarantine = 16
 )
 
 // files keeps one file per record in a directory.
 type files struct {
 	dir  string
 	lock *os.File
+	// pruned tells that the quarantine was looked through since the store was opened.
+	pruned bool
 }
 
 // onDisk is the content of a record's file.
@@ -41,7 +50,8 @@ type onDisk struct {
 }
 
 // Open returns the store that is kept in dir, which is made when it is missing. Every record is verified; a file that
-// cannot be used is moved to dir/quarantine and reported by Snapshot. Only one process can have the store open for writing.
+// cannot be used is moved to dir/quarantine and reported by Snapshot. What a newer Atoll wrote is reported as well, but waits
+// for it where it finds it again. Only one process can have the store open for writing.
 func Open(dir string, root trust.Root, o Options) (*Store, error) {
 	s := New(root, o)
 	d := &files{dir: dir}
@@ -68,10 +78,11 @@ func (s *Store) load(d *files) error {
 		return err
 	}
 	var items []*entry
+	from := map[*entry]string{}
 	for _, name := range names {
 		e, err := d.read(s.root, name)
 		if err == nil {
-			items = append(items, e)
+			items, from[e] = append(items, e), name
 			continue
 		}
 		if err := s.setAside(d, name, err); err != nil {
@@ -84,16 +95,23 @@ func (s *Store) load(d *files) error {
 		loaded.entries[e.key] = e
 		out := next.apply(s.root, e, now, true)
 		if out.Result == Refused && out.Reason == trust.ReasonBadSignature {
-			if err := s.setAside(d, fileName(e.key), errors.New(out.Message)); err != nil {
+			if err := s.setAside(d, from[e], errors.New(out.Message)); err != nil {
 				return err
 			}
 			delete(loaded.entries, e.key)
+			delete(from, e)
 		}
 	}
 	// A status is completed while it is applied; on disk it is the same.
 	for k, e := range next.entries {
 		if e.status != nil {
 			loaded.entries[k] = e
+		}
+	}
+	// What has returned, or won over what has, is written under its own name.
+	for e, name := range from {
+		if strings.HasSuffix(name, newer) {
+			delete(loaded.entries, e.key)
 		}
 	}
 	next.noted = false
@@ -104,14 +122,36 @@ func (s *Store) load(d *files) error {
 	if err := s.commit(loaded, next); err != nil {
 		return err
 	}
+	for _, name := range from {
+		if !strings.HasSuffix(name, newer) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(d.dir, name)); err != nil {
+			return fmt.Errorf("remove what is loaded again: %w", err)
+		}
+	}
 	s.show(next)
 	return nil
 }
 
 func (s *Store) setAside(d *files, name string, cause error) error {
-	s.damaged = append(s.damaged, fmt.Sprintf("%s: %v", name, cause))
+	fromNewer := trust.ReasonOf(cause) == trust.ReasonUnknownWireVersion
+	what := strings.TrimSuffix(name, newer)
+	if fromNewer {
+		s.damaged = append(s.damaged, fmt.Sprintf("%s: %v; it is kept for then", what, cause))
+	} else {
+		s.damaged = append(s.damaged, fmt.Sprintf("%s: %v", what, cause))
+	}
 	s.log.Error("a record on disk cannot be used", "file", filepath.Join(d.dir, name), "error", cause)
 	if s.readOnly {
+		return nil
+	}
+	if fromNewer {
+		if name == what {
+			if err := os.Rename(filepath.Join(d.dir, name), filepath.Join(d.dir, name+newer)); err != nil {
+				return fmt.Errorf("keep the record of a newer version: %w", err)
+			}
+		}
 		return nil
 	}
 	return d.quarantine(name)
@@ -150,7 +190,7 @@ func (d *files) list(readOnly bool) ([]string, error) {
 			if err := os.Remove(filepath.Join(d.dir, name)); err != nil {
 				return nil, fmt.Errorf("remove a half written file: %w", err)
 			}
-		case strings.HasSuffix(name, suffix):
+		case strings.HasSuffix(name, suffix), strings.HasSuffix(name, suffix+newer):
 			names = append(names, name)
 		}
 	}
@@ -172,7 +212,7 @@ func (d *files) read(root trust.Root, name string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want := fileName(e.key); want != name {
+	if want := fileName(e.key); want != strings.TrimSuffix(name, newer) {
 		return nil, fmt.Errorf("holds %s, which belongs into %s", e.key, want)
 	}
 	if f.Conflict != nil {
@@ -192,6 +232,9 @@ func (d *files) quarantine(name string) error {
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		return fmt.Errorf("make quarantine: %w", err)
 	}
+	if err := d.prune(to); err != nil {
+		return err
+	}
 	for i := 0; ; i++ {
 		target := filepath.Join(to, name)
 		if i > 0 {
@@ -209,6 +252,37 @@ func (d *files) quarantine(name string) error {
 		}
 		return nil
 	}
+}
+
+// prune removes all but the newest files from quarantine, once and before the first one of this start comes: what is set
+// aside together is kept together, however much it is.
+func (d *files) prune(dir string) error {
+	if d.pruned {
+		return nil
+	}
+	d.pruned = true
+	found, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("look through quarantine: %w", err)
+	}
+	// The time of the last change of an inode is when the file came here; that of its content is when it was written.
+	since := make(map[string]int64, len(found))
+	names := make([]string, 0, len(found))
+	for _, f := range found {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(dir, f.Name()), &st); err != nil {
+			return fmt.Errorf("look through quarantine: %w", err)
+		}
+		since[f.Name()] = st.Ctim.Nano()
+		names = append(names, f.Name())
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(since[b], since[a]) })
+	for _, name := range names[min(len(names), maxQuarantine):] {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("clear the quarantine: %w", err)
+		}
+	}
+	return nil
 }
 
 // save writes tombstones and objects before proofs and statuses, and removes last: whenever the process dies, what is on

@@ -29,7 +29,8 @@ type Snapshot struct {
 	Received map[string]time.Time
 	// Conflicts are what the operator must decide, sorted by reference.
 	Conflicts []ConflictInfo
-	// Damaged names the files that could not be used when the store was opened, with the reason; they are in quarantine.
+	// Damaged names the files that could not be used when the store was opened, with the reason; they are in quarantine, or
+	// wait for the newer Atoll that wrote them.
 	Damaged []string
 }
 

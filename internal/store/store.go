@@ -209,14 +209,23 @@ func (s *Store) merge(recs []Record, local bool) []Outcome {
 	if err := s.commit(before, next); err != nil {
 		s.log.Error("the store cannot be written", "error", err)
 		for _, e := range items {
-			if o := &out[index[e]]; o.Result == Accepted || o.Result == Conflict {
-				*o = Outcome{Key: o.Key, Result: Refused, Reason: trust.ReasonStorage, Message: err.Error()}
-			}
+			out[index[e]] = s.unsaved(before, e, now, err)
 		}
 		return out
 	}
 	s.report(out)
 	return out
+}
+
+// unsaved returns what became of e after the merge that it was part of could not be written. What was judged beside the
+// other records of the merge does not hold without them: e may be older than one that is not there now. So it is judged
+// anew against what there was before.
+func (s *Store) unsaved(before *state, e *entry, now time.Time, cause error) Outcome {
+	o := before.clone().apply(s.root, e, now, false)
+	if o.Result == Accepted || o.Result == Conflict {
+		return Outcome{Key: e.key, Result: Refused, Reason: trust.ReasonStorage, Message: cause.Error()}
+	}
+	return o
 }
 
 // apply gives e to the register that it belongs to.
@@ -232,6 +241,13 @@ func (s *state) apply(root trust.Root, e *entry, now time.Time, trusted bool) Ou
 }
 
 // commit makes next durable, then visible.
+//
+// When it fails, a part of the change may be on disk, and memory stays behind it. That is harmless. Every file holds a
+// signed record that is valid by itself, so a restart merges whatever is there by the same rules as ever: what was answered
+// as refused may turn out to be taken, as if it had been sent again. What was acknowledged before is not lost, because a file
+// is only replaced by one that wins over it, and only removed once what supersedes it is on disk. What is acknowledged
+// later either replaces the file of the failed change or loses to it after the restart, as it would have lost had the failed
+// change come from another node.
 func (s *Store) commit(before, next *state) error {
 	var changed []*entry
 	var removed []Key
