@@ -22,7 +22,8 @@ type PeerMeasurement struct {
 	Since time.Time
 	// RTT is the round-trip time, a moving average; 0 before the first answer.
 	RTT time.Duration
-	// Loss is the share of unanswered probes, a moving average from 0 to 1.
+	// Loss is the share of unanswered probes since the peer last became reachable or unreachable, a moving average from 0
+	// to 1. A peer that was away and is back has no loss for that: it was unreachable then.
 	Loss float64
 	// LastAnswer is when the last answer came; zero before the first.
 	LastAnswer time.Time
@@ -69,7 +70,9 @@ type probed struct {
 	addr netip.Addr
 	next time.Time
 	// lost counts unanswered probes in a row.
-	lost    int
+	lost int
+	// counted is how many probes the loss is the average of.
+	counted uint64
 	seq     uint16
 	pending map[uint16]time.Time
 }
@@ -268,21 +271,24 @@ func (m *probed) answered(now time.Time, rtt time.Duration) {
 	} else {
 		m.RTT += time.Duration(rttWeight * float64(rtt-m.RTT))
 	}
-	m.Loss += m.weight() * (0 - m.Loss)
 	if !m.Reachable {
-		m.Reachable, m.Since = true, now
+		m.Reachable, m.Since, m.counted = true, now, 0
 	}
+	m.count(0)
 }
 
 func (m *probed) unanswered(now time.Time, deadAfter int) {
 	m.Sent++
 	m.lost++
-	m.Loss += m.weight() * (1 - m.Loss)
 	if m.Reachable && m.lost >= deadAfter {
-		m.Reachable, m.Since = false, now
+		m.Reachable, m.Since, m.counted = false, now, 0
 	}
+	m.count(1)
 }
 
-// weight makes the loss of the first probes their plain average, so that a new peer's first lost probe is not forgotten
-// for half a minute nor counts for everything.
-func (m *probed) weight() float64 { return max(lossWeight, 1/float64(m.Sent)) }
+// count takes one probe into the loss. That of the first probes is their plain average, so that a new peer's first lost
+// probe is not forgotten for half a minute nor counts for everything.
+func (m *probed) count(loss float64) {
+	m.counted++
+	m.Loss += max(lossWeight, 1/float64(m.counted)) * (loss - m.Loss)
+}
