@@ -3,12 +3,13 @@ package provider_test
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,10 +36,34 @@ type world struct {
 	adjust func(*operator.Config)
 }
 
+// agentLog is where the agents of the named test log to, for whoever wants to know why it failed.
+func agentLog(t *testing.T) *slog.Logger {
+	t.Helper()
+	if os.Getenv("ATOLL_TEST_AGENT_LOG") == "" {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
+}
+
 const token = "token-of-the-acceptance-tests"
 
-// networks hands each world two loopback networks of its own, so that tests can run at the same time.
-var networks atomic.Int32
+// claimNetwork returns the second byte of two loopback networks that no other test uses, in this process or another, until
+// the test ends.
+func claimNetwork(t *testing.T) byte {
+	t.Helper()
+	var lc net.ListenConfig
+	for i := range 80 {
+		n := 70 + 2*((os.Getpid()+i)%80)
+		claim, err := lc.Listen(t.Context(), "tcp", fmt.Sprintf("127.%d.255.254:7443", n))
+		if err != nil {
+			continue // taken
+		}
+		t.Cleanup(func() { _ = claim.Close() })
+		return byte(n)
+	}
+	t.Fatal("no loopback network is free")
+	return 0
+}
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -55,7 +80,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{
 		key:      key,
-		machines: &inproc.Machines{Dir: t.TempDir(), Network: byte(70 + 2*(networks.Add(1)%80))},
+		machines: &inproc.Machines{Dir: t.TempDir(), Network: claimNetwork(t), Log: agentLog(t)},
 	}
 	w.cloud = &linode.Server{Machines: w.machines, Token: token}
 	server := httptest.NewServer(w.cloud)

@@ -197,7 +197,13 @@ func (m *Machine) Start() {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
+	go func() {
+		err := a.Run(ctx)
+		if err != nil {
+			log.Error("the agent has ended", "machine", m.Address.String(), "error", err)
+		}
+		done <- err
+	}()
 	m.cancel, m.done = cancel, done
 }
 
