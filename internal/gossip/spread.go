@@ -47,6 +47,7 @@ type spread struct {
 	ready chan struct{}
 	in    chan message
 	asked map[store.Key]time.Time
+	out   outbox
 }
 
 func newSpread(cfg Config, log *slog.Logger) *spread {
@@ -95,22 +96,28 @@ func (s *spread) receive(data []byte) {
 
 // work answers messages until ctx ends.
 func (s *spread) work(ctx context.Context) {
+	defer s.out.wait()
 	<-s.ready
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case m := <-s.in:
-			s.handle(m)
+			s.handle(ctx, m)
 		}
 	}
 }
 
-func (s *spread) handle(m message) {
+func (s *spread) handle(ctx context.Context, m message) {
 	if len(m.Records) > 0 {
 		for _, o := range s.cfg.Store.MergeRemote(m.Records) {
 			delete(s.asked, o.Key)
 		}
+	}
+	to, err := s.member(m)
+	if err != nil {
+		s.log.Debug("gossip not answered", "to", m.From, "error", err)
+		return
 	}
 	answer := message{}
 	if len(m.Want) > 0 {
@@ -126,8 +133,16 @@ func (s *spread) handle(m message) {
 	if len(answer.Records) == 0 && len(answer.Want) == 0 {
 		return
 	}
-	if err := s.send(m, answer); err != nil {
-		s.log.Debug("gossip not answered", "to", m.From, "error", err)
+	// By address, which is a member's; the name is only what the sender says.
+	room := s.out.put(ctx, to.Address(), func() error {
+		err := s.send(to, answer)
+		if err != nil {
+			s.log.Debug("gossip not answered", "to", to.Name, "error", err)
+		}
+		return err
+	})
+	if !room {
+		s.log.Debug("gossip not answered, too much at once", "to", to.Name)
 	}
 }
 
@@ -150,17 +165,13 @@ func (s *spread) worthAsking(wanted []store.Key) []store.Key {
 }
 
 // send answers a member over TCP, the records in parts.
-func (s *spread) send(to, m message) error {
-	node, err := s.member(to)
-	if err != nil {
-		return err
-	}
+func (s *spread) send(to *memberlist.Node, m message) error {
 	for {
 		part := m
 		part.Records = head(m.Records)
 		m.Records = m.Records[len(part.Records):]
 		m.Want = nil
-		if err := s.list.SendReliable(node, s.encode(part)); err != nil {
+		if err := s.list.SendReliable(to, s.encode(part)); err != nil {
 			return err
 		}
 		if len(m.Records) == 0 {
