@@ -129,7 +129,7 @@ func (out *ClusterStatus) judge(s *store.Snapshot) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(out.Links)) {
-		reasons, warnings := out.Links[name].judge(out.Nodes)
+		reasons, warnings := out.Links[name].judge(out.Nodes, out.At)
 		out.Reasons = append(out.Reasons, reasons...)
 		out.Warnings = append(out.Warnings, warnings...)
 	}

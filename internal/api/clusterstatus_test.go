@@ -182,6 +182,12 @@ func TestStatusOf(t *testing.T) {
 			[]string{"link a -> c loses 30 % of its packets"},
 		},
 		{
+			"a link that came up just now and lost one of its few probes", func(s *store.Snapshot) {
+				peer(s, "a", "c", func(p *spec.PeerStatus) { p.Loss, p.Since = 0.5, noon().Add(-5*time.Second) })
+			},
+			nil, nil, nil,
+		},
+		{
 			"not measured", func(s *store.Snapshot) { delete(s.Statuses["a"].Peers, "b") },
 			nil,
 			[]string{"link a -> b is not measured yet"},

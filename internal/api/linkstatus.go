@@ -19,8 +19,12 @@ const (
 	UnknownLink DirectionState = "unknown"
 )
 
-// LossWorthWarning is the share of lost probes from which a link is mentioned.
-const LossWorthWarning = 0.05
+// LossWorthWarning is the share of lost probes from which a link is mentioned, once its state is LossWorthSince old: of the
+// few probes before that, one lost is a large share.
+const (
+	LossWorthWarning = 0.05
+	LossWorthSince   = 30 * time.Second
+)
 
 // LinkView is a pair of nodes in the status of its cluster.
 type LinkView struct {
@@ -76,7 +80,7 @@ func direction(from, to string, s *store.Snapshot, now time.Time) Direction {
 }
 
 // judge says what is wrong with the link. Of a link whose end is not up nothing is said: the node is what is wrong.
-func (v LinkView) judge(nodes map[string]NodeView) (reasons, warnings []string) {
+func (v LinkView) judge(nodes map[string]NodeView, at time.Time) (reasons, warnings []string) {
 	for _, name := range []string{v.From, v.To} {
 		switch nodes[name].State {
 		case NodeDown, NodeSilent, NodeJoining:
@@ -98,7 +102,7 @@ func (v LinkView) judge(nodes map[string]NodeView) (reasons, warnings []string) 
 		default:
 			reasons = append(reasons, fmt.Sprintf("%s is not measured yet", name))
 		}
-		if d.State != Down && d.Loss >= LossWorthWarning {
+		if d.State != Down && d.Loss >= LossWorthWarning && at.Sub(d.Since) >= LossWorthSince {
 			warnings = append(warnings, fmt.Sprintf("%s loses %.0f %% of its packets", name, d.Loss*100))
 		}
 	}
