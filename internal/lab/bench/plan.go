@@ -122,6 +122,7 @@ func timePlans(ctx context.Context, out io.Writer, subjects []subject) error {
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", s.name, mode.name, err)
 				}
+				fmt.Fprintln(os.Stderr, s.name, mode.name, seconds(result.Took))
 				if i > 0 { // the first round fills the page cache
 					samples[s.name+mode.name] = append(samples[s.name+mode.name], result.Took)
 				}

@@ -4,5 +4,5 @@
 //
 //	sudo ATOLL_E2E=terraform go test -v ./internal/lab/e2e
 //
-// ATOLL_E2E_KEEP=1 leaves a failed run's lab up until the test is interrupted.
+// A single scenario needs the first one: -run 'TestThreeSite/(apply_brings|no_secret)'.
 package e2e
