@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -91,8 +90,14 @@ func (d *Driver) applyFilter(ctx context.Context, c config) error {
 	if _, err := d.sys.WriteFile(filterPath, []byte(c.filter), 0o644); err != nil {
 		return err
 	}
-	if _, err := d.sys.WriteFile(freshPath, []byte(c.fresh), 0o644); err != nil {
-		return err
+	var coming strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(c.holds)) {
+		if _, err := d.sys.WriteFile(path.Join(holdDir, name), []byte(c.holds[name]), 0o644); err != nil {
+			return err
+		}
+		if _, err := d.sys.ReadFile(path.Join(hostsDir, name)); errors.Is(err, fs.ErrNotExist) {
+			coming.WriteString(strings.ReplaceAll(c.holds[name], holdWord, holdAway))
+		}
 	}
 	mark, err := d.filterMark(ctx)
 	if err != nil {
@@ -104,16 +109,10 @@ func (d *Driver) applyFilter(ctx context.Context, c config) error {
 	if err := d.run(ctx, host.Command{Name: "nft", Args: []string{"-f", filterPath}}); err != nil {
 		return err
 	}
-	var coming []netip.Addr
-	for _, name := range slices.Sorted(maps.Keys(c.addresses)) {
-		if _, err := d.sys.ReadFile(path.Join(hostsDir, name)); errors.Is(err, fs.ErrNotExist) {
-			coming = append(coming, c.addresses[name])
-		}
-	}
-	if len(coming) == 0 {
+	if coming.Len() == 0 {
 		return nil
 	}
-	return d.run(ctx, host.Command{Name: "nft", Args: []string{"-f", "-"}, Stdin: []byte(freshRules(coming))})
+	return d.run(ctx, host.Command{Name: "nft", Args: []string{"-f", "-"}, Stdin: []byte(coming.String())})
 }
 
 // dropPeers removes the host file of every node that is no peer any more or whose file changes, and makes tincd drop its
@@ -142,6 +141,11 @@ func (d *Driver) dropPeers(ctx context.Context, c config) error {
 		if _, err := d.sys.Remove(file); err != nil {
 			return err
 		}
+		if !wanted {
+			if _, err := d.sys.Remove(path.Join(holdDir, name)); err != nil {
+				return err
+			}
+		}
 		dropped = append(dropped, name)
 	}
 	if len(dropped) == 0 || host.Recording(d.sys) {
@@ -168,10 +172,10 @@ func (d *Driver) writeFiles(c config) error {
 	if _, err := d.sys.WriteFile(mainPath, []byte(c.main+c.connectTo), 0o644); err != nil {
 		return err
 	}
-	if _, err := d.sys.WriteFile(comesPath, []byte(subnetScript(holdComing)), 0o755); err != nil {
+	if _, err := d.sys.WriteFile(comesPath, []byte(comesScript()), 0o755); err != nil {
 		return err
 	}
-	if _, err := d.sys.WriteFile(goesPath, []byte(subnetScript(holdAway)), 0o755); err != nil {
+	if _, err := d.sys.WriteFile(goesPath, []byte(goesScript()), 0o755); err != nil {
 		return err
 	}
 	// Last, since it is what says which configuration tincd was started with.

@@ -39,9 +39,8 @@ type config struct {
 	hosts  map[string]string
 	self   string
 	filter string
-	fresh  string
-	// addresses are the mesh addresses of the peers.
-	addresses map[string]netip.Addr
+	// holds are the commands that hold a peer back, by tinc's name of the peer.
+	holds map[string]string
 }
 
 // resolver returns the IP addresses of an address or host name, best first.
@@ -51,7 +50,7 @@ type resolver func(host string) []netip.Addr
 // the configuration holds for all others.
 func newConfig(v *topology.View, resolve resolver) (config, error) {
 	var problems []error
-	c := config{self: tincName(v.Self.Name), hosts: map[string]string{}, addresses: map[string]netip.Addr{}}
+	c := config{self: tincName(v.Self.Name), hosts: map[string]string{}, holds: map[string]string{}}
 	c.hosts[c.self] = header + fmt.Sprintf("Subnet = %s/32\n", v.Self.MeshAddress)
 	var sources []netip.Addr
 	var connect strings.Builder
@@ -64,7 +63,7 @@ func newConfig(v *topology.View, resolve resolver) (config, error) {
 		addresses := peerAddresses(p, resolve)
 		c.hosts[tincName(p.Name)] = hostFile(p, addresses, v.Mesh.Port, key)
 		sources = append(sources, p.MeshAddress)
-		c.addresses[tincName(p.Name)] = p.MeshAddress
+		c.holds[tincName(p.Name)] = holdRules(p.MeshAddress, addresses)
 		if len(addresses) > 0 {
 			fmt.Fprintf(&connect, "ConnectTo = %s\n", tincName(p.Name))
 		}
@@ -72,7 +71,7 @@ func newConfig(v *topology.View, resolve resolver) (config, error) {
 	c.connectTo = connect.String()
 	c.main = mainFile(v, c.self)
 	c.prefix = ownPrefix(v)
-	c.filter, c.fresh = filterRules(sources), freshRules(sources)
+	c.filter = filterRules(sources, v.Mesh.Port)
 	return c, errors.Join(problems...)
 }
 
@@ -123,7 +122,7 @@ func (c config) core() string {
 }
 
 func (c config) upCommands() string {
-	return "nft -f " + filterPath + "\nnft -f " + freshPath + "\n" + fmt.Sprintf("ip link set dev \"$INTERFACE\" mtu %d up\nip address replace %s dev \"$INTERFACE\"\n", MTU, c.prefix)
+	return "nft -f " + filterPath + "\ncat " + holdDir + "/* 2>/dev/null | sed s/" + holdWord + "/" + holdAway + "/ | nft -f -\n" + fmt.Sprintf("ip link set dev \"$INTERFACE\" mtu %d up\nip address replace %s dev \"$INTERFACE\"\n", MTU, c.prefix)
 }
 
 // upScript returns tinc-up, which runs when tincd has made the interface, so that the mesh is back after a crash without

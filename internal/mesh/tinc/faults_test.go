@@ -154,7 +154,7 @@ func TestPlan(t *testing.T) {
 	}
 	want := []string{
 		"create /etc/tinc/atoll/filter.nft",
-		"create /etc/tinc/atoll/fresh.nft",
+		"create /etc/tinc/atoll/hold/sg_1",
 		"run nft -f /etc/tinc/atoll/filter.nft",
 		"run nft -f -",
 		"create /etc/tinc/atoll/hosts/hk_colo",

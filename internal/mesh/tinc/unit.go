@@ -19,7 +19,7 @@ const (
 	comesPath  = configDir + "/subnet-up"
 	goesPath   = configDir + "/subnet-down"
 	filterPath = configDir + "/filter.nft"
-	freshPath  = configDir + "/fresh.nft"
+	holdDir    = configDir + "/hold"
 	hostsDir   = configDir + "/hosts"
 )
 
