@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
@@ -61,6 +62,10 @@ type controlError struct {
 
 // serveControl answers clients of this machine. The socket is in a folder that only root enters.
 func (l *Lab) serveControl(ctx context.Context) error {
+	// A process that was killed leaves its socket behind. The lab's lock says that nobody listens there any more.
+	if err := os.Remove(l.files.socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove an earlier lab's socket: %w", err)
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", l.files.socket())
 	if err != nil {
 		return fmt.Errorf("listen for commands: %w", err)

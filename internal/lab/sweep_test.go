@@ -102,9 +102,9 @@ func wantNothingLeft(t *testing.T, name string) {
 	}
 }
 
-func TestDownAfterTheProcessWasKilled(t *testing.T) {
-	requireLab(t)
-	name := uniqueName("killed")
+// startProcess starts a lab in a process of its own, which the test may kill.
+func startProcess(t *testing.T, name string) *osexec.Cmd {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -127,14 +127,40 @@ func TestDownAfterTheProcessWasKilled(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	client := lab.Connect(name)
-	if err := client.Power(t.Context(), "hk1", "freeze"); err != nil {
-		t.Fatal(err)
-	}
+	return cmd
+}
+
+func kill(t *testing.T, cmd *osexec.Cmd) {
+	t.Helper()
 	if err := cmd.Process.Signal(unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed, as we know
+}
+
+func TestUpAfterTheProcessWasKilled(t *testing.T) {
+	requireLab(t)
+	name := uniqueName("again")
+	kill(t, startProcess(t, name))
+	l, err := lab.Start(t.Context(), lab.Options{Name: name, Machines: []lab.Machine{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	wantNothingLeft(t, name)
+}
+
+func TestDownAfterTheProcessWasKilled(t *testing.T) {
+	requireLab(t)
+	name := uniqueName("killed")
+	cmd := startProcess(t, name)
+	client := lab.Connect(name)
+	if err := client.Power(t.Context(), "hk1", "freeze"); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, cmd)
 
 	left := strings.Join(leftovers(t, name), "\n")
 	for _, want := range []string{"/run/netns/", "/run/atoll-lab/", "/var/lib/atoll-lab/", "/sys/fs/cgroup/", "mount ", "process "} {
