@@ -6,7 +6,8 @@
 //	go run ./internal/lab/bench lab      a three-site cluster in the lab: apply, join, spreading, death, memory, CPU (root, Linux)
 //	go run ./internal/lab/bench demo     `make demo`, cold, again and warm (root, Linux); not part of the whole
 //
-// Without an argument: all but demo. Every table names the machine. Where two things are compared they are measured in turns in one run; trust the ratios.
+// Without an argument: all but demo, some ten minutes. Where two things are compared they are measured in turns in one
+// run: trust the ratios.
 package main
 
 import (
