@@ -69,7 +69,6 @@ resource "atoll_node" %q {
 		{"machine without failure domain", clusterConfig + "resource \"atoll_node\" \"a\" {\ncluster = atoll_cluster.web\nname = \"a\"\nssh = { host = \"192.0.2.1\" }\n}", []string{"failure_domain", "hong-kong"}},
 		{"link to itself", link("from = atoll_node.a\nto = atoll_node.a"), []string{"is the same node as from"}},
 		{"mtu", link("from = atoll_node.a\nto = atoll_node.b\nmtu = 10"), []string{"mtu", "not between 576 and 9000"}},
-		{"cost", link("from = atoll_node.a\nto = atoll_node.b\ncost = -1"), []string{"cost", "not between 0 and 10000"}},
 		{"signing key", "provider \"atoll\" {\nsigning_key = \"nonsense\"\n}\n" + clusterConfig, []string{"signing_key", "atoll key new"}},
 	}
 	for _, tt := range tests {

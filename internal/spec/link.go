@@ -14,8 +14,6 @@ type LinkSettings struct {
 	TCPOnly bool `json:"tcp_only,omitempty"`
 	// MTU is the largest packet of the path in bytes, 0 to find it out.
 	MTU int `json:"mtu,omitempty"`
-	// Cost is the link's weight in routing, lower is better; 0 lets the mesh measure it.
-	Cost int `json:"cost,omitempty"`
 }
 
 // LinkName returns the name of the link between two nodes, the same for both orders.
@@ -42,9 +40,6 @@ func (l Link) Validate() Problems {
 	}
 	if l.Settings.MTU != 0 && (l.Settings.MTU < 576 || l.Settings.MTU > 9000) {
 		ps.add("settings.mtu", "leave it out to have it measured", "%d is not between 576 and 9000", l.Settings.MTU)
-	}
-	if l.Settings.Cost < 0 || l.Settings.Cost > 10000 {
-		ps.add("settings.cost", "leave it out to have it measured", "%d is not between 0 and 10000", l.Settings.Cost)
 	}
 	return ps
 }

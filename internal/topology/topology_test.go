@@ -40,7 +40,7 @@ func TestDerive(t *testing.T) {
 			"broken": testNode("10.66.0.1", "198.51.100.5"),
 		},
 		Links: map[string]spec.Link{
-			"hk-1.us-1": {From: "us-1", To: "hk-1", Settings: spec.LinkSettings{TCPOnly: true, Cost: 50}},
+			"hk-1.us-1": {From: "us-1", To: "hk-1", Settings: spec.LinkSettings{TCPOnly: true, MTU: 1400}},
 			"sg-1.us-1": {From: "sg-1", To: "us-1", Settings: spec.LinkSettings{MTU: 1300}},
 			"gone.hk-1": {From: "hk-1", To: "gone"},
 		},
@@ -61,7 +61,7 @@ func TestDerive(t *testing.T) {
 		Self: peer("hk-1", "10.66.0.1", "KEY-HK", spec.LinkSettings{}, "198.51.100.1"),
 		Peers: []topology.Peer{
 			peer("sg-1", "10.66.0.2", "KEY-SG", spec.LinkSettings{}, "198.51.100.2"),
-			peer("us-1", "10.66.0.3", "KEY-US", spec.LinkSettings{TCPOnly: true, Cost: 50}),
+			peer("us-1", "10.66.0.3", "KEY-US", spec.LinkSettings{TCPOnly: true, MTU: 1400}),
 		},
 		Problems: spec.Problems{
 			{
@@ -125,7 +125,7 @@ func drawInput(t *rapid.T) topology.Input {
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "links") {
 		l := spec.Link{From: rapid.SampledFrom(names).Draw(t, "from"), To: rapid.SampledFrom(names).Draw(t, "to")}
-		l.Settings.Cost = rapid.IntRange(0, 9).Draw(t, "cost")
+		l.Settings.MTU = rapid.IntRange(576, 9000).Draw(t, "mtu")
 		in.Links[l.Name()] = l
 	}
 	return in

@@ -115,7 +115,7 @@ func (s suite) lifecycle(t *testing.T) {
 
 	t.Run("LinkSettings", func(t *testing.T) {
 		// A pair that is told to do without UDP does, and the settings of one pair are nothing to the others.
-		c.links[spec.LinkName(hk, sg)] = spec.Link{From: sg, To: hk, Settings: spec.LinkSettings{TCPOnly: true, MTU: 1400, Cost: 5}}
+		c.links[spec.LinkName(hk, sg)] = spec.Link{From: sg, To: hk, Settings: spec.LinkSettings{TCPOnly: true, MTU: 1400}}
 		c.apply(t, all)
 		c.internet.dropUDP(t, first.public, c.nodes[sg].public)
 		c.allConnected(t, all...)

@@ -159,9 +159,6 @@ func linkOptions(l spec.LinkSettings) string {
 	if l.MTU != 0 {
 		fmt.Fprintf(&b, "PMTU = %d\n", payload(l.MTU))
 	}
-	if l.Cost != 0 {
-		fmt.Fprintf(&b, "Weight = %d\n", l.Cost)
-	}
 	return b.String()
 }
 

@@ -221,7 +221,7 @@ func TestApply(t *testing.T) {
 	keys := map[string]string{"hk-colo": n.key, "sg-1": newKey(t), "us-1": newKey(t)}
 	sg := peer("sg-1", "10.66.0.2", keys["sg-1"], "203.0.113.2")
 	us := peer("us-1", "10.66.0.3", keys["us-1"], "us.example", "203.0.113.3")
-	us.Link = spec.LinkSettings{TCPOnly: true, MTU: 1400, Cost: 70}
+	us.Link = spec.LinkSettings{TCPOnly: true, MTU: 1400}
 
 	apply(t, n, view(n))
 	n.golden(t, "alone", keys)

@@ -20,7 +20,6 @@ type Model struct {
 	To       types.Object   `tfsdk:"to"`
 	TCPOnly  types.Bool     `tfsdk:"tcp_only"`
 	MTU      types.Int64    `tfsdk:"mtu"`
-	Cost     types.Int64    `tfsdk:"cost"`
 	State    types.String   `tfsdk:"state"`
 	Forward  types.Object   `tfsdk:"forward"`
 	Reverse  types.Object   `tfsdk:"reverse"`
@@ -65,7 +64,7 @@ func (m Model) ToSpec(e ends) spec.Link {
 	return spec.Link{
 		From: e.from.Name.ValueString(), To: e.to.Name.ValueString(),
 		Settings: spec.LinkSettings{
-			TCPOnly: m.TCPOnly.ValueBool(), MTU: int(m.MTU.ValueInt64()), Cost: int(m.Cost.ValueInt64()),
+			TCPOnly: m.TCPOnly.ValueBool(), MTU: int(m.MTU.ValueInt64()),
 		},
 	}
 }
@@ -74,7 +73,7 @@ func (m Model) ToSpec(e ends) spec.Link {
 func (m *Model) FromSpec(cluster string, l spec.Link) {
 	m.ID = types.StringValue(linkID(cluster, l))
 	m.TCPOnly = types.BoolValue(l.Settings.TCPOnly)
-	m.MTU, m.Cost = numberOrNull(l.Settings.MTU), numberOrNull(l.Settings.Cost)
+	m.MTU = numberOrNull(l.Settings.MTU)
 }
 
 func linkID(cluster string, l spec.Link) string { return cluster + "/" + l.Name() }

@@ -48,7 +48,7 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	var m meshlink.Model
 	m.FromSpec("web", spec.Link{From: "hk1", To: "a1", Settings: spec.LinkSettings{TCPOnly: true, MTU: 1400}})
-	if m.ID.ValueString() != "web/a1.hk1" || !m.TCPOnly.ValueBool() || m.MTU != types.Int64Value(1400) || !m.Cost.IsNull() {
+	if m.ID.ValueString() != "web/a1.hk1" || !m.TCPOnly.ValueBool() || m.MTU != types.Int64Value(1400) {
 		t.Errorf("got %+v", m)
 	}
 }

@@ -67,7 +67,7 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 func validate(m Model, e ends) diag.Diagnostics {
 	diags := diagnose.Problems(invalid, path.Empty(), map[string]path.Path{
 		"from": path.Root("from").AtName("name"), "to": path.Root("to").AtName("name"),
-		"settings.mtu": path.Root("mtu"), "settings.cost": path.Root("cost"),
+		"settings.mtu": path.Root("mtu"),
 	}, m.ToSpec(e).Validate())
 	if from, to := e.cluster(), e.to.Cluster.Name.ValueString(); from != to {
 		diags.AddAttributeError(path.Root("to").AtName("cluster"), invalid,

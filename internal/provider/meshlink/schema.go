@@ -40,8 +40,7 @@ func Schema(ctx context.Context) schema.Schema {
 				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
 				MarkdownDescription: "Send the pair's traffic over TCP, for a path that loses UDP. Default false.",
 			},
-			"mtu":  schema.Int64Attribute{Optional: true, MarkdownDescription: "Largest packet of the path in bytes, 576 to 9000. Measured when it is left out."},
-			"cost": schema.Int64Attribute{Optional: true, MarkdownDescription: "Weight in routing, lower is better, up to 10000. Measured when it is left out."},
+			"mtu": schema.Int64Attribute{Optional: true, MarkdownDescription: "Largest packet of the path in bytes, 576 to 9000, where that is known; it spares packets that are too large until the mesh has measured the path itself."},
 			"state": schema.StringAttribute{
 				Computed:            true,
 				MarkdownDescription: "How the pair fares, the worse direction counting: `up-direct`, `up-indirect` (by way of another node), `down`, or `unknown`.",
