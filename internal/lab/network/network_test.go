@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -269,11 +270,35 @@ func TestBadHosts(t *testing.T) {
 	}
 }
 
+// entered waits until a process that was just started is in its namespace.
+func entered(t *testing.T, pid int, ns network.Namespace) {
+	t.Helper()
+	want, err := os.Stat(ns.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if got, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil && os.SameFile(got, want) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("process %d does not enter %s", pid, ns)
+		case <-tick.C:
+		}
+	}
+}
+
 func TestSweepEndsProcessesAndLeavesOtherLabs(t *testing.T) {
 	other := newInternet(t, "sweep-2")
 	i := newInternet(t, "sweep")
 	cmd := i.OperatorNamespace().Command(context.WithoutCancel(t.Context()), "sleep", "600")
 	i.must(cmd.Start())
+	entered(t, cmd.Process.Pid, i.OperatorNamespace())
 	i.must(i.Close(t.Context()))
 	if err := cmd.Wait(); err == nil {
 		t.Error("a process in the lab's network ended by itself")
