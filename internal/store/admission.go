@@ -104,7 +104,7 @@ func (s *state) refusal(m *trust.Member, now time.Time, trusted bool) error {
 	second := func(known string) error {
 		return &trust.Refusal{
 			Reason: trust.ReasonSecondIdentity, Subject: fmt.Sprintf("node %q", m.Node),
-			Message: fmt.Sprintf("identity %s wants to join under a name that is %s's; if this machine is to replace it, remove the node and make it again, or pin this identity; else find out who has its ticket",
+			Message: fmt.Sprintf("identity %s wants to join under a name that is %s's; if this machine is to replace it, remove the node and make it again, or let it in by `atoll pin`; else find out who has its ticket, and `atoll pin` settles it",
 				m.Identity, known),
 		}
 	}

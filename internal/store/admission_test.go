@@ -20,7 +20,7 @@ func TestSecondIdentity(t *testing.T) {
 			first, second := op.use(ticket, noon()), op.use(ticket, noon().Add(time.Second))
 			merge(t, s, []store.Record{op.node("n1", at(1), "hk", trust.PublicKey{}), first.record()}, store.Accepted, store.Accepted)
 			out := merge(t, s, []store.Record{second.record()}, store.Refused)
-			if out[0].Reason != trust.ReasonSecondIdentity || !strings.Contains(out[0].Message, "pin this identity") {
+			if out[0].Reason != trust.ReasonSecondIdentity || !strings.Contains(out[0].Message, "atoll pin") {
 				t.Errorf("outcome = %+v, want SecondIdentity with the remedy", out[0])
 			}
 			if got := s.Snapshot().Members["n1"].Identity; got != first.id.Public() {

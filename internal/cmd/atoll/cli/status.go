@@ -15,13 +15,11 @@ import (
 
 // statusOptions are the flags of atoll status.
 type statusOptions struct {
-	state     stateFlags
-	endpoints []string
-	cluster   string
-	json      bool
-	watch     bool
-	interval  time.Duration
-	timeout   time.Duration
+	nodes    nodeFlags
+	json     bool
+	watch    bool
+	interval time.Duration
+	timeout  time.Duration
 }
 
 func statusCommand(env Environment) *cobra.Command {
@@ -41,7 +39,7 @@ The exit code is 0 for a healthy cluster, 1 for one that is not as described, an
 			if err != nil {
 				return err
 			}
-			targets, err := o.targets(env)
+			targets, err := o.nodes.targets(env)
 			if err != nil {
 				return err
 			}
@@ -52,9 +50,7 @@ The exit code is 0 for a healthy cluster, 1 for one that is not as described, an
 		},
 	}
 	flags := cmd.Flags()
-	o.state.add(flags)
-	flags.StringArrayVar(&o.endpoints, "endpoint", nil, "`host:port` of a node's API to ask instead of the state's nodes; may be repeated")
-	flags.StringVar(&o.cluster, "cluster", "", "the cluster's `name`, needed when the state has several or --endpoint is used")
+	o.nodes.add(flags)
 	flags.BoolVar(&o.json, "json", false, "print JSON")
 	flags.BoolVarP(&o.watch, "watch", "w", false, "show it again and again until interrupted")
 	flags.DurationVar(&o.interval, "interval", 2*time.Second, "how long --watch waits in between")
@@ -117,45 +113,4 @@ func (o *statusOptions) print(env Environment, r report) error {
 		encoder.SetIndent("", "  ")
 	}
 	return encoder.Encode(r)
-}
-
-// targets returns the nodes to ask.
-func (o *statusOptions) targets(env Environment) ([]api.Target, error) {
-	if len(o.endpoints) > 0 {
-		if o.cluster == "" {
-			return nil, errors.New("--endpoint says where a node is; --cluster must say of which cluster it has to be")
-		}
-		var targets []api.Target
-		for _, e := range o.endpoints {
-			targets = append(targets, api.Target{Cluster: o.cluster, Endpoints: []string{e}})
-		}
-		return targets, nil
-	}
-	state, err := o.state.load(env)
-	if err != nil {
-		return nil, err
-	}
-	cluster, err := chooseCluster(state, o.cluster)
-	if err != nil {
-		return nil, err
-	}
-	var targets []api.Target
-	for _, n := range state.Nodes {
-		if n.Cluster != cluster || len(n.Endpoints) == 0 {
-			continue
-		}
-		t := api.Target{Cluster: cluster, Node: n.Name, Endpoints: n.Endpoints}
-		if n.Identity != "" {
-			pin, err := trust.ParsePublicKey(n.Identity)
-			if err != nil {
-				return nil, fmt.Errorf("the identity of node %q in the Terraform state: %w", n.Name, err)
-			}
-			t.Pin = &pin
-		}
-		targets = append(targets, t)
-	}
-	if len(targets) == 0 {
-		return nil, fmt.Errorf("the Terraform state has no node of cluster %q that can be reached: run `terraform apply`, or name a node with --endpoint", cluster)
-	}
-	return targets, nil
 }
