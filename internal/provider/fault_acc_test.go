@@ -43,6 +43,9 @@ func TestCloudFaults(t *testing.T) {
 			w.test(t, resource.TestStep{Config: linodeNode("sg1", ""), ConfigPlanChecks: resource.ConfigPlanChecks{
 				PostApplyPostRefresh: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()},
 			}})
+			if w.cloud.PendingFaults() != 0 {
+				t.Error("the fault has not happened")
+			}
 		})
 	}
 }

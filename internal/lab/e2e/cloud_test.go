@@ -4,9 +4,11 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,10 +16,11 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // cloudFaults replaces a Linode while the cloud's API has each of its bad moods once: a limit with Retry-After, an inner
-// error, an answer that is lost after the work was done, a conflict, a connection that hangs. None of them may cost more
+// error, an answer that is lost after the work was done, a connection that hangs. None of them may cost more
 // than time, and none may leave a second instance.
 func cloudFaults(t *testing.T, s *site) {
 	const node = "sg1"
@@ -32,6 +35,9 @@ func cloudFaults(t *testing.T, s *site) {
 		defer s.Cloud().Inject(fault)()
 	}
 	s.apply(t, "-replace="+s.address(t, node))
+	if pending := s.Cloud().PendingFaults(); pending != 0 {
+		t.Errorf("%d faults have not happened", pending)
+	}
 	s.wantHealthy(t, 30*time.Second, everyNode...)
 	if list := s.instances(t); len(list) != 1 {
 		t.Errorf("the cloud has the instances %v, want one", list)
@@ -49,22 +55,49 @@ func refusedToken(t *testing.T, s *site) {
 	s.wantNoChange(t)
 }
 
-// twoApplies has two operators change the cluster at the same time: in one folder, where the engine's own lock keeps the
-// second one out, and in two folders that know nothing of each other, where both succeed and the later one's word holds.
+// twoApplies has two operators change one node at the same time: in one folder, where the engine's own lock keeps the
+// second one out, and in two folders that know nothing of each other, where whoever is late is told so and nothing mixes.
 func twoApplies(t *testing.T, s *site) {
 	elsewhere := s.clone(t)
 	replace := "-replace=" + s.address(t, "hk2")
 	errs := make([]error, 2)
+	sites := []string{"hong-kong-east", "hong-kong-west"}
 	var both sync.WaitGroup
 	for i, work := range []*rig.Workspace{s.Work, elsewhere} {
-		both.Go(func() { _, errs[i] = work.Run(t.Context(), "apply", "-auto-approve", "-refresh=false") })
+		moved := `-var=machines={hk1={provider="colo",site="hong-kong",host="198.51.100.10"},` +
+			`hk2={provider="vps",site="` + sites[i] + `",host="198.51.100.74"}}`
+		both.Go(func() { _, errs[i] = work.Run(t.Context(), "apply", "-auto-approve", "-refresh=false", moved) })
 	}
 	both.Wait()
+	var won []string
 	for i, err := range errs {
-		if err != nil {
-			t.Errorf("operator %d: %v", i+1, err)
+		switch {
+		case err == nil:
+			won = append(won, sites[i])
+		case !strings.Contains(err.Error(), "another run"):
+			t.Errorf("operator %d: %v, want success or that another run was faster", i+1, err)
 		}
 	}
+	if len(won) == 0 {
+		t.Fatal("neither operator got through")
+	}
+	for _, holder := range everyNode {
+		s.eventually(t, holder+" holds what one of the operators wanted", 20*time.Second, func(ctx context.Context) error {
+			o, err := s.object(ctx, t, holder, spec.Ref{Kind: spec.KindNode, Name: "hk2"})
+			if err != nil {
+				return err
+			}
+			body, err := o.Decode()
+			if err != nil {
+				return err
+			}
+			if n, ok := body.(spec.Node); !ok || !slices.Contains(won, n.Site) {
+				return fmt.Errorf("hk2 is described as %s, those who got through wanted %v", o.Body, won)
+			}
+			return nil
+		})
+	}
+	s.apply(t)
 	s.wantHealthy(t, 30*time.Second, everyNode...)
 
 	both.Go(func() { _, errs[0] = s.Work.Run(t.Context(), "apply", "-auto-approve", replace) })

@@ -67,6 +67,20 @@ func (s *Server) Inject(f Fault) (remove func()) {
 	}
 }
 
+// PendingFaults returns how many injected faults no request has met yet, so that a test knows that what it survived has
+// happened. A fault that lasts counts until it is taken back.
+func (s *Server) PendingFaults() int {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	pending := 0
+	for _, entry := range s.faults.list {
+		if entry.left != 0 {
+			pending++
+		}
+	}
+	return pending
+}
+
 // take returns the fault of a request, which it uses up, or nil.
 func (f *faults) take(r *http.Request) *Fault {
 	f.mu.Lock()
