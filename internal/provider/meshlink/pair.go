@@ -106,15 +106,27 @@ func (r *Resource) apply(ctx context.Context, m *Model, known uint64, private pr
 	if diags.Append(more...); diags.HasError() {
 		return diags
 	}
+	describe := func() {
+		m.FromSpec(p.cluster, p.link)
+		diags.Append(save()...)
+		diags.Append(remember(ctx, private, generation)...)
+	}
+	if known == 0 {
+		// A new link is in state before the first end hears of it, or an end could hold one that nobody knows. A changed one
+		// is not, or a failure would pass for done.
+		describe()
+	}
 	for _, end := range p.ends() {
-		if err := p.op.TellOnce(ctx, p.cluster, end, records); err != nil && !p.alreadyThere(err) {
-			diags.Append(pushFailed(end.Name, err))
+		if diags.HasError() {
 			return diags
 		}
+		if err := p.op.TellOnce(ctx, p.cluster, end, records); err != nil && !p.alreadyThere(err) {
+			diags.Append(pushFailed(end.Name, err))
+		}
 	}
-	m.FromSpec(p.cluster, p.link)
-	diags.Append(save()...)
-	diags.Append(remember(ctx, private, generation)...)
+	if known != 0 && !diags.HasError() {
+		describe()
+	}
 	if diags.HasError() {
 		return diags
 	}
@@ -220,12 +232,18 @@ func (p *pair) explain(v *api.LinkView) string {
 	return b.String()
 }
 
-// remove signs the link's removal. An end that is gone cannot take it and need not.
+// remove signs the link's removal. An end that is gone cannot take it and need not: one end is enough to spread it.
 func (p *pair) remove(ctx context.Context, known uint64) diag.Diagnostics {
 	var diags diag.Diagnostics
 	seen, answers := p.look(ctx)
 	if !answers {
-		return diags // both ends are gone, and the link with them
+		// With both nodes gone the link is gone too. With both merely silent, its settings stay where they are.
+		if p.link.Settings != (spec.LinkSettings{}) {
+			diags.AddWarning("Link's settings are not withdrawn", fmt.Sprintf(
+				"Neither %q nor %q answers, so link %s keeps its settings in the cluster. If the nodes are to stay, create the link again once they are back and remove it then.",
+				p.link.From, p.link.To, p.link.Name()))
+		}
+		return diags
 	}
 	now := p.op.Now()
 	generation := operator.Generation(max(known, seen.Generations[p.ref()]), now)

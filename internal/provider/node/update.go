@@ -41,11 +41,12 @@ func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp 
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	resp.Diagnostics.Append(t.machine().update(ctx, t, state)...)
+	// Whether another run was faster shows when the objects are pushed; until then nothing is touched.
+	resp.Diagnostics.Append(t.push(ctx, state, &mem)...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	resp.Diagnostics.Append(t.push(ctx, state, &mem)...)
+	resp.Diagnostics.Append(t.machine().update(ctx, t, state)...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
