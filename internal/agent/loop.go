@@ -139,8 +139,7 @@ func (s *session) judge(in input, failed []string) {
 		s.keeper.set(spec.ConditionApplied, spec.ConditionTrue, "Applied", "")
 	}
 	if damaged := in.snapshot.Damaged; len(damaged) > 0 {
-		s.keeper.set(spec.ConditionStoreSound, spec.ConditionFalse, "Damaged",
-			"%s; other nodes and the operator's next apply bring the content again; remove the quarantine and restart the agent", strings.Join(damaged, "; "))
+		s.keeper.set(spec.ConditionStoreSound, spec.ConditionFalse, "Damaged", "%s", strings.Join(damaged, "; "))
 	} else {
 		s.keeper.set(spec.ConditionStoreSound, spec.ConditionTrue, "Sound", "")
 	}

@@ -140,7 +140,8 @@ func (s *Store) setAside(d *files, name string, cause error) error {
 	if fromNewer {
 		s.damaged = append(s.damaged, fmt.Sprintf("%s: %v; it is kept for then", what, cause))
 	} else {
-		s.damaged = append(s.damaged, fmt.Sprintf("%s: %v", what, cause))
+		s.damaged = append(s.damaged, fmt.Sprintf(
+			"%s: %v; other nodes and the operator's next apply bring it again; remove it from the quarantine and restart the agent", what, cause))
 	}
 	s.log.Error("a record on disk cannot be used", "file", filepath.Join(d.dir, name), "error", cause)
 	if s.readOnly {
