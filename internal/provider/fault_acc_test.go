@@ -96,6 +96,20 @@ resource "atoll_node" "sg1" {
 	}
 }
 
+// TestSilentInstance makes a node whose instance is there already, with a silent agent. It may be another state's finished
+// node, so it is neither taken, nor deleted by the apply after the failure.
+func TestSilentInstance(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	silent := w.post(t, "/v4/linode/instances", `{"label":"web-sg1","region":"ap-south","type":"g6-nanode-1","image":"private/1",`+
+		`"booted":false,"authorized_keys":["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEJKzUv5xDyVmVqCbW2X8YFqcYqXgFxqXgFxqXgFxqXg test"],"tags":["atoll:web/sg1"]}`)
+	refused := resource.TestStep{Config: linodeNode("sg1", ""), ExpectError: says("Cannot tell whose machine this is")}
+	w.runSteps(t, refused, refused)
+	if left := w.instances(t); len(left) != 1 || left[silent] != "web-sg1" {
+		t.Errorf("got instances %v, want the silent one alone", left)
+	}
+}
+
 // TestForeignLabel makes a node whose instance's label somebody else's instance has. That one is neither taken nor deleted.
 func TestForeignLabel(t *testing.T) {
 	t.Parallel()

@@ -18,7 +18,6 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
-	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // linodeMachine is an instance that Atoll creates.
@@ -79,7 +78,7 @@ func (linodeMachine) provision(ctx context.Context, t *task, payload []byte, sav
 	}
 	if adopted {
 		// It may be another state's finished node: then it is not ours to keep, and not ours to delete after a failure.
-		if diags.Append(t.refuseOthers(ctx, spec.Node{Addresses: inst.Addresses()}.Endpoints(t.api))...); diags.HasError() {
+		if diags.Append(t.refuseOthers(ctx, linodePath(), fmt.Sprintf("Instance %d (%s)", inst.ID, inst.Label), inst.Addresses())...); diags.HasError() {
 			return diags
 		}
 		t.ticket = "" // its user data is from the run that made it, which may be an earlier one

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -69,7 +68,7 @@ func (sshMachine) provision(ctx context.Context, t *task, payload []byte, save s
 func (t *task) refuseMembership(ctx context.Context, host adoption.Host, j adoption.Membership) diag.Diagnostics {
 	var diags diag.Diagnostics
 	if j.Cluster == t.root.Cluster && j.Node == t.name && j.SigningKey == t.root.Key.String() {
-		return t.refuseOthers(ctx, []string{net.JoinHostPort(host.Address, fmt.Sprint(t.api))})
+		return t.refuseOthers(ctx, path.Root("ssh").AtName("host"), "Machine "+host.Address, []string{host.Address})
 	}
 	diags.AddAttributeError(path.Root("ssh").AtName("host"), "Machine is a node already", fmt.Sprintf(
 		"The machine %s is node %q of cluster %q (signing key %s).\n\n"+

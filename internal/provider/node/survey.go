@@ -11,8 +11,11 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
@@ -132,17 +135,43 @@ func (t *task) ticketTime(known uint64) time.Time {
 	return now
 }
 
-// refuseOthers returns an error when the agent at endpoints is a finished node of this name: then it belongs to another
-// state, or this one has lost it.
-func (t *task) refuseOthers(ctx context.Context, endpoints []string) diag.Diagnostics {
-	seen, err := t.op.Look(ctx, t.root.Cluster, t.name, endpoints, "")
-	if err != nil {
-		return nil // it does not answer (yet), so it was never finished
+// refuseOthers returns an error unless the agent at addresses shows that it is not a finished node of this name: a finished
+// one belongs to another state, or this one has lost it. An agent that stays silent proves nothing, and what is taken over
+// here is deleted after a failure, so silence is a refusal too. The machine may be booting, hence the patience.
+func (t *task) refuseOthers(ctx context.Context, at path.Path, machine string, addresses []string) diag.Diagnostics {
+	ctx, cancel := context.WithTimeout(ctx, t.op.Patience().Resume)
+	defer cancel()
+	endpoints := spec.Node{Addresses: addresses}.Endpoints(t.api)
+	waiting := 0
+	for {
+		seen, err := t.op.Look(ctx, t.root.Cluster, t.name, endpoints, "")
+		if n, ok := seen.Nodes[t.name]; err == nil && ok && n.Identity != "" {
+			return diag.Diagnostics{t.existsAlready(endpoints)}
+		}
+		// Every agent says that it waits while it starts; only one that goes on saying so has nothing to start with.
+		if waiting++; err != nil && !t.waits(ctx, addresses) {
+			waiting = 0
+		}
+		if err == nil || waiting == 3 {
+			return nil
+		}
+		if !operator.Pause(ctx, t.op.Patience().Poll) {
+			return diag.Diagnostics{diag.NewAttributeErrorDiagnostic(at, "Cannot tell whose machine this is", fmt.Sprintf(
+				"%s is marked as that of node %q and is not in this state. Its agent does not answer (%v), so it may be another state's node. "+
+					"Nothing was changed.\n\nBring it up and apply again, or import the node. If it is left over from a run that broke off, delete it and apply again.",
+				machine, t.name, err))}
+		}
 	}
-	if n, ok := seen.Nodes[t.name]; ok && n.Identity != "" {
-		return diag.Diagnostics{t.existsAlready(endpoints)}
+}
+
+// waits tells whether a machine's health endpoint says that it has not joined any cluster yet.
+func (t *task) waits(ctx context.Context, addresses []string) bool {
+	for _, e := range (spec.Node{Addresses: addresses}).Endpoints(t.health) {
+		if h, err := api.FetchHealth(ctx, e); err == nil {
+			return h.State != "" && h.State != "joined"
+		}
 	}
-	return nil
+	return false
 }
 
 // reasons lists errors by node, one a line.

@@ -52,6 +52,8 @@ type Patience struct {
 	Farewell time.Duration
 	// Direct is how long a link that is up waits for the direct path in both directions. Default 15 s.
 	Direct time.Duration
+	// Resume is how long a machine that an earlier run left is asked whether it is finished. Default 3 min.
+	Resume time.Duration
 }
 
 // Operator is one configured provider. Safe for concurrent use.
@@ -75,6 +77,9 @@ func New(cfg Config) *Operator {
 	}
 	if cfg.Patience.Farewell == 0 {
 		cfg.Patience.Farewell = 30 * time.Second
+	}
+	if cfg.Patience.Resume == 0 {
+		cfg.Patience.Resume = 3 * time.Minute
 	}
 	if cfg.Patience.Direct == 0 {
 		cfg.Patience.Direct = 15 * time.Second
