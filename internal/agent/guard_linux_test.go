@@ -16,7 +16,7 @@ import (
 // its bridge, a third one the metadata service.
 func TestMetadataGuardHolds(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, for network namespaces")
+		t.Skip("NOT RUN: needs root, for network namespaces")
 	}
 	names := map[string]string{}
 	for _, who := range []string{"machine", "container", "service"} {
