@@ -129,8 +129,7 @@ func (s *session) start() error {
 	if err != nil {
 		return fmt.Errorf("prepare the API: %w", err)
 	}
-	cfg.Time = s.a.cfg.Now
-	s.api.handler, s.api.tls, s.api.log = api.NewHandler(s.m.root, newBackend(s)), cfg, s.log
+	s.api.handler, s.api.tls, s.api.log = api.NewHandler(s.m.root, newBackend(s), s.a.cfg.Now), cfg, s.log
 	s.syncer = gossip.NewSyncer(s.direct(), s.seeds)
 	return nil
 }

@@ -150,20 +150,62 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// TestDisbelief has a caller that the agent does not believe, and that would believe the agent.
-func TestDisbelief(t *testing.T) {
+// TestWrongClock has an operator whose clock is wrong. Up to an hour does no harm; beyond that the agent says by how much.
+func TestWrongClock(t *testing.T) {
 	f := newFixture(t)
 	endpoint, _ := f.serve("127.0.0.1:0")
-	config, err := trust.OperatorClientTLS(f.key, f.root(), "", nil, time.Now().Add(-24*time.Hour))
-	if err != nil {
+	for _, tt := range []struct {
+		wrong  time.Duration
+		reason trust.Reason
+		says   string
+	}{
+		{-5 * time.Minute, "", ""},
+		{5 * time.Minute, "", ""},
+		{-24 * time.Hour, trust.ReasonExpired, "24h0m0s behind"},
+		{24 * time.Hour, trust.ReasonNotYetValid, "ahead"},
+	} {
+		t.Run(tt.wrong.String(), func(t *testing.T) {
+			config, err := trust.OperatorClientTLS(f.key, f.root(), "", nil, time.Now().Add(tt.wrong))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := api.ClientWithTLS(api.Target{Cluster: clusterName, Endpoints: []string{endpoint}}, config)
+			defer c.Close()
+			_, err = c.Info(t.Context())
+			if tt.reason == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var refusal *api.Error
+			if !errors.As(err, &refusal) || refusal.Reason != tt.reason || errors.Is(err, api.ErrUnreachable) {
+				t.Fatalf("got %v, want a refusal as %s", err, tt.reason)
+			}
+			for _, part := range []string{tt.says, "the clock of this node", "set the clock right"} {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("the agent says %q, want %q in it", err, part)
+				}
+			}
+		})
+	}
+}
+
+// TestConnectionOutlivesItsCertificate keeps a connection until the operator's certificate has expired. The next request is
+// made on a new one.
+func TestConnectionOutlivesItsCertificate(t *testing.T) {
+	f := newFixture(t)
+	endpoint, _ := f.serve("127.0.0.1:0")
+	c := f.operator(endpoint)
+	if _, err := c.Info(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c := api.ClientWithTLS(api.Target{Cluster: clusterName, Endpoints: []string{endpoint}}, config)
-	defer c.Close()
-	_, err = c.Info(t.Context())
-	var refusal *api.Error
-	if !errors.As(err, &refusal) || refusal.Reason != trust.ReasonNotAllowed || !strings.Contains(err.Error(), "clocks") || errors.Is(err, api.ErrUnreachable) {
-		t.Errorf("error = %v, want one that speaks of key and clocks", err)
+	f.late.Store(true)
+	if _, err := c.Info(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if f.late.Load() {
+		t.Error("the agent never looked at its clock")
 	}
 }
 
@@ -222,7 +264,7 @@ func TestBadRequests(t *testing.T) {
 
 func TestHandlerNeedsTLS(t *testing.T) {
 	f := newFixture(t)
-	h := api.NewHandler(f.root(), backend{api.StoreBackend{Store: f.store}, f})
+	h := api.NewHandler(f.root(), backend{api.StoreBackend{Store: f.store}, f}, time.Now)
 	w := &answer{header: http.Header{}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/info", nil)
 	if err != nil {

@@ -198,7 +198,7 @@ func (c *Client) try(ctx context.Context, method, path string, body []byte, out 
 	case len(data) > maxAnswer:
 		return fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	case resp.StatusCode >= http.StatusBadRequest:
-		return answerError(resp.StatusCode, data)
+		return answerError(resp.StatusCode, data, kept.Load())
 	case out == nil:
 		return nil
 	}
@@ -208,12 +208,17 @@ func (c *Client) try(ctx context.Context, method, path string, body []byte, out 
 	return nil
 }
 
-func answerError(code int, data []byte) error {
+// answerError reads a refusal. On a connection that was kept, "expired" says that it has outlived the operator's
+// certificate; a new one gets a new certificate.
+func answerError(code int, data []byte, kept bool) error {
 	var body errorBody
 	if err := json.Unmarshal(data, &body); err != nil || body.Error == nil {
 		return &Error{StatusCode: code, Reason: ReasonInternal, Message: fmt.Sprintf("answered %d %s without a reason", code, http.StatusText(code))}
 	}
 	body.Error.StatusCode = code
+	if kept && body.Error.Reason == trust.ReasonExpired {
+		return &staleError{body.Error}
+	}
 	return body.Error
 }
 

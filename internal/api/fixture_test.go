@@ -28,6 +28,15 @@ type fixture struct {
 	store *store.Store
 	// left and woken count the calls of the backend.
 	left, woken atomic.Int32
+	// late makes the agent's clock say once that it is an hour later.
+	late atomic.Bool
+}
+
+func (f *fixture) now() time.Time {
+	if f.late.CompareAndSwap(true, false) {
+		return time.Now().Add(61 * time.Minute)
+	}
+	return time.Now()
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -89,7 +98,7 @@ func (f *fixture) serve(address string) (endpoint string, stop func()) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	server := api.NewServer(config, api.NewHandler(f.root(), backend{api.StoreBackend{Store: f.store, Node: "hk1"}, f}), slog.New(slog.DiscardHandler))
+	server := api.NewServer(config, api.NewHandler(f.root(), backend{api.StoreBackend{Store: f.store, Node: "hk1"}, f}, f.now), slog.New(slog.DiscardHandler))
 	l, err := (&net.ListenConfig{}).Listen(f.t.Context(), "tcp", address)
 	if err != nil {
 		f.t.Fatal(err)

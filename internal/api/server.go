@@ -31,9 +31,9 @@ func NewServer(config *tls.Config, handler http.Handler, log *slog.Logger) *http
 }
 
 // NewHandler returns the API of an agent of root's cluster. It serves only connections that were made with
-// trust.ServerTLS; every caller is the operator or an admitted node.
-func NewHandler(root trust.Root, b Backend) http.Handler {
-	h := &handler{root: root, backend: b}
+// trust.ServerTLS; every caller is the operator or an admitted node. Now is the node's clock.
+func NewHandler(root trust.Root, b Backend, now func() time.Time) http.Handler {
+	h := &handler{root: root, backend: b, now: now}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/info", h.anybody(h.info))
 	mux.HandleFunc("GET /v1/status", h.anybody(h.status))
@@ -50,6 +50,7 @@ func NewHandler(root trust.Root, b Backend) http.Handler {
 type handler struct {
 	root    trust.Root
 	backend Backend
+	now     func() time.Time
 }
 
 // anybody serves the operator and admitted nodes.
@@ -83,9 +84,9 @@ func (h *handler) caller(r *http.Request) (trust.Caller, error) {
 	if r.TLS == nil {
 		return trust.Caller{}, &Error{StatusCode: http.StatusForbidden, Reason: trust.ReasonNotAllowed, Message: "this connection is not TLS"}
 	}
-	caller, ok := h.root.CallerFromState(*r.TLS)
-	if !ok {
-		return trust.Caller{}, &Error{StatusCode: http.StatusForbidden, Reason: trust.ReasonNotAllowed, Message: "the caller is not known"}
+	caller, err := h.root.CallerFromState(*r.TLS, h.now())
+	if err != nil {
+		return trust.Caller{}, &Error{StatusCode: http.StatusForbidden, Reason: trust.ReasonOf(err), Message: err.Error()}
 	}
 	// A missing header is version 1, which came before there was a second.
 	if text := r.Header.Get(WireHeader); text != "" {

@@ -159,7 +159,7 @@ func (a *agent) boot(withGossip bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := api.NewServer(tls, api.NewHandler(a.w.root(), backend{StoreBackend: api.StoreBackend{Store: a.store, Node: a.name}, a: a}), log)
+	server := api.NewServer(tls, api.NewHandler(a.w.root(), backend{StoreBackend: api.StoreBackend{Store: a.store, Node: a.name}, a: a}, time.Now), log)
 	for plane := range 2 {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf("%s:%d", a.w.address(a.i, plane), spec.DefaultPorts().API))
 		if err != nil {

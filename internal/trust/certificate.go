@@ -110,11 +110,18 @@ func (r Root) verifyOperator(cert *x509.Certificate, now time.Time) error {
 	if cert.Subject.CommonName != r.Cluster {
 		return wrongCluster(subject, cert.Subject.CommonName, r.Cluster)
 	}
+	// It is made when it is first used, so whoever made it believes that it is about this time.
+	made := cert.NotBefore.Add(operatorValidity)
+	clocks := func(reason Reason, direction string) error {
+		return refuse(reason, subject, fmt.Sprintf(
+			"was made at %s by the operator's clock, but the clock of this node says %s: the operator's is %s %s; set the clock right that is wrong, a difference of up to %s does no harm",
+			stamp(made), stamp(now), now.Sub(made).Abs().Round(time.Second), direction, operatorValidity))
+	}
 	switch {
 	case now.After(cert.NotAfter):
-		return refuse(ReasonExpired, subject, fmt.Sprintf("expired at %s, it is %s now; compare the clocks", stamp(cert.NotAfter), stamp(now)))
+		return clocks(ReasonExpired, "behind")
 	case now.Before(cert.NotBefore):
-		return refuse(ReasonNotYetValid, subject, fmt.Sprintf("is valid from %s, it is %s now; compare the clocks", stamp(cert.NotBefore), stamp(now)))
+		return clocks(ReasonNotYetValid, "ahead")
 	default:
 		return nil
 	}

@@ -20,43 +20,34 @@ type Caller struct {
 // ServerTLS returns the configuration of an agent's server: TLS 1.3, with a certificate demanded from every caller, who
 // must be the operator or hold a valid proof of this cluster. Proof is asked for at each handshake.
 //
-// A valid proof is not yet admission: that is decided where it can be answered with a reason, by the API handler. Of the
-// returned configuration only Time may be changed, and only before its first use.
+// A valid proof is not yet admission, and an operator's certificate may be from another time: both are decided where they
+// can be answered with a reason, by the API handler.
 func ServerTLS(id *Identity, proof func() Proof, root Root) (*tls.Config, error) {
 	certificates := &certificateCache{id: id, proof: proof}
 	if _, err := certificates.get(); err != nil {
 		return nil, err
 	}
-	cfg := &tls.Config{
+	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		ClientAuth:             tls.RequireAnyClientCert,
 		SessionTicketsDisabled: true,
 		NextProtos:             []string{"http/1.1"},
 		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificates.get() },
-	}
-	cfg.VerifyConnection = func(state tls.ConnectionState) error {
-		now := time.Now
-		if cfg.Time != nil {
-			now = cfg.Time
-		}
-		_, err := root.verifyCaller(state, now())
-		return err
-	}
-	return cfg, nil
+		VerifyConnection: func(state tls.ConnectionState) error {
+			cert, err := leaf(state)
+			if err == nil {
+				// By its own account it is always the right time.
+				_, err = root.CallerFromState(state, cert.NotBefore)
+			}
+			return err
+		},
+	}, nil
 }
 
-// CallerFromState returns who is at the other end of a connection that was accepted with ServerTLS for root. The checks of
-// the handshake are made once more except for the time, since a connection may outlive a certificate.
-func (r Root) CallerFromState(state tls.ConnectionState) (Caller, bool) {
-	cert, err := leaf(state)
-	if err != nil {
-		return Caller{}, false
-	}
-	c, err := r.verifyCaller(state, cert.NotBefore)
-	return c, err == nil
-}
-
-func (r Root) verifyCaller(state tls.ConnectionState, now time.Time) (Caller, error) {
+// CallerFromState returns who is at the other end of a connection that was accepted with ServerTLS for r, or a Refusal:
+// ReasonExpired or ReasonNotYetValid when now is not within the time of an operator's certificate, since a clock is wrong or
+// the connection has outlived it.
+func (r Root) CallerFromState(state tls.ConnectionState, now time.Time) (Caller, error) {
 	cert, err := leaf(state)
 	if err != nil {
 		return Caller{}, err

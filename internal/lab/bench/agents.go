@@ -106,7 +106,7 @@ func (me *agent) join(ctx context.Context, p *platform.Payload) error {
 	if err != nil {
 		return err
 	}
-	me.server = api.NewServer(config, api.NewHandler(p.Root(), me), slog.New(slog.DiscardHandler))
+	me.server = api.NewServer(config, api.NewHandler(p.Root(), me, time.Now), slog.New(slog.DiscardHandler))
 	me.all.work.Go(func() {
 		if err := me.server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			fmt.Println("an agent ended:", err)

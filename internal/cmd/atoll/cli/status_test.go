@@ -61,7 +61,7 @@ func (a *agent) serve(t *testing.T, key *trust.SigningKey, node string) (endpoin
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := api.NewServer(config, api.NewHandler(root, a), slog.New(slog.DiscardHandler))
+	server := api.NewServer(config, api.NewHandler(root, a, time.Now), slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
 	go func() { done <- server.ServeTLS(listener, "", "") }()
 	t.Cleanup(func() {
