@@ -37,8 +37,9 @@ const tries = 5
 
 // Client is a connection to Linode's API. Safe for concurrent use.
 type Client struct {
-	api  linodego.Client
-	poll time.Duration
+	api   linodego.Client
+	poll  time.Duration
+	clock *clock
 }
 
 // New returns a client for cfg. It sends nothing yet.
@@ -71,7 +72,7 @@ func New(cfg Config) (*Client, error) {
 	api.SetRetryCount(0)
 	api.SetDebug(false)
 	api.UseCache(false)
-	return &Client{api: api, poll: orDefault(cfg.Poll, 3*time.Second)}, nil
+	return &Client{api: api, poll: orDefault(cfg.Poll, 3*time.Second), clock: &t.clock}, nil
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {

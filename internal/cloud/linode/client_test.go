@@ -184,6 +184,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{"wrong token", func(c *linode.Config) { c.Token = "wrong" }, nil, linode.ErrUnauthorized},
 		{"conflict", nil, always(emulated.Fault{Method: http.MethodPost, Status: http.StatusConflict}), linode.ErrConflict},
+		{"look refused", nil, always(emulated.Fault{Method: http.MethodGet, Status: http.StatusUnauthorized}), linode.ErrUnauthorized},
 		{"bad request", nil, always(emulated.Fault{Method: http.MethodPost, Status: http.StatusBadRequest}), linode.ErrInvalid},
 		{"down", nil, always(emulated.Fault{Status: http.StatusServiceUnavailable}), linode.ErrUnavailable},
 		{"hangs", func(c *linode.Config) { c.Timeout = 10 * time.Millisecond }, always(emulated.Fault{Hang: true}), linode.ErrUnreachable},

@@ -18,6 +18,8 @@ var (
 	ErrRateLimited = errors.New("rate limited")
 	// ErrConflict means that the instance's present state or another instance forbids the request.
 	ErrConflict = errors.New("conflict")
+	// ErrBusy means that another job of the instance is unfinished. The request may be made again later.
+	ErrBusy = errors.New("busy")
 	// ErrInvalid means that the API refuses a value of the request.
 	ErrInvalid = errors.New("invalid request")
 	// ErrUnavailable means that the API failed on its side.
@@ -98,8 +100,14 @@ func (e *Error) Field(field string) (Reason, bool) {
 	return Reason{}, false
 }
 
-func kindOf(status int) error {
+// busyReason is what the API says, with status 400 and no other sign, while another job of the instance is unfinished;
+// linodego tells it by the same words.
+const busyReason = "Linode busy."
+
+func kindOf(status int, reasons []Reason) error {
 	switch {
+	case status == http.StatusBadRequest && len(reasons) == 1 && reasons[0].Reason == busyReason:
+		return ErrBusy
 	case status == http.StatusNotFound:
 		return ErrNotFound
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:

@@ -89,7 +89,7 @@ func (c *Client) CreateInstance(ctx context.Context, in Create) (inst Instance, 
 			return Instance{}, false, err
 		}
 		if ok {
-			return adopt(op, found, in, !asked)
+			return c.adopt(ctx, op, found, in, !asked)
 		}
 		made, err := call(ctx, op, func(ctx context.Context) (*linodego.Instance, error) { return c.api.CreateInstance(ctx, opts) })
 		if err == nil {
@@ -102,9 +102,9 @@ func (c *Client) CreateInstance(ctx context.Context, in Create) (inst Instance, 
 		asked = asked || failure.ambiguous()
 		// The answer was lost, or another run took the label between the look and the request: look again.
 		if found, ok, lookErr := c.FindInstance(ctx, in.Label); lookErr == nil && ok {
-			return adopt(op, found, in, !asked)
+			return c.adopt(ctx, op, found, in, !asked)
 		}
-		if !failure.ambiguous() || n == tries {
+		if errors.Is(failure.Kind, ErrInvalid) || n == tries {
 			return Instance{}, false, err
 		}
 		if sleep(ctx, c.poll) != nil {
@@ -113,24 +113,66 @@ func (c *Client) CreateInstance(ctx context.Context, in Create) (inst Instance, 
 	}
 }
 
-func adopt(op string, found Instance, in Create, foreign bool) (Instance, bool, error) {
+// adopt returns found as the instance that in describes, unless something differs that cannot be changed any more. It
+// changes nothing: whose the instance is may not be settled yet. With which SSH keys it was made the API does not tell.
+func (c *Client) adopt(ctx context.Context, op string, found Instance, in Create, foreign bool) (Instance, bool, error) {
+	differs := func(field, text string) (Instance, bool, error) {
+		return Instance{}, false, &Error{Op: op, Kind: ErrConflict, Reasons: []Reason{{Field: field, Reason: text}}}
+	}
 	if !slices.Contains(found.Tags, in.Mark) {
-		return Instance{}, false, &Error{Op: op, Kind: ErrConflict, Reasons: []Reason{{
-			Field:  "label",
-			Reason: fmt.Sprintf("instance %d has this label and is not this node's (it lacks the tag %s); choose another label or delete that instance", found.ID, in.Mark),
-		}}}
+		return differs("label", fmt.Sprintf("instance %d has this label and is not this node's (it lacks the tag %s); choose another label or delete that instance", found.ID, in.Mark))
 	}
 	for _, v := range []struct{ field, has, want string }{
-		{"region", found.Region, in.Region}, {"type", found.Type, in.Type}, {"image", found.Image, in.Image},
+		{"region", found.Region, in.Region},
+		{"type", found.Type, in.Type},
+		{"image", found.Image, in.Image},
+		{"interface_generation", string(found.Generation), string(in.Generation)},
 	} {
-		if v.has != v.want {
-			return Instance{}, false, &Error{Op: op, Kind: ErrConflict, Reasons: []Reason{{
-				Field:  v.field,
-				Reason: fmt.Sprintf("an earlier, unfinished run made instance %d with %s %q, not %q; delete that instance", found.ID, v.field, v.has, v.want),
-			}}}
+		if v.has != v.want && v.want != "" {
+			return differs(v.field, fmt.Sprintf("an earlier, unfinished run made instance %d with %s %q, not %q; delete that instance", found.ID, v.field, v.has, v.want))
 		}
 	}
+	has, err := c.firewalls(ctx, found.ID)
+	if err != nil {
+		return Instance{}, false, err
+	}
+	// Without one asked for the account's default may guard it. Those of single interfaces are not listed here.
+	if len(has) > 0 && in.FirewallID != 0 && !slices.Contains(has, in.FirewallID) || len(has) == 0 && in.FirewallID != 0 && in.Generation != GenerationLinode {
+		return differs("firewall_id", fmt.Sprintf("an earlier, unfinished run made instance %d with firewalls %v, not %d; delete that instance", found.ID, has, in.FirewallID))
+	}
 	return found, foreign, nil
+}
+
+// SettleTags gives an adopted instance the tags of in, mark included, unless it has them.
+func (c *Client) SettleTags(ctx context.Context, inst Instance, in Create) (Instance, error) {
+	if sameTags(inst.Tags, append(slices.Clone(in.Tags), in.Mark)) {
+		return inst, nil
+	}
+	return c.UpdateInstance(ctx, inst.ID, inst.Label, in.Mark, in.Tags)
+}
+
+// firewalls returns the firewalls that guard an instance as a whole.
+func (c *Client) firewalls(ctx context.Context, id int) ([]int, error) {
+	list, err := call(ctx, "list firewalls of instance "+strconv.Itoa(id), func(ctx context.Context) ([]linodego.Firewall, error) {
+		return c.api.ListInstanceFirewalls(ctx, id, nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []int
+	for _, f := range list {
+		out = append(out, f.ID)
+	}
+	return out, nil
+}
+
+// sameTags compares tags as the API does, which keeps each once and in an order of its own.
+func sameTags(a, b []string) bool {
+	set := func(tags []string) []string {
+		out := slices.Sorted(slices.Values(tags))
+		return slices.Compact(out)
+	}
+	return slices.Equal(set(a), set(b))
 }
 
 func createOptions(in Create) (linodego.InstanceCreateOptions, error) {

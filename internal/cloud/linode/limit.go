@@ -48,12 +48,17 @@ func newLimits() *limits {
 func (l *limits) wait(ctx context.Context, r *http.Request) error {
 	w := &l.rest
 	switch {
-	case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/linode/instances"):
+	case creates(r):
 		w = &l.create
 	case r.Method == http.MethodGet && r.URL.Query().Has("page"):
 		w = &l.list
 	}
 	return sleep(ctx, time.Until(w.reserve(time.Now())))
+}
+
+// creates tells whether a request makes an instance.
+func creates(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/linode/instances")
 }
 
 // sleep waits for d. When the context's deadline comes first it returns context.DeadlineExceeded without waiting.

@@ -28,9 +28,15 @@ type transport struct {
 	// try bounds one try, answer included; pause is the first pause between two tries, doubled each time.
 	try, pause time.Duration
 	tries      int
+
+	clock clock
 }
 
-// RoundTrip implements http.RoundTripper. The answer's body is in memory when it returns.
+// longestPause is the longest pause between two tries unless the API asks for a longer one.
+const longestPause = 30 * time.Second
+
+// RoundTrip implements http.RoundTripper. The answer's body is in memory when it returns. While an instance is busy it is
+// tried until the caller's context ends, since what the instance does ends by itself.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
 	body, err := drain(r)
@@ -50,11 +56,11 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		resp, err := t.once(ctx, r, body)
 		out.failure = failureOf(resp, err)
-		if n == t.tries || ctx.Err() != nil || !repeatable(r.Method, out.failure) {
+		if ctx.Err() != nil || !repeatable(r, out.failure) || n >= t.tries && !errors.Is(out.failure.Kind, ErrBusy) {
 			return resp, err
 		}
 		wait := max(pause, out.failure.RetryAfter)
-		pause *= 2
+		pause = min(2*pause, longestPause)
 		if sleep(ctx, wait) != nil {
 			return resp, err // what the API said is worth more than "deadline exceeded"
 		}
@@ -78,6 +84,7 @@ func (t *transport) once(ctx context.Context, r *http.Request, body []byte) (*ht
 		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(answer))
+	t.clock.compare(resp.Header.Get("Date"), time.Now())
 	return resp, nil
 }
 
@@ -89,15 +96,18 @@ func drain(r *http.Request) ([]byte, error) {
 	return io.ReadAll(r.Body)
 }
 
-// repeatable tells whether a failed request may be sent again as it is. After 429 nothing was done; what failed on the API's
-// side may have been done, so only a method that can be repeated without harm is.
-func repeatable(method string, f *Error) bool {
+// repeatable tells whether a failed request may be sent again as it is. After 429, 409 and "busy" nothing was done; what
+// failed on the API's side may have been done, so only a method that can be repeated without harm is. Creating an instance
+// is repeated by its caller, who looks first whether somebody else has made it.
+func repeatable(r *http.Request, f *Error) bool {
 	switch {
 	case f == nil:
 		return false
-	case errors.Is(f.Kind, ErrRateLimited):
+	case errors.Is(f.Kind, ErrRateLimited), errors.Is(f.Kind, ErrBusy):
 		return true
-	case method == http.MethodPost:
+	case errors.Is(f.Kind, ErrConflict):
+		return !creates(r)
+	case r.Method == http.MethodPost:
 		return false
 	default:
 		return f.Status == http.StatusRequestTimeout || f.ambiguous()
@@ -111,7 +121,7 @@ func failureOf(resp *http.Response, err error) *Error {
 	if resp.StatusCode < http.StatusBadRequest {
 		return nil
 	}
-	f := &Error{Kind: kindOf(resp.StatusCode), Status: resp.StatusCode}
+	f := &Error{Status: resp.StatusCode}
 	var said struct {
 		Errors []Reason `json:"errors"`
 	}
@@ -121,6 +131,7 @@ func failureOf(resp *http.Response, err error) *Error {
 			f.Reasons = said.Errors
 		}
 	}
+	f.Kind = kindOf(f.Status, f.Reasons)
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		f.RetryAfter = time.Duration(s) * time.Second
 	}

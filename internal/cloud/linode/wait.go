@@ -31,7 +31,7 @@ const jobsEvery = 5
 // WaitRunning returns the instance once it runs. An instance that is there but powered off is booted. *JobError when Linode
 // reports that creating or booting it failed, ErrNotFound when it vanished, the context's error otherwise.
 func (c *Client) WaitRunning(ctx context.Context, id int) (Instance, error) {
-	booted := false
+	booted, boots := false, 0
 	for look := 1; ; look++ {
 		inst, err := c.Instance(ctx, id)
 		if err != nil {
@@ -46,10 +46,13 @@ func (c *Client) WaitRunning(ctx context.Context, id int) (Instance, error) {
 				return inst, err
 			}
 			if !busy && !booted {
-				if err := c.boot(ctx, id); err != nil {
+				boots++
+				if booted, err = c.boot(ctx, id); err != nil && boots == tries {
 					return inst, err
 				}
-				booted = true
+				if failure, ok := asError(err); ok && !failure.ambiguous() {
+					return inst, err
+				}
 			}
 		default:
 			// Lists have a limit that many instances at once would reach.
@@ -65,11 +68,19 @@ func (c *Client) WaitRunning(ctx context.Context, id int) (Instance, error) {
 	}
 }
 
-func (c *Client) boot(ctx context.Context, id int) error {
+// boot tells whether the instance boots. After an error it may do so all the same, since an answer was lost or somebody else
+// has booted it meanwhile.
+func (c *Client) boot(ctx context.Context, id int) (bool, error) {
 	_, err := call(ctx, "boot instance "+strconv.Itoa(id), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.api.BootInstance(ctx, id, 0)
 	})
-	return err
+	if err == nil {
+		return true, nil
+	}
+	if now, lookErr := c.Instance(ctx, id); lookErr == nil && now.Status != string(linodego.InstanceOffline) {
+		return true, nil
+	}
+	return false, err
 }
 
 // checkJobs returns whether a job of the instance is under way, and a *JobError when the newest create or boot failed.
