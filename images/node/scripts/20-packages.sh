@@ -1,0 +1,63 @@
+# Debian's security updates, and the packages of packages/*.list.
+# Disks only.
+set -eu
+
+lists="base mesh files balancer machine"
+for engine in $ATOLL_DATABASES; do
+  if [ ! -e "packages/database-$engine.list" ]; then
+    echo "the database engine $engine is unknown: mysql, mariadb and postgresql are there" >&2
+    exit 1
+  fi
+  lists="$lists database-$engine"
+done
+
+# mysql_from_unstable lets MySQL, and only what it needs and stable does not have, come out of Debian's unstable: Debian 13
+# itself has no MySQL. Security updates for it come from there as well, and an operator installs them by hand.
+mysql_from_unstable() {
+  mirror=$(sed -n 's/^URIs: //p' /etc/apt/sources.list.d/debian.sources | head -n 1)
+  cat >/etc/apt/sources.list.d/mysql.sources <<END
+Types: deb
+URIs: $mirror
+Suites: sid
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+END
+  [ -z "$ATOLL_SNAPSHOT" ] || echo "Check-Valid-Until: no" >>/etc/apt/sources.list.d/mysql.sources
+  cat >/etc/apt/preferences.d/mysql <<'END'
+Package: *
+Pin: release n=sid
+Pin-Priority: 50
+
+Package: mysql-*
+Pin: release n=sid
+Pin-Priority: 500
+END
+}
+
+# mysql_from_vendor takes it from the archive of whoever makes it.
+mysql_from_vendor() {
+  if [ -n "$ATOLL_MYSQL_KEY" ]; then
+    install -D -m 644 "$ATOLL_MYSQL_KEY" /etc/apt/keyrings/mysql.asc
+  fi
+  echo "$ATOLL_MYSQL_ARCHIVE" >/etc/apt/sources.list.d/mysql.list
+}
+
+case " $ATOLL_DATABASES " in
+*" mysql "*)
+  if [ -n "$ATOLL_MYSQL_ARCHIVE" ]; then mysql_from_vendor; else mysql_from_unstable; fi
+  apt-get -qq update
+  ;;
+esac
+case " $ATOLL_DATABASES " in
+*" postgresql "*)
+  # A cluster made now would have the same system identifier on every node.
+  mkdir -p /etc/postgresql-common/createcluster.d
+  echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/atoll.conf
+  ;;
+esac
+
+packages=$(for list in $lists; do sed 's/#.*//' "packages/$list.list"; done)
+apt-get -qq dist-upgrade
+# shellcheck disable=SC2086 # one word a package
+apt-get -qq install $packages
+apt-get -qq autoremove --purge

@@ -1,0 +1,23 @@
+# The files of rootfs/, and which services a node starts with.
+set -eu
+
+find rootfs -type f | while read -r file; do
+  install -D -m 644 "$file" "${file#rootfs}"
+done
+chmod 755 /etc/nftables.conf
+
+there() { [ -e "/usr/lib/systemd/system/$1" ] || [ -e "/etc/systemd/system/$1" ]; }
+
+# What the agent starts once the cluster's model wants it of this node.
+for unit in haproxy.service rsync.service tinc.service mysql.service mysqlrouter.service mariadb.service \
+  postgresql.service patroni.service etcd.service; do
+  if there $unit; then systemctl disable --quiet $unit 2>&1; fi
+done
+systemctl enable --quiet ssh.service 2>&1
+
+if [ "$ATOLL_TARGET" = disk ]; then
+  systemctl enable --quiet nftables.service systemd-networkd.service systemd-resolved.service chrony.service 2>&1
+  # systemd-networkd alone has a say: none of Debian's other ways to a network.
+  if there networking.service; then systemctl disable --quiet networking.service 2>&1; fi
+  ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
+fi
