@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,6 +30,7 @@ import (
 type Contract struct {
 	router  routers.Router
 	options *openapi3filter.Options
+	outside []string
 
 	mu         sync.Mutex
 	violations []Violation
@@ -98,13 +100,21 @@ func Load(path string, mends ...Mend) (*Contract, error) {
 // Fork returns a Contract over the same document with no violations yet; reading a large
 // document takes a good part of a second, so tests share it.
 func (c *Contract) Fork() *Contract {
-	return &Contract{router: c.router, options: c.options}
+	return &Contract{router: c.router, options: c.options, outside: c.outside}
 }
+
+// Except lets requests pass unseen whose path begins with one of the prefixes: those to other services, such as the
+// object storage that an API sends its clients to. Call it before the first request.
+func (c *Contract) Except(prefixes ...string) { c.outside = append(c.outside, prefixes...) }
 
 // Middleware passes every request to next and notes what the document does not allow. Requests
 // and answers go through unchanged.
 func (c *Contract) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if slices.ContainsFunc(c.outside, func(prefix string) bool { return strings.HasPrefix(r.URL.Path, prefix) }) {
+			next.ServeHTTP(w, r)
+			return
+		}
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			http.Error(w, "cannot read the request", http.StatusBadRequest)

@@ -40,6 +40,24 @@ func LinodeMends() []Mend {
 			}
 			return nil
 		},
+		// An image without a description has an empty one, as live answers to other operations show.
+		func(doc *openapi3.T) error {
+			for _, place := range []struct {
+				path, method string
+				fields       []string
+			}{
+				{"/{apiVersion}/images/upload", http.MethodPost, []string{"image", "description"}},
+				{"/{apiVersion}/images/{imageId}", http.MethodPut, []string{"description"}},
+				{"/{apiVersion}/images/{imageId}/regions", http.MethodPost, []string{"description"}},
+			} {
+				schema, err := answer(doc, place.path, place.method, place.fields...)
+				if err != nil {
+					return err
+				}
+				schema.MinLength = 0
+			}
+			return nil
+		},
 	}
 }
 

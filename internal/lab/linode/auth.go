@@ -45,8 +45,17 @@ func isPublic(path string) bool {
 	return false
 }
 
-// covers says whether the granted scopes, separated by spaces or commas, contain the wanted one.
+// covers says whether the granted scopes contain all the wanted ones; both are separated by spaces or commas.
 func covers(granted, wanted string) bool {
+	for scope := range strings.SplitSeq(wanted, ",") {
+		if !coversOne(granted, scope) {
+			return false
+		}
+	}
+	return true
+}
+
+func coversOne(granted, wanted string) bool {
 	area, level, _ := strings.Cut(wanted, ":")
 	for _, scope := range strings.FieldsFunc(granted, func(r rune) bool { return r == ' ' || r == ',' }) {
 		has, upTo, _ := strings.Cut(scope, ":")

@@ -84,6 +84,7 @@ func (s *Server) makeMachine(ctx context.Context, i *instance, number int) (Addr
 	if s.Machines == nil {
 		return inMemory(number).fill(i.View.ID), nil
 	}
+	defer s.contents.hold(i.imageFile)()
 	addresses, err := s.Machines.Create(ctx, i.machine())
 	if err != nil {
 		s.Log.Error("cannot make a machine", "instance", i.View.ID, "label", i.View.Label, "error", err)
@@ -104,7 +105,7 @@ func (i *instance) machine() Machine {
 	m := Machine{
 		ID: i.View.ID, Label: i.View.Label, Region: i.View.Region, Type: i.View.Type,
 		UserData: data, AuthorizedKeys: slices.Clone(i.AuthorizedKeys),
-		VCPUs: i.View.Specs.VCPUs, Memory: i.View.Specs.Memory, Disk: i.View.Specs.Disk,
+		VCPUs: i.View.Specs.VCPUs, Memory: i.View.Specs.Memory, Disk: i.View.Specs.Disk, ImageFile: i.imageFile,
 	}
 	if i.View.Image != nil {
 		m.Image = *i.View.Image
@@ -171,8 +172,9 @@ func (i *instance) deploy(s *Server, c *call, in deployment, image *Image, swap 
 	if in.DiskEncryption != "" {
 		i.View.DiskEncryption = in.DiskEncryption
 	}
-	i.Disks, i.Configs, i.View.Image = nil, nil, nil
+	i.Disks, i.Configs, i.View.Image, i.imageFile = nil, nil, nil, ""
 	if image != nil {
+		i.imageFile = image.File
 		i.View.Image = &image.ID
 		i.layDisks(s, image, swap)
 	}

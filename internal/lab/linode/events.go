@@ -111,6 +111,16 @@ func (s *Server) record(action string, about, second *entity) *event {
 	return e
 }
 
+// event returns an event by its number; one that was forgotten is not missed. The caller holds the lock.
+func (s *Server) event(id int) *event {
+	for _, e := range s.state.Events {
+		if e.ID == id {
+			return e
+		}
+	}
+	return &event{ID: id, Created: s.now()}
+}
+
 // notify adds an event for something that was done at once. The caller holds the lock.
 func (s *Server) notify(action string, about, second *entity) {
 	e := s.record(action, about, second)

@@ -36,8 +36,15 @@ type Fault struct {
 	// LoseUserData creates or rebuilds the instance without its user data, though the API says that
 	// it has some.
 	LoseUserData bool
-	// FailJob makes what the request started fail: its event ends as failed, the instance is offline.
+	// FailJob makes what the request started fail: its event ends as failed, the instance is offline, the image vanishes.
 	FailJob bool
+	// CutAfter cuts the connection of an upload when that many bytes of it have come.
+	CutAfter int64
+	// BytesPerSecond slows an upload down; it comes in ten pieces a second.
+	BytesPerSecond int64
+	// Stuck leaves an image that the request uploads, makes or replicates as it is for good: "creating", or a copy
+	// "pending replication". It can still be deleted.
+	Stuck bool
 }
 
 type faults struct {
@@ -112,10 +119,11 @@ func faultOf(ctx context.Context) *Fault {
 	return fault
 }
 
-func (s *Server) serveFaulty(w http.ResponseWriter, r *http.Request) {
+// serveFaulty lets next answer unless a fault says otherwise; refuse writes an error in next's own form.
+func (s *Server) serveFaulty(w http.ResponseWriter, r *http.Request, next http.HandlerFunc, refuse func(http.ResponseWriter, int, string)) {
 	fault := s.faults.take(r)
 	if fault == nil {
-		s.mux.ServeHTTP(w, r)
+		next(w, r)
 		return
 	}
 	s.Log.Info("fault injected", "method", r.Method, "path", r.URL.Path, "status", fault.Status, "hang", fault.Hang)
@@ -137,15 +145,15 @@ func (s *Server) serveFaulty(w http.ResponseWriter, r *http.Request) {
 		if text == "" {
 			text = http.StatusText(fault.Status)
 		}
-		writeError(w, fail(fault.Status, text))
+		refuse(w, fault.Status, text)
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), faultKey{}, fault))
 	if fault.LoseAnswer {
-		s.mux.ServeHTTP(nobody{http.Header{}}, r)
+		next(nobody{http.Header{}}, r)
 		panic(http.ErrAbortHandler) // net/http cuts the connection
 	}
-	s.mux.ServeHTTP(w, r)
+	next(w, r)
 }
 
 // pause returns false when the client or the server went away meanwhile.

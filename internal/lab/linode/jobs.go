@@ -7,15 +7,16 @@ import (
 	"slices"
 )
 
-// job is work on one instance that goes on after the request which asked for it was answered.
-// An instance has one job at a time.
+// job is work on one instance or image that goes on after the request which asked for it was answered.
+// Each has one job at a time.
 type job struct {
-	instance int
-	steps    []step
-	failed   func(error) // under the server's lock
-	failure  error       // what an injected fault makes of it after the first step
-	cancel   context.CancelFunc
-	ended    chan struct{}
+	about   int    // the number of an instance or image
+	image   string // what the job of an instance makes, if it makes an image
+	steps   []step
+	failed  func(error) // under the server's lock
+	failure error       // what an injected fault makes of it after the first step
+	cancel  context.CancelFunc
+	ended   chan struct{}
 }
 
 // step is a part of a job that can be seen from outside.
@@ -24,14 +25,17 @@ type step struct {
 	done func()                      // under the lock
 }
 
-var errInjected = errors.New("fault injected")
+var (
+	errInjected = errors.New("fault injected")
+	errReplaced = errors.New("ended by another job")
+)
 
-// begin starts a job. The caller holds the lock and has checked that the instance has no other.
+// begin starts a job. The caller holds the lock and has checked that there is no other about the same.
 func (s *Server) begin(j *job, fault *Fault) {
 	if fault != nil && fault.FailJob {
 		j.failure = errInjected
 	}
-	s.jobs[j.instance] = j
+	s.jobs[j.about] = j
 	if s.Machines == nil || s.ctx.Err() != nil {
 		return
 	}
@@ -53,7 +57,7 @@ func (s *Server) run(ctx context.Context, j *job) {
 			return // another job takes over, or a restarted server does it again
 		}
 		s.mu.Lock()
-		current := s.jobs[j.instance] == j // else it was dropped while its work was ending
+		current := s.jobs[j.about] == j // else it was dropped while its work was ending
 		if current {
 			more = s.advance(j, err)
 		}
@@ -86,7 +90,7 @@ func (s *Server) tick() {
 // advance ends the first step of a job and says whether there are more. The caller holds the lock.
 func (s *Server) advance(j *job, err error) (more bool) {
 	if err != nil {
-		s.Log.Error("job failed", "instance", j.instance, "error", err)
+		s.Log.Error("job failed", "id", j.about, "error", err)
 		j.failed(err)
 		j.steps = nil
 	} else {
@@ -100,13 +104,13 @@ func (s *Server) advance(j *job, err error) (more bool) {
 	if len(j.steps) > 0 {
 		return true
 	}
-	if s.jobs[j.instance] == j {
-		delete(s.jobs, j.instance)
+	if s.jobs[j.about] == j {
+		delete(s.jobs, j.about)
 	}
 	return false
 }
 
-// drop ends the instance's job early and returns a channel that is closed once it no longer touches
+// drop ends an instance's or image's job early and returns a channel that is closed once it no longer touches
 // the machine; nil when there was none. The caller holds the lock.
 func (s *Server) drop(id int) <-chan struct{} {
 	j := s.jobs[id]
@@ -114,7 +118,7 @@ func (s *Server) drop(id int) <-chan struct{} {
 		return nil
 	}
 	delete(s.jobs, id)
-	j.failed(errors.New("ended by another job"))
+	j.failed(errReplaced)
 	if j.cancel == nil {
 		return nil
 	}

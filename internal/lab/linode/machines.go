@@ -24,6 +24,13 @@ type Rebuilder interface {
 	Rebuild(ctx context.Context, m Machine) error
 }
 
+// Disks is what Machines may implement too, for images that are made of a disk: the path of the root disk of a machine
+// that is off, a raw file or a qcow2 one that holds a file system without partitions. Nobody changes the disk until the
+// next call for the machine; what is returned is only read. Without it such an image has no content.
+type Disks interface {
+	Disk(ctx context.Context, id int) (path string, err error)
+}
+
 // Machine is what an instance is made of.
 type Machine struct {
 	ID     int
@@ -32,6 +39,9 @@ type Machine struct {
 	Type   string
 	// Image is the image's ID, e.g. "private/1".
 	Image string
+	// ImageFile is the path of the image's raw file system without partitions, empty when the image has no content. It
+	// is there until Create or Rebuild returns, so that a machine needs a copy of its own.
+	ImageFile string
 	// UserData is what the metadata service will hand out, decoded. It is a secret.
 	UserData       []byte
 	AuthorizedKeys []string

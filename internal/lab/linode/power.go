@@ -113,7 +113,7 @@ func (s *Server) install(i *instance, fault *Fault, e *event, work func(context.
 			ready()
 			s.become(i, statusOffline)
 		}})
-		s.begin(&job{instance: i.View.ID, steps: steps, failed: failed}, fault)
+		s.begin(&job{about: i.View.ID, steps: steps, failed: failed}, fault)
 		return
 	}
 	// The boot belongs to the same job, so that no other request can come between.
@@ -124,7 +124,7 @@ func (s *Server) install(i *instance, fault *Fault, e *event, work func(context.
 		s.become(i, statusBooting)
 	}})
 	steps = append(steps, s.bootSteps(i, func() *event { return boot })...)
-	s.begin(&job{instance: i.View.ID, steps: steps, failed: func(err error) {
+	s.begin(&job{about: i.View.ID, steps: steps, failed: func(err error) {
 		if boot != nil {
 			s.abandon(boot, err)
 			s.become(i, statusOffline)
@@ -147,8 +147,8 @@ func (s *Server) boot(i *instance, fault *Fault) {
 	s.become(i, statusBooting)
 	e := s.recordBoot(i)
 	s.begin(&job{
-		instance: i.View.ID,
-		steps:    s.bootSteps(i, func() *event { return e }),
+		about: i.View.ID,
+		steps: s.bootSteps(i, func() *event { return e }),
 		failed: func(err error) {
 			s.abandon(e, err)
 			s.become(i, statusOffline)
@@ -195,7 +195,7 @@ func (s *Server) single(i *instance, fault *Fault, action string, after Status, 
 	}
 	e := s.record(action, instanceEntity(i), nil)
 	s.begin(&job{
-		instance: i.View.ID,
+		about: i.View.ID,
 		steps: []step{
 			{nil, func() { s.progress(e, eventStarted, 0) }},
 			{work, func() {
@@ -219,7 +219,7 @@ func (s *Server) remove(i *instance, fault *Fault) {
 	i.Booted, i.UserData = false, ""
 	s.state.Attachments = slices.DeleteFunc(s.state.Attachments, func(a attachment) bool { return a.Instance == id })
 	s.begin(&job{
-		instance: id,
+		about: id,
 		steps: []step{
 			{nil, func() { s.progress(e, eventStarted, 0) }},
 			{func(ctx context.Context) error {

@@ -27,6 +27,7 @@ func (s *Server) rebuildInstance(c *call) (any, error) {
 	s.become(i, statusRebuilding)
 	view, machine := i.View, i.machine()
 	s.install(i, c.fault, s.record("linode_rebuild", instanceEntity(i), s.imageEntity(image.ID)), func(ctx context.Context) error {
+		defer s.contents.hold(machine.ImageFile)()
 		return s.remake(ctx, i, machine)
 	})
 	return view, nil

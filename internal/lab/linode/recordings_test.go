@@ -59,6 +59,7 @@ func TestShapesAreThoseOfLiveAnswers(t *testing.T) {
 	}
 	instance := fmt.Sprintf("/v4/linode/instances/%d", made.ID)
 	firewall := fmt.Sprintf("/v4/networking/firewalls/%d", wall.ID)
+	image := fmt.Sprintf("/v4/images/%s", strings.Replace(uploaded(t, c, "replicas", []byte("x")).ID, "/", "%2F", 1))
 	body := func(label string) string {
 		data, err := json.Marshal(node(label))
 		if err != nil {
@@ -128,6 +129,19 @@ func TestShapesAreThoseOfLiveAnswers(t *testing.T) {
 		{
 			recorded: "GET /v4/images/{id} 200", method: "GET", path: "/v4/images/private%2F1",
 		},
+		{
+			recorded: "POST /v4/images/upload 200", method: "POST", path: "/v4/images/upload",
+			body: `{"region":"ap-south","label":"upload","description":"An image that does stuff.","cloud_init":true,"tags":["foo","bar"]}`, extra: inImage(imageExtra()),
+		},
+		{
+			recorded: "POST /v4/images 200", method: "POST", path: "/v4/images",
+			body: fmt.Sprintf(`{"disk_id":%d,"label":"disk","cloud_init":true,"tags":["test1","test2"]}`, disks[0].ID),
+		},
+		{
+			recorded: "POST /v4/images/{id}/regions 200", method: "POST", path: image + "/regions",
+			body: `{"regions":["ap-south","jp-osa"]}`, extra: imageExtra(),
+		},
+		{recorded: "DELETE /v4/images/{id} 200", method: "DELETE", path: image},
 		{recorded: "GET /v4/profile 200", method: "GET", path: "/v4/profile"},
 		{recorded: "GET /v4/linode/kernels/linode%2Flatest-64bit 200", method: "GET", path: "/v4/linode/kernels/linode%2Flatest-64bit"},
 		{recorded: "GET /v4/linode/types/g6-standard-{id} 200", method: "GET", path: "/v4/linode/types/g6-standard-1"},
@@ -182,6 +196,23 @@ func instanceExtra(more ...string) map[string]string {
 		excuses[path] = "newer than the recordings of this operation"
 	}
 	return excuses
+}
+
+// imageExtra excuses what some recordings of an image do not have yet.
+func imageExtra() map[string]string {
+	excuses := map[string]string{}
+	for _, path := range []string{"is_shared", "image_sharing"} {
+		excuses[path] = "newer than the recordings of this operation"
+	}
+	return excuses
+}
+
+func inImage(excuses map[string]string) map[string]string {
+	out := map[string]string{}
+	for path, why := range excuses {
+		out["image."+path] = why
+	}
+	return out
 }
 
 func noVPC() map[string]string {

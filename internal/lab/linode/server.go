@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,8 +43,13 @@ type Server struct {
 	Regions []Region
 	Types   []Type
 
-	// Limits are the vendor's own when zero.
+	// Limits and Quota are the vendor's own when zero.
 	Limits Limits
+	Quota  Quota
+
+	// ImageDir is the folder for what is uploaded; it is made when it is needed. When empty it is a temporary one, which
+	// Close removes.
+	ImageDir string
 
 	// Lookup tells the metadata service which instance has the address that a request comes from.
 	// When nil, it is the instance whose public address that is.
@@ -62,6 +68,9 @@ type Server struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
+	contents contents
+	arrivals atomic.Int64 // numbers uploads
+
 	mu     sync.Mutex
 	state  state
 	jobs   map[int]*job
@@ -78,6 +87,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for name, value := range map[string]string{"X-Spec-Version": "4.208.1", "Cache-Control": "private, max-age=0, s-maxage=0, no-cache, no-store"} {
 		w.Header().Set(name, value)
 	}
+	if strings.HasPrefix(r.URL.Path, UploadPath) {
+		s.serveFaulty(w, r, s.receiveUpload, func(w http.ResponseWriter, status int, text string) {
+			drain(r)
+			refuseUpload(w, status, text)
+		})
+		return
+	}
 	// Reading the body first lets the server notice a client that hangs up while it waits.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
@@ -87,11 +103,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	for _, version := range []string{"/v4", "/v4beta"} {
 		if strings.HasPrefix(r.URL.Path, version+"/") {
-			http.StripPrefix(version, http.HandlerFunc(s.serveFaulty)).ServeHTTP(w, r)
+			http.StripPrefix(version, http.HandlerFunc(s.serveAPI)).ServeHTTP(w, r)
 			return
 		}
 	}
 	writeError(w, notFound())
+}
+
+func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
+	s.serveFaulty(w, r, s.mux.ServeHTTP, func(w http.ResponseWriter, status int, text string) { writeError(w, fail(status, text)) })
 }
 
 // Close stops unfinished jobs and ends requests that hang, and waits for them. A job that it stopped
@@ -102,6 +122,9 @@ func (s *Server) Close() {
 	s.cancel() // under the lock, so that no job begins after it
 	s.mu.Unlock()
 	s.work.Wait()
+	if err := s.contents.close(); err != nil {
+		s.Log.Error("cannot remove uploaded images", "error", err)
+	}
 }
 
 func (s *Server) start() {
@@ -127,6 +150,7 @@ func (s *Server) start() {
 			images = append(images, image.complete(s.Regions))
 		}
 		s.Images = images
+		s.contents.dir = s.ImageDir
 		s.state = newState(s.Images)
 		s.jobs = map[int]*job{}
 		s.labels = map[string]struct{}{}
@@ -200,6 +224,7 @@ func (s *Server) handler(route route) http.Handler {
 			return
 		}
 		s.tick()
+		s.expireUploads()
 		answer, err := route.do(&call{Request: r, fault: faultOf(r.Context())})
 		if err != nil {
 			writeError(w, err)

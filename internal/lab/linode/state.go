@@ -21,11 +21,15 @@ type state struct {
 	Images      []Image           `json:"images"`
 	Firewalls   []*firewall       `json:"firewalls"`
 	Attachments []attachment      `json:"attachments"`
+	// Uploads are the images that wait for their content, Contents what came, both by the image's ID.
+	Uploads  map[string]*upload `json:"uploads,omitempty"`
+	Contents map[string]Content `json:"contents,omitempty"`
 }
 
 func newState(images []Image) state {
 	return state{
 		Version: stateVersion, LastID: 90_000_000, Instances: map[int]*instance{}, Images: slices.Clone(images),
+		Uploads: map[string]*upload{}, Contents: map[string]Content{},
 	}
 }
 
@@ -70,6 +74,12 @@ func (s *Server) Restore(data []byte) error {
 		restored.Images = slices.DeleteFunc(restored.Images, func(i Image) bool { return i.ID == image.ID })
 	}
 	restored.Images = append(slices.Clone(s.Images), restored.Images...)
+	if restored.Uploads == nil {
+		restored.Uploads = map[string]*upload{}
+	}
+	if restored.Contents == nil {
+		restored.Contents = map[string]Content{}
+	}
 	if restored.Instances == nil {
 		restored.Instances = map[int]*instance{}
 	}
@@ -81,14 +91,33 @@ func (s *Server) Restore(data []byte) error {
 	}
 	s.state = restored
 	for _, e := range s.state.Events {
-		if e.Status == eventScheduled || e.Status == eventStarted {
+		if (e.Status == eventScheduled || e.Status == eventStarted) && !s.isUpload(e.ID) {
 			s.abandon(e, errors.New("the lab was restarted"))
 		}
 	}
 	for _, i := range s.state.sorted() {
 		s.resume(i)
 	}
+	for _, image := range slices.Clone(s.state.Images) {
+		s.resumeImage(image.ID)
+	}
 	return nil
+}
+
+// resumeImage finds an image's content again and goes on with what was being done to it. The caller holds the lock.
+func (s *Server) resumeImage(id string) {
+	image := s.image(id)
+	if content, ok := s.state.Contents[id]; ok {
+		image.File = s.contents.find(content.Name)
+	}
+	switch {
+	case image.Status == imageCreating && image.File == "":
+		s.dropImage(id, "the lab was restarted")
+	case image.Status == imageCreating:
+		s.process(id, nil)
+	case slices.ContainsFunc(image.Regions, func(r ImageRegion) bool { return r.Status != copyAvailable }):
+		s.replicate(id, nil)
+	}
 }
 
 // resume begins again what an instance was in the middle of. The caller holds the lock.

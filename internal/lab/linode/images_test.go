@@ -1,0 +1,387 @@
+package linode_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/linode/linodego"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
+)
+
+// uploaded returns an image that is available.
+func uploaded(t *testing.T, api *linodego.Client, label string, raw []byte) *linodego.Image {
+	t.Helper()
+	image, to := announce(t, api, label)
+	upload(t, to, gzipped(t, raw))
+	image, err := api.WaitForImageStatus(t.Context(), image.ID, linodego.ImageStatusAvailable, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+func regions(image *linodego.Image) []string {
+	var out []string
+	for _, region := range image.Regions {
+		out = append(out, region.Region+" "+string(region.Status))
+	}
+	return out
+}
+
+func TestReplicas(t *testing.T) {
+	for name, machines := range map[string]linode.Machines{"in memory": nil, "machines": &bench{}} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			api := serve(t, &linode.Server{Machines: machines})
+			image := uploaded(t, api, "node", make([]byte, 3<<20))
+			got, err := api.ReplicateImage(ctx, image.ID, linodego.ImageReplicateOptions{Regions: []string{"ap-south", "jp-osa"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"ap-south available", "jp-osa pending replication"}, regions(got)); diff != "" {
+				t.Errorf("regions (-want +got)\n%s", diff)
+			}
+			got, err = api.WaitForImageRegionStatus(ctx, image.ID, "jp-osa", linodego.ImageRegionStatusAvailable)
+			if err != nil || got.Size != 3 || got.TotalSize != 6 {
+				t.Errorf("image %+v, error %v", got, err)
+			}
+			got, err = api.ReplicateImage(ctx, image.ID, linodego.ImageReplicateOptions{Regions: []string{"jp-osa"}})
+			if err != nil || !slices.Equal(regions(got), []string{"ap-south pending deletion", "jp-osa available"}) {
+				t.Errorf("regions %v, error %v", regions(got), err)
+			}
+			eventually(t, "the first copy is gone", func() bool {
+				got, err := api.GetImage(ctx, image.ID)
+				return err == nil && slices.Equal(regions(got), []string{"jp-osa available"}) && got.TotalSize == 3
+			})
+		})
+	}
+}
+
+func TestReplicasThatAreRefused(t *testing.T) {
+	ctx := t.Context()
+	api := serve(t, &linode.Server{})
+	image := uploaded(t, api, "node", []byte("x"))
+	waiting, _ := announce(t, api, "waiting")
+	for name, test := range map[string]struct {
+		id      string
+		regions []string
+		want    int
+	}{
+		"unknown region":            {image.ID, []string{"ap-south", "moon"}, 400},
+		"none that has it":          {image.ID, []string{"jp-osa"}, 400},
+		"none at all":               {image.ID, []string{}, 400},
+		"an image without content":  {waiting.ID, []string{"ap-south"}, 400},
+		"an image of the vendor's":  {"linode/debian13", []string{"ap-south"}, 403},
+		"an image that is not here": {"private/404", []string{"ap-south"}, 404},
+	} {
+		if _, err := api.ReplicateImage(ctx, test.id, linodego.ImageReplicateOptions{Regions: test.regions}); status(err) != test.want {
+			t.Errorf("%s: error %v, want %d", name, err, test.want)
+		}
+	}
+}
+
+func TestReplicationStuck(t *testing.T) {
+	ctx, s := t.Context(), &linode.Server{}
+	api := serve(t, s)
+	image := uploaded(t, api, "node", []byte("x"))
+	s.Inject(linode.Fault{PathPrefix: "/images/", Stuck: true})
+	both := linodego.ImageReplicateOptions{Regions: []string{"ap-south", "jp-osa"}}
+	if _, err := api.ReplicateImage(ctx, image.ID, both); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		got, err := api.GetImage(ctx, image.ID)
+		if err != nil || got.Regions[1].Status != linodego.ImageRegionStatusPendingReplication {
+			t.Fatalf("image %+v, error %v", got, err)
+		}
+	}
+	if _, err := api.ReplicateImage(ctx, image.ID, both); err != nil { // once more without the fault
+		t.Fatal(err)
+	}
+	if _, err := api.WaitForImageRegionStatus(ctx, image.ID, "jp-osa", linodego.ImageRegionStatusAvailable); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUpdateImage(t *testing.T) {
+	ctx := t.Context()
+	api := serve(t, &linode.Server{})
+	image := uploaded(t, api, "old name", []byte("x"))
+	text := "another"
+	got, err := api.UpdateImage(ctx, image.ID, linodego.ImageUpdateOptions{Label: "new name", Description: &text, Tags: &[]string{"zeta", "alpha"}})
+	if err != nil || got.Label != "new name" || got.Description != text {
+		t.Fatalf("image %+v, error %v", got, err)
+	}
+	if diff := cmp.Diff([]string{"alpha", "zeta"}, got.Tags); diff != "" {
+		t.Errorf("tags (-want +got)\n%s", diff)
+	}
+	for filter, want := range map[string]int{
+		`{"label":"new name"}`: 1, `{"tags":"zeta"}`: 1, `{"tags":"version-1"}`: 0, `{"status":"available","is_public":false}`: 2,
+		`{"+and":[{"tags":"zeta"},{"tags":"alpha"}]}`: 1,
+	} {
+		list, err := api.ListImages(ctx, linodego.NewListOptions(0, filter))
+		if err != nil || len(list) != want {
+			t.Errorf("%s: %d images, error %v, want %d", filter, len(list), err, want)
+		}
+	}
+	if _, err := api.UpdateImage(ctx, "linode/debian13", linodego.ImageUpdateOptions{Label: "mine"}); status(err) != 403 {
+		t.Errorf("the vendor's image: error %v", err)
+	}
+}
+
+func TestImagesAreRefusedAsTheVendorDoes(t *testing.T) {
+	c := vendor(t).Fork()
+	api := serveThrough(t, &linode.Server{}, c.Middleware)
+	for name, test := range map[string]struct {
+		change func(*linodego.ImageCreateUploadOptions)
+		field  string
+	}{
+		"no label":       {func(o *linodego.ImageCreateUploadOptions) { o.Label = "" }, "label"},
+		"long label":     {func(o *linodego.ImageCreateUploadOptions) { o.Label = strings.Repeat("x", 51) }, "label"},
+		"strange label":  {func(o *linodego.ImageCreateUploadOptions) { o.Label = "a/b" }, "label"},
+		"no region":      {func(o *linodego.ImageCreateUploadOptions) { o.Region = "" }, "region"},
+		"unknown region": {func(o *linodego.ImageCreateUploadOptions) { o.Region = "moon" }, "region"},
+		"short tag":      {func(o *linodego.ImageCreateUploadOptions) { o.Tags = &[]string{"x"} }, "tags"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := linodego.ImageCreateUploadOptions{Label: "node", Region: "ap-south"}
+			test.change(&options)
+			_, _, err := api.CreateImageUpload(t.Context(), options)
+			var e *linodego.Error
+			if !errors.As(err, &e) || e.Code != 400 || !strings.HasPrefix(e.Message, "["+test.field+"] ") {
+				t.Errorf("error %v, want 400 about %s", err, test.field)
+			}
+		})
+	}
+	for _, v := range c.Violations() {
+		if v.Part == contract.Response || v.Status < 400 {
+			t.Errorf("contract: %v", v)
+		}
+	}
+}
+
+func TestImageQuota(t *testing.T) {
+	ctx := t.Context()
+	s := &linode.Server{Quota: linode.Quota{Images: 3}}
+	api := serve(t, s)
+	first, _ := announce(t, api, "one") // the account has private/1 already
+	announce(t, api, "two")
+	options := linodego.ImageCreateUploadOptions{Region: "ap-south", Label: "three"}
+	_, _, err := api.CreateImageUpload(ctx, options)
+	var e *linodego.Error
+	if !errors.As(err, &e) || e.Code != 400 || !strings.Contains(e.Message, "Account Limit reached") {
+		t.Errorf("error %v", err)
+	}
+	if err := api.DeleteImage(ctx, first.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := api.CreateImageUpload(ctx, options); err != nil {
+		t.Errorf("after a deletion: %v", err)
+	}
+
+	s = &linode.Server{Quota: linode.Quota{TotalMB: 2049}}
+	api = serve(t, s)
+	announce(t, api, "small") // private/1 has 2,048 MB
+	uploaded(t, api, "large", make([]byte, 1<<20))
+	if _, _, err := api.CreateImageUpload(ctx, options); status(err) != 400 {
+		t.Errorf("more than all that fits: error %v", err)
+	}
+}
+
+// drives are machines with disks.
+type drives struct {
+	bench
+	path string
+	err  error
+}
+
+func (d *drives) Disk(context.Context, int) (string, error) { return d.path, d.err }
+
+// offInstance returns an instance that is off, and its root disk.
+func offInstance(ctx context.Context, t *testing.T, api *linodego.Client) (*linodego.Instance, linodego.InstanceDisk) {
+	t.Helper()
+	made := create(ctx, t, api, "builder")
+	if err := api.ShutdownInstance(ctx, made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.WaitForInstanceStatus(ctx, made.ID, linodego.InstanceOffline, 10); err != nil {
+		t.Fatal(err)
+	}
+	disks, err := api.ListInstanceDisks(ctx, made.ID, nil)
+	if err != nil || len(disks) != 2 {
+		t.Fatalf("disks %v, error %v", disks, err)
+	}
+	return made, disks[0]
+}
+
+func TestImageOfADisk(t *testing.T) {
+	ctx := t.Context()
+	disk := filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(disk, fileSystem(t, "200M"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	qcow2 := disk + ".qcow2"
+	if out, err := exec.CommandContext(ctx, "qemu-img", "convert", "-O", "qcow2", disk, qcow2).CombinedOutput(); err != nil {
+		t.Fatalf("qemu-img: %v: %s", err, out)
+	}
+	for name, machines := range map[string]linode.Machines{
+		"in memory": nil, "machines without disks": &bench{}, "raw": &drives{path: disk}, "qcow2": &drives{path: qcow2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &linode.Server{Machines: machines, ImageDir: t.TempDir()}
+			api := serve(t, s)
+			made, root := offInstance(ctx, t, api)
+			poller, err := api.NewEventPoller(ctx, made.ID, linodego.EntityLinode, linodego.ActionDiskImagize)
+			if err != nil {
+				t.Fatal(err)
+			}
+			image, err := api.CreateImage(ctx, linodego.ImageCreateOptions{DiskID: root.ID, Label: "gold", CloudInit: true, Tags: &[]string{"atoll"}})
+			if err != nil || image.Status != linodego.ImageStatusCreating || image.Size != root.Size {
+				t.Fatalf("image %+v, error %v", image, err)
+			}
+			if _, err := poller.WaitForFinished(ctx, 10); err != nil {
+				t.Fatal(err)
+			}
+			if image, err = api.GetImage(ctx, image.ID); err != nil || image.Status != linodego.ImageStatusAvailable {
+				t.Fatalf("image %+v, error %v", image, err)
+			}
+			content, ok := s.Content(image.ID)
+			if _, has := machines.(*drives); has != ok {
+				t.Fatalf("content %+v", content)
+			}
+			if ok && (image.Size < 1 || image.Size > 100) {
+				t.Errorf("an empty file system of 200 MB makes an image of %d MB", image.Size)
+			}
+			if ok {
+				out, err := exec.CommandContext(ctx, "e2fsck", "-fn", filepath.Join(s.ImageDir, content.Name)).CombinedOutput()
+				if err != nil {
+					t.Errorf("the image is damaged: %v: %s", err, out)
+				}
+			}
+		})
+	}
+}
+
+func TestImageOfADiskThatCannotBeMade(t *testing.T) {
+	ctx := t.Context()
+	s := &linode.Server{Machines: &drives{err: errors.New("the machine runs")}}
+	api := serve(t, s)
+	_, root := offInstance(ctx, t, api)
+	image, err := api.CreateImage(ctx, linodego.ImageCreateOptions{DiskID: root.ID, Label: "gold"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the image is gone", func() bool {
+		_, err := api.GetImage(ctx, image.ID)
+		return linodego.IsNotFound(err)
+	})
+	events, err := api.ListEvents(ctx, linodego.NewListOptions(0, `{"action":"disk_imagize"}`))
+	if err != nil || len(events) != 1 || events[0].Status != linodego.EventFailed || events[0].Message != "the machine runs" {
+		t.Errorf("events %+v, error %v", events, err)
+	}
+	for name, id := range map[string]int{"a swap disk": root.ID + 1, "no disk": 404} {
+		if _, err := api.CreateImage(ctx, linodego.ImageCreateOptions{DiskID: id, Label: "gold"}); status(err) != 400 && status(err) != 404 {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// TestImageIsHeldWhileAMachineIsMadeOfIt: the file must not go under the machine that is being made.
+func TestImageIsHeldWhileAMachineIsMadeOfIt(t *testing.T) {
+	ctx, b := t.Context(), &bench{hold: map[string]chan struct{}{"create": make(chan struct{})}}
+	s := &linode.Server{Machines: b, ImageDir: t.TempDir()}
+	api := serve(t, s)
+	image := uploaded(t, api, "node", []byte("x"))
+	options := node("sg1")
+	options.Image = image.ID
+	done := make(chan error, 1)
+	go func() {
+		_, err := api.CreateInstance(ctx, options)
+		done <- err
+	}()
+	eventually(t, "the machine is being made", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.made) == 1
+	})
+	if err := api.DeleteImage(ctx, image.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(b.made[0].ImageFile); err != nil {
+		t.Errorf("the file went too early: %v", err)
+	}
+	close(b.hold["create"])
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(b.made[0].ImageFile); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file stays: %v", err)
+	}
+}
+
+// TestImagesSurviveARestart stops a server with an image in each state.
+func TestImagesSurviveARestart(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	first := &linode.Server{Machines: &bench{}, ImageDir: dir, Token: token}
+	api := serve(t, first)
+	available := uploaded(t, api, "available", []byte("x"))
+	waiting, _ := announce(t, api, "waiting")
+	creating, to := announce(t, api, "creating")
+	first.Inject(linode.Fault{PathPrefix: linode.UploadPath, Stuck: true})
+	upload(t, to, gzipped(t, []byte("y")))
+	first.Close()
+	saved, err := first.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	b := &bench{}
+	second := &linode.Server{Machines: b, ImageDir: dir, Token: token}
+	if err := second.Restore(saved); err != nil {
+		t.Fatal(err)
+	}
+	api = serve(t, second)
+	if _, err := api.WaitForImageStatus(ctx, creating.ID, linodego.ImageStatusAvailable, 10); err != nil {
+		t.Error(err)
+	}
+	got, err := api.GetImage(ctx, waiting.ID)
+	if err != nil || got.Status != linodego.ImageStatusPendingUpload {
+		t.Errorf("image %+v, error %v", got, err)
+	}
+	options := node("sg1")
+	options.Image = available.ID
+	if _, err := api.CreateInstance(ctx, options); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(b.made[0].ImageFile); err != nil || string(got) != "x" {
+		t.Errorf("the image holds %q, error %v", got, err)
+	}
+	if fmt.Sprint(filepath.Dir(b.made[0].ImageFile)) != dir {
+		t.Errorf("the image is %s, not in %s", b.made[0].ImageFile, dir)
+	}
+}
+
+func TestImageFoldersOfTheServersOwnAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	s := &linode.Server{}
+	api := serve(t, s)
+	uploaded(t, api, "node", []byte("x"))
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("%v, error %v, want one folder", left, err)
+	}
+	s.Close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, error %v", left, err)
+	}
+}
