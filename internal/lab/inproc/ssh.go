@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -27,6 +28,7 @@ type SSH struct {
 	hostKey  ssh.Signer
 	commands []string
 	uname    string
+	clock    time.Duration
 
 	allowed ssh.PublicKey
 	work    sync.WaitGroup
@@ -93,11 +95,18 @@ func (s *SSH) HostKey() string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(s.hostKey.PublicKey())))
 }
 
-// Pretend makes the machine answer the first question (uname -s, uname -m, id -u, systemd) with lines.
+// Pretend makes the machine answer the first question (uname -s, uname -m, id -u, systemd) with lines; its time follows.
 func (s *SSH) Pretend(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.uname = strings.Join(lines, "\n") + "\n"
+}
+
+// SetClock makes the machine's clock wrong for whoever logs in.
+func (s *SSH) SetClock(ahead time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = ahead
 }
 
 // Commands returns every command that was run, which is what everybody on the machine could see.
@@ -157,7 +166,7 @@ func (s *SSH) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 func (s *SSH) run(command string, channel ssh.Channel) error {
 	s.mu.Lock()
 	s.commands = append(s.commands, command)
-	uname := s.uname
+	uname := fmt.Sprintf("%s%d\n", s.uname, time.Now().Add(s.clock).Unix())
 	s.mu.Unlock()
 	switch {
 	case strings.HasPrefix(command, "uname"):

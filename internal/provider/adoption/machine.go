@@ -157,6 +157,8 @@ type Facts struct {
 	AgentSum string
 	// Joined tells which cluster's which node the machine is already; nil when none.
 	Joined *Membership
+	// ClockAhead is how far this computer's clock is ahead of the machine's, to within some seconds; negative when behind.
+	ClockAhead time.Duration
 }
 
 // Membership is what a machine has joined as.
@@ -168,12 +170,13 @@ type Membership struct {
 
 // Inspect finds out what the machine is. *UnsuitableError when it cannot be a node.
 func (m *Machine) Inspect(ctx context.Context) (Facts, error) {
-	out, err := m.exec(ctx, "look at the machine", "uname -s; uname -m; id -u; test -d /run/systemd/system && echo systemd || echo other", nil)
+	out, err := m.exec(ctx, "look at the machine", "uname -s; uname -m; id -u; test -d /run/systemd/system && echo systemd || echo other; date +%s", nil)
 	if err != nil {
 		return Facts{}, err
 	}
+	now := time.Now()
 	lines := strings.Fields(out)
-	if len(lines) != 4 {
+	if len(lines) != 5 {
 		return Facts{}, m.unsuitable("does not answer as a Unix machine would", "use a Linux machine")
 	}
 	if lines[0] != "Linux" {
@@ -192,7 +195,11 @@ func (m *Machine) Inspect(ctx context.Context) (Facts, error) {
 	if lines[3] != "systemd" {
 		return Facts{}, m.unsuitable("does not run systemd", "use a distribution with systemd, for example Debian")
 	}
-	return m.inspectAgent(ctx, Facts{Arch: arch})
+	clock, err := strconv.ParseInt(lines[4], 10, 64)
+	if err != nil {
+		return Facts{}, m.unsuitable("does not tell its time", "use a distribution with a date command that knows +%s, for example Debian")
+	}
+	return m.inspectAgent(ctx, Facts{Arch: arch, ClockAhead: now.Sub(time.Unix(clock, 0))})
 }
 
 func (m *Machine) unsuitable(reason, remedy string) error {

@@ -79,6 +79,10 @@ func linodeRemedy(kind error) string {
 		return "\n\nGive the provider a token (linode.token or LINODE_TOKEN) with the scopes linodes:read_write and events:read_only."
 	case errors.Is(kind, linode.ErrRateLimited):
 		return "\n\nApply again later, or with a smaller -parallelism; what was done so far is kept."
+	case errors.Is(kind, linode.ErrNotFound):
+		return "\n\nThe instance vanished while this ran: apply again, which makes what is missing."
+	case errors.Is(kind, linode.ErrConflict), errors.Is(kind, linode.ErrBusy):
+		return "\n\nSomething else is under way with the instance (a backup, a migration, another program): apply again when it is over; what was done so far is kept."
 	case errors.Is(kind, linode.ErrUnavailable), errors.Is(kind, linode.ErrUnreachable):
 		return "\n\nLook at status.linode.com and at the way to the API (linode.url or LINODE_URL), then apply again; what was done so far is kept."
 	default:

@@ -34,6 +34,9 @@ func (r *Resource) Delete(ctx context.Context, req resource.DeleteRequest, resp 
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	if resp.Diagnostics.Append(t.machine().mayRemove(ctx, t)...); resp.Diagnostics.HasError() {
+		return
+	}
 	resp.Diagnostics.Append(t.evict(ctx, mem)...)
 	if resp.Diagnostics.HasError() {
 		return

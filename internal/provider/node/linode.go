@@ -68,6 +68,9 @@ func (linodeMachine) provision(ctx context.Context, t *task, payload []byte, sav
 	}
 	in, more := l.create(ctx, t.mark(), payload)
 	diags.Append(more...)
+	if ahead, known := client.ClockAhead(); known {
+		diags.Append(t.checkClock(linodePath(), "Linode's API", ahead)...)
+	}
 	if diags.HasError() {
 		return diags
 	}
@@ -82,6 +85,10 @@ func (linodeMachine) provision(ctx context.Context, t *task, payload []byte, sav
 			return diags
 		}
 		t.ticket = "" // its user data is from the run that made it, which may be an earlier one
+		if inst, err = client.SettleTags(ctx, inst, in); err != nil {
+			diags.Append(diagnose.Linode(failed, linodePath(), err)...)
+			return diags
+		}
 	}
 	t.model.InstanceID = types.StringValue(strconv.Itoa(inst.ID))
 	t.model.useAddresses(inst, t.api)
@@ -218,6 +225,23 @@ func (linodeMachine) remove(ctx context.Context, t *task) diag.Diagnostics {
 		err = client.DeleteInstance(ctx, id)
 	}
 	if err != nil {
+		return diagnose.Linode("Delete Linode", linodePath(), err)
+	}
+	return nil
+}
+
+// mayRemove asks for the instance with the token that is to delete it. Only a refusal counts: an API that is down must not
+// keep a node in its cluster.
+func (linodeMachine) mayRemove(ctx context.Context, t *task) diag.Diagnostics {
+	id, err := strconv.Atoi(t.model.InstanceID.ValueString())
+	if err != nil {
+		return nil // there is nothing to delete
+	}
+	client, err := t.op.Linode()
+	if err == nil {
+		_, err = client.Instance(ctx, id)
+	}
+	if errors.Is(err, linode.ErrUnauthorized) || client == nil {
 		return diagnose.Linode("Delete Linode", linodePath(), err)
 	}
 	return nil

@@ -50,6 +50,9 @@ func (sshMachine) provision(ctx context.Context, t *task, payload []byte, save s
 			return diags
 		}
 	}
+	if diags.Append(t.checkClock(path.Root("ssh").AtName("host"), "the machine "+host.Address, facts.ClockAhead)...); diags.HasError() {
+		return diags
+	}
 	if err := m.Install(ctx, t.op.Adoption(), facts); err != nil {
 		return fail(err)
 	}
@@ -79,6 +82,8 @@ func (t *task) refuseMembership(ctx context.Context, host adoption.Host, j adopt
 func (sshMachine) read(context.Context, *task) (bool, diag.Diagnostics) { return false, nil }
 
 func (sshMachine) update(context.Context, *task, Model) diag.Diagnostics { return nil }
+
+func (sshMachine) mayRemove(context.Context, *task) diag.Diagnostics { return nil }
 
 // remove takes the agent off the machine. The cluster has dropped the node before, so a machine that cannot be reached is
 // worth a warning only: what is left on it is of no use to anybody.

@@ -24,6 +24,8 @@ type machine interface {
 	read(ctx context.Context, t *task) (gone bool, diags diag.Diagnostics)
 	// update changes the machine in place; the cluster is not its business.
 	update(ctx context.Context, t *task, state Model) diag.Diagnostics
+	// mayRemove tells, before the cluster hears of it, why the machine could not be removed.
+	mayRemove(ctx context.Context, t *task) diag.Diagnostics
 	// remove ends the machine, or takes the agent off it. That it is gone already is no error.
 	remove(ctx context.Context, t *task) diag.Diagnostics
 }
