@@ -55,7 +55,7 @@ func (s *session) lookAtFile(ctx context.Context) (renewed bool, err error) {
 	ticket, err := s.a.checkTicket(p)
 	if ticket.ID == s.m.member.Ticket.ID {
 		// What the node joined with, written again by somebody who did not know.
-		return false, file.Forget(ctx)
+		return false, file.Forget(ctx, found.SHA256)
 	}
 	if err != nil {
 		return false, err

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -129,10 +130,15 @@ func (a *Agent) forget(ctx context.Context, m *membership) error {
 		a.log.Warn("not every carrier of first-boot data is known", "error", err)
 	}
 	for _, source := range sources {
-		if source.Name() != m.record.Source || replaced(ctx, source, m.record.SHA256) {
+		if source.Name() != m.record.Source {
 			continue
 		}
-		if err := source.Forget(ctx); err != nil {
+		err := source.Forget(ctx, m.record.SHA256)
+		var stays *platform.StaysError
+		switch {
+		case errors.As(err, &stays) && stays.Err == nil:
+			a.log.Info("the used first-boot data stays where it is", "source", stays.Source, "remedy", stays.Remedy)
+		case err != nil:
 			return fmt.Errorf("forget the used first-boot data: %w", err)
 		}
 	}
@@ -144,13 +150,4 @@ func (a *Agent) forget(ctx context.Context, m *membership) error {
 		return err
 	}
 	return a.checkpoint(stepDone)
-}
-
-// replaced tells whether a file with first-boot data holds other data than what was used, which is not to be removed.
-func replaced(ctx context.Context, source platform.Source, used string) bool {
-	if _, isFile := source.(platform.File); !isFile {
-		return false
-	}
-	_, findings := platform.Look(ctx, []platform.Source{source})
-	return len(findings) == 1 && findings[0].SHA256 != "" && findings[0].SHA256 != used
 }

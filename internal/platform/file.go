@@ -12,6 +12,10 @@ import (
 // FirstBootFile is the path of the carrier that Terraform (over SSH), cloud-init or an operator writes.
 const FirstBootFile = "/etc/atoll/first-boot.json"
 
+// ESPFile is the path of the payload on the EFI system partition of Atoll's image, a FAT file system that any computer can
+// write to before the disk goes into the machine.
+const ESPFile = "/boot/efi/" + SeedFile
+
 // File is a file that holds the payload, bare or in a cloud-config.
 type File struct {
 	// Path is the file's path; empty means FirstBootFile.
@@ -51,8 +55,11 @@ func (f File) Fetch(context.Context) (data []byte, found bool, err error) {
 	return data, found, err
 }
 
-// Forget implements Source: it deletes the file.
-func (f File) Forget(context.Context) error {
+// Forget implements Source: it deletes the file, unless somebody has put another payload there meanwhile.
+func (f File) Forget(ctx context.Context, used string) error {
+	if data, found, err := f.Fetch(ctx); err == nil && found && checksum(data) != used {
+		return nil
+	}
 	if err := os.Remove(f.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the first-boot file: %w", err)
 	}

@@ -33,7 +33,9 @@ func (Linode) Name() string { return "Linode metadata" }
 
 // Forget implements Source. User-data cannot be removed from a running Linode: the agent closes the service to everybody
 // but root instead, and a used ticket expires.
-func (Linode) Forget(context.Context) error { return nil }
+func (l Linode) Forget(context.Context, string) error {
+	return &StaysError{Source: l.Name(), Remedy: "only root can read it there; rebuild the Linode without user-data to be rid of it"}
+}
 
 // Fetch implements Source.
 func (l Linode) Fetch(ctx context.Context) (data []byte, found bool, err error) {

@@ -27,6 +27,8 @@ func Platforms() []Platform { return []Platform{PlatformLinode} }
 type Machine struct {
 	// Root is put before the paths of files; empty means "/".
 	Root string
+	// Credentials is the directory of the service's systemd credentials; empty means $CREDENTIALS_DIRECTORY.
+	Credentials string
 	// MetadataURLs replace the addresses of the platform's metadata service.
 	MetadataURLs []string
 }
@@ -66,7 +68,14 @@ func (m Machine) Platform() (Platform, error) {
 // Sources returns the machine's carriers in the order in which they are to be looked at: what somebody put there on purpose
 // comes before what the vendor brings. An unknown platform is an error beside the sources that there are nevertheless.
 func (m Machine) Sources() ([]Source, error) {
-	sources := []Source{m.File()}
+	sources := []Source{
+		m.File(),
+		Credential{Dir: m.Credentials},
+		CommandLine{Path: filepath.Join("/", m.Root, "proc/cmdline")},
+		Seed{Label: LabelAtoll, Root: m.Root},
+		Seed{Label: LabelNoCloud, Root: m.Root},
+		File{Path: filepath.Join("/", m.Root, ESPFile)},
+	}
 	p, err := m.Platform()
 	if p == PlatformLinode {
 		sources = append(sources, Linode{URLs: m.MetadataURLs})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 )
 
 // Source is one carrier of first-boot data. Fetch and Forget may be called again at any time.
@@ -13,9 +14,31 @@ type Source interface {
 	// Fetch returns the payload's JSON form and whether the carrier holds one. Data that is not meant for Atoll counts as
 	// none. An error says why the carrier could not be read or what is wrong with the data.
 	Fetch(ctx context.Context) (data []byte, found bool, err error)
-	// Forget removes the payload from the carrier where that is possible. It is no error when there is none.
-	Forget(ctx context.Context) error
+	// Forget removes the payload with the checksum used from the carrier. It is no error when there is none, and another
+	// payload is left alone. It fails with *StaysError when the carrier cannot be changed, so that trying again is of no use.
+	Forget(ctx context.Context, used string) error
 }
+
+// StaysError says that a used payload stays where it is. Its ticket cannot bring another machine in under another identity
+// unnoticed, but it is better gone.
+type StaysError struct {
+	// Source is where the payload is, Remedy what a person can do.
+	Source, Remedy string
+	// Err is why it could not be removed; nil where that is the carrier's nature.
+	Err error
+}
+
+// Error says both.
+func (e *StaysError) Error() string {
+	why := "it cannot be removed from inside the machine"
+	if e.Err != nil {
+		why = e.Err.Error()
+	}
+	return fmt.Sprintf("the used first-boot data stays in %s (%s): %s", e.Source, why, e.Remedy)
+}
+
+// Unwrap returns why it could not be removed.
+func (e *StaysError) Unwrap() error { return e.Err }
 
 // Finding is what a look at one source gave, in a form that may be shown to anybody.
 type Finding struct {
