@@ -278,7 +278,8 @@ func (s *Server) createBalancer(c *call) (any, error) {
 	if len(s.state.LoadBalancers) >= s.Quotas.LoadBalancers {
 		return nil, overQuota("load balancers", s.Quotas.LoadBalancers)
 	}
-	b.ID, b.ZoneName, b.CreatedOn, b.ModifiedOn = newID(), c.zone.Name, s.now(), s.now()
+	now := s.now()
+	b.ID, b.ZoneName, b.CreatedOn, b.ModifiedOn = newID(), c.zone.Name, now, now
 	s.state.LoadBalancers = append(s.state.LoadBalancers, b)
 	return b, nil
 }

@@ -155,7 +155,8 @@ func (s *Server) createMonitor(c *call) (any, error) {
 	if len(s.state.Monitors) >= s.Quotas.Monitors {
 		return nil, overQuota("monitors", s.Quotas.Monitors)
 	}
-	m.ID, m.CreatedOn, m.ModifiedOn = newID(), s.now(), s.now()
+	now := s.now()
+	m.ID, m.CreatedOn, m.ModifiedOn = newID(), now, now
 	s.state.Monitors = append(s.state.Monitors, m)
 	return m, nil
 }

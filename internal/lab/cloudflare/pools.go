@@ -246,7 +246,8 @@ func (s *Server) createPool(c *call) (any, error) {
 	if len(s.state.Pools) >= s.Quotas.Pools {
 		return nil, overQuota("pools", s.Quotas.Pools)
 	}
-	p.ID, p.CreatedOn, p.ModifiedOn = newID(), s.now(), s.now()
+	now := s.now()
+	p.ID, p.CreatedOn, p.ModifiedOn = newID(), now, now
 	s.stampDisabled(&p, nil)
 	s.state.Pools = append(s.state.Pools, p)
 	return p, nil

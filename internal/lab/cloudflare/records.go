@@ -197,8 +197,9 @@ func (s *Server) createRecord(c *call) (any, error) {
 	if err := s.checkRecord(&r, c.zone); err != nil {
 		return nil, err
 	}
-	r.ID, r.ZoneName, r.CreatedOn, r.ModifiedOn = newID(), c.zone.Name, s.now(), s.now()
-	s.stampComment(&r, nil)
+	now := s.now()
+	r.ID, r.ZoneName, r.CreatedOn, r.ModifiedOn = newID(), c.zone.Name, now, now
+	stampComment(&r, nil)
 	s.state.Records = append(s.state.Records, r)
 	return r, nil
 }
@@ -221,18 +222,18 @@ func (s *Server) updateRecord(c *call) (any, error) {
 	if err := s.checkRecord(&r, c.zone); err != nil {
 		return nil, err
 	}
-	s.stampComment(&r, &old)
+	stampComment(&r, &old)
 	s.state.Records[n] = r
 	return r, nil
 }
 
-func (s *Server) stampComment(r, old *Record) {
+func stampComment(r, old *Record) {
 	switch {
 	case r.Comment == nil:
 	case old != nil && old.Comment != nil && *old.Comment == *r.Comment:
 		r.CommentModifiedOn = old.CommentModifiedOn
 	default:
-		now := s.now()
+		now := r.ModifiedOn
 		r.CommentModifiedOn = &now
 	}
 }
