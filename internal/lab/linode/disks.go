@@ -7,6 +7,12 @@ import (
 // defaultSwap is in MiB.
 const defaultSwap = 512
 
+// Statuses of disks.
+const (
+	diskReady = "ready"
+	diskBusy  = "not ready"
+)
+
 type disk struct {
 	ID             int       `json:"id"`
 	Status         string    `json:"status"`
@@ -163,7 +169,7 @@ func (i *instance) layDisks(s *Server, image *Image, swap int) {
 	now := s.now()
 	add := func(label, filesystem string, size int) *device {
 		d := disk{
-			ID: s.state.nextID(), Status: "not ready", Label: label, Created: now, Updated: now,
+			ID: s.state.nextID(), Status: diskBusy, Label: label, Created: now, Updated: now,
 			Filesystem: filesystem, Size: size, DiskEncryption: i.View.DiskEncryption,
 		}
 		i.Disks = append(i.Disks, d)
@@ -193,6 +199,6 @@ func (i *instance) layDisks(s *Server, image *Image, swap int) {
 
 func (i *instance) makeDisksReady() {
 	for n := range i.Disks {
-		i.Disks[n].Status = "ready"
+		i.Disks[n].Status = diskReady
 	}
 }

@@ -249,6 +249,13 @@ func TestImageOfADisk(t *testing.T) {
 			if err != nil || image.Status != linodego.ImageStatusCreating || image.Size != root.Size {
 				t.Fatalf("image %+v, error %v", image, err)
 			}
+			// Older clients wait for the disk instead of the event, and delete the instance then.
+			if _, err := api.WaitForInstanceDiskStatus(ctx, made.ID, root.ID, linodego.DiskReady, 10); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := api.GetImage(ctx, image.ID); err != nil || got.Status != linodego.ImageStatusAvailable {
+				t.Errorf("the disk is ready, the image %+v, error %v", got, err)
+			}
 			if _, err := poller.WaitForFinished(ctx, 10); err != nil {
 				t.Fatal(err)
 			}

@@ -54,7 +54,7 @@ func (s *Server) imagizeDisk(c *call) (any, error) {
 	image := s.newImage(imageCreating, in.Label, in.Description, in.CloudInit, in.Tags)
 	image.Size, image.TotalSize = d.Size, d.Size // until it is known
 	answer := *image
-	s.imagize(i, image.ID, c.fault)
+	s.imagize(i, d, image.ID, c.fault)
 	return answer, nil
 }
 
@@ -74,8 +74,9 @@ func (s *Server) diskOwner(id int) (*instance, *disk) {
 }
 
 // imagize is the job of a new image. It is the instance's, which can do nothing else meanwhile. The caller holds the lock.
-func (s *Server) imagize(i *instance, id string, fault *Fault) {
+func (s *Server) imagize(i *instance, d *disk, id string, fault *Fault) {
 	e := s.record("disk_imagize", instanceEntity(i), s.imageEvent(id))
+	d.Status = diskBusy // clients wait for the disk, too
 	if fault != nil && fault.Stuck {
 		return
 	}
@@ -104,12 +105,14 @@ func (s *Server) imagize(i *instance, id string, fault *Fault) {
 					size = content.sizeMB()
 				}
 				s.finishImage(id, i.View.Region, size)
+				d.Status = diskReady
 				s.progress(e, eventFinished, 100)
 			}},
 		},
 		failed: func(err error) {
 			s.abandon(e, err)
 			s.forgetImage(id)
+			d.Status = diskReady
 		},
 	}, fault)
 }

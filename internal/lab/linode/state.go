@@ -136,5 +136,6 @@ func (s *Server) resume(i *instance) {
 	case statusDeleting:
 		s.remove(i, nil)
 	case statusRunning, statusOffline:
+		i.makeDisksReady()
 	}
 }
