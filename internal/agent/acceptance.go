@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
 )
 
 // acceptance is what other nodes answered to this node's proof. Its zero value is ready; it is safe for concurrent use.
@@ -68,8 +70,24 @@ func (a *acceptance) refusals() (reason string, messages []string) {
 	return reason, messages
 }
 
+// confirmed tells whether somebody beside this node has ever taken it for a member: the operator, who has pinned its
+// identity, or a node that has reported of it as its peer, however long ago.
+func (s *session) confirmed(snapshot *store.Snapshot) bool {
+	self := s.m.record.Node
+	if snapshot.Nodes[self].Identity == s.m.identity.Public().String() {
+		return true
+	}
+	for node, status := range snapshot.Statuses {
+		if _, seen := status.Peers[self]; seen && node != self {
+			return true
+		}
+	}
+	return s.acceptance.known()
+}
+
 // judgeMembership says whether the cluster admits this node. Membership needs no founder and no majority: a node with a
-// valid proof is a member until somebody knows better.
+// valid proof is a member until somebody knows better. But a proof that nobody has confirmed is good for as long as its
+// ticket: after that, every node that is asked would refuse it.
 func (s *session) judgeMembership(in input) {
 	reason, messages := s.acceptance.refusals()
 	switch {
@@ -78,6 +96,12 @@ func (s *session) judgeMembership(in input) {
 			s.m.identity.Public(), s.m.record.Node, strings.Join(conflictsOf(in), "; "))
 	case len(messages) > 0:
 		s.keeper.set(spec.ConditionJoined, spec.ConditionFalse, reason, "no other node admits this one: %s", strings.Join(messages, "; "))
+	case !s.confirmed(in.snapshot) && s.m.member.Ticket.CheckTime(s.a.cfg.Now()) != nil:
+		s.keeper.set(spec.ConditionJoined, spec.ConditionFalse, "Unconfirmed",
+			"neither another node nor the operator has confirmed this node, and its ticket (until %s) is over, so every node would refuse it: "+
+				"if this is the cluster's first node, \"terraform apply\" or \"atoll pin %s\" confirms it; otherwise give this machine the first-boot data of a new ticket, with seeds, "+
+				"or take the agent off it with \"atolld uninstall --purge\"",
+			s.m.member.Ticket.Expires.UTC().Format(time.RFC3339), s.m.record.Node)
 	case !s.acceptance.known():
 		s.keeper.set(spec.ConditionJoined, spec.ConditionTrue, "Alone", "no other node has answered yet")
 	default:
