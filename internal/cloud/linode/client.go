@@ -28,6 +28,10 @@ type Config struct {
 	Pause time.Duration
 	// Poll is the pause between two looks at an instance that is being made. Default 3 s.
 	Poll time.Duration
+	// Beat is the pause between two signs of life of an upload. Default 15 s.
+	Beat time.Duration
+	// Stall is how long an upload may not move at all. Default 60 s.
+	Stall time.Duration
 	// Transport sends the requests. Default http.DefaultTransport.
 	Transport http.RoundTripper
 }
@@ -40,6 +44,9 @@ type Client struct {
 	api   linodego.Client
 	poll  time.Duration
 	clock *clock
+	// base sends what does not go to the API: the content of images. The rest are the pauses of doing so.
+	base               http.RoundTripper
+	pause, beat, stall time.Duration
 }
 
 // New returns a client for cfg. It sends nothing yet.
@@ -72,7 +79,10 @@ func New(cfg Config) (*Client, error) {
 	api.SetRetryCount(0)
 	api.SetDebug(false)
 	api.UseCache(false)
-	return &Client{api: api, poll: orDefault(cfg.Poll, 3*time.Second), clock: &t.clock}, nil
+	return &Client{
+		api: api, poll: orDefault(cfg.Poll, 3*time.Second), clock: &t.clock,
+		base: t.base, pause: t.pause, beat: orDefault(cfg.Beat, 15*time.Second), stall: orDefault(cfg.Stall, time.Minute),
+	}, nil
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {

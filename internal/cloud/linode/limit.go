@@ -34,11 +34,12 @@ func (w *window) reserve(now time.Time) time.Time {
 }
 
 // limits are Linode's published limits, one window each. Safe for concurrent use.
-type limits struct{ create, list, rest window }
+type limits struct{ create, images, list, rest window }
 
 func newLimits() *limits {
 	return &limits{
 		create: window{limit: 20, period: 15 * time.Second},
+		images: window{limit: 20, period: time.Minute},
 		list:   window{limit: 200, period: time.Minute},
 		rest:   window{limit: 1600, period: time.Minute},
 	}
@@ -50,6 +51,8 @@ func (l *limits) wait(ctx context.Context, r *http.Request) error {
 	switch {
 	case creates(r):
 		w = &l.create
+	case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/images"):
+		w = &l.images
 	case r.Method == http.MethodGet && r.URL.Query().Has("page"):
 		w = &l.list
 	}
