@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/inproc"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider"
@@ -29,7 +30,9 @@ type world struct {
 	machines *inproc.Machines
 	cloud    *linode.Server
 	url      string
-	key      *trust.SigningKey
+	// edge is the account whose hostnames lead to the machines.
+	edge *cloudflare.Server
+	key  *trust.SigningKey
 	// env is the operator's environment, in place of the process's.
 	env map[string]string
 	// adjust changes what the provider is configured with.
@@ -85,8 +88,16 @@ func newWorld(t *testing.T) *world {
 	w.cloud = &linode.Server{Machines: w.machines, Token: token}
 	server := httptest.NewServer(w.cloud)
 	w.url = server.URL
-	w.env = map[string]string{"ATOLL_SIGNING_KEY": string(pem), "LINODE_TOKEN": token, "LINODE_URL": server.URL}
+	w.edge = &cloudflare.Server{Token: token}
+	edge := httptest.NewServer(w.edge)
+	w.env = map[string]string{
+		"ATOLL_SIGNING_KEY": string(pem), "LINODE_TOKEN": token, "LINODE_URL": server.URL,
+		"CLOUDFLARE_API_TOKEN": token, "CLOUDFLARE_BASE_URL": edge.URL + "/client/v4",
+	}
 	t.Cleanup(func() {
+		edge.CloseClientConnections()
+		w.edge.Close()
+		edge.Close()
 		server.CloseClientConnections()
 		w.cloud.Close()
 		server.Close()

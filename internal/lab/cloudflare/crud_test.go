@@ -232,15 +232,12 @@ func TestHealth(t *testing.T) {
 	a := serve(t, &cloudflare.Server{})
 	_, made, _ := balanced(a)
 	health := a.do(http.MethodGet, pools+"/"+text(made, "id")+"/health", nil)
-	pops, _ := health["pop_health"].(object)
-	if health["pool_id"] != made["id"] || len(pops) == 0 {
-		t.Errorf("health %v", health)
-	}
-	for place, pop := range pops {
-		origins, _ := pop.(object)["origins"].([]any)
-		if len(origins) != 2 || origins[0].(object)["192.0.2.1"].(object)["healthy"] != true {
-			t.Errorf("%s: %v", place, pop)
-		}
+	found := map[string]any{"healthy": true, "failure_reason": "No failures", "response_code": 200.0, "rtt": "12ms"}
+	want := object{"pool_id": made["id"], "pop_health": object{"Singapore, SG": object{
+		"healthy": true, "origins": []any{object{"192.0.2.1": found}, object{"192.0.2.2": found}},
+	}}}
+	if diff := cmp.Diff(want, health); diff != "" {
+		t.Errorf("health (-want +got)\n%s", diff)
 	}
 	bare := a.do(http.MethodPost, pools, with(pool("bare"), "origins", []object{{"name": "x", "address": "192.0.2.9"}}))
 	a.refused(http.MethodGet, pools+"/"+text(bare, "id")+"/health", nil, 404, 1006, "Health info unavailable")
