@@ -83,6 +83,15 @@ func (c *Client) Exec(ctx context.Context, node string, argv ...string) (*exec.C
 		if n.PID == 0 {
 			return nil, fmt.Errorf("%s: %w", node, nodes.ErrOff)
 		}
+		if n.Boot == BootVM {
+			if n.HostKey == "" {
+				// Nobody has waited for it yet.
+				if err := c.Power(ctx, node, "wait-ssh"); err != nil {
+					return nil, err
+				}
+			}
+			return entryCommand(ctx, network.Namespace(d.Router), d.ExecConfig, node, argv...), nil
+		}
 		return nodes.Enter(ctx, n.PID, argv...), nil
 	}
 	return nil, fmt.Errorf("%q: %w", node, ErrNoMachine)

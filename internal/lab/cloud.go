@@ -110,9 +110,10 @@ func (c linodes) Create(ctx context.Context, spec linode.Machine) (linode.Addres
 		name: c.name(ctx, spec), site: spec.Region, kind: KindLinode, id: spec.ID,
 		authorizedKeys: spec.AuthorizedKeys, layers: []string{c.lab.layers.base},
 		// A container has no DMI to read the vendor from.
-		files: map[string]string{"/etc/atoll/platform": "linode\n"},
+		files:     map[string]string{"/etc/atoll/platform": "linode\n"},
+		imageFile: spec.ImageFile, disk: spec.Disk,
 	}
-	if strings.HasPrefix(spec.Image, ownImages) {
+	if strings.HasPrefix(spec.Image, ownImages) && c.lab.options.Boot == BootContainer {
 		layer, err := c.lab.imageLayer(ctx)
 		if err != nil {
 			return linode.Addresses{}, err
@@ -139,7 +140,7 @@ func (c linodes) name(ctx context.Context, spec linode.Machine) string {
 
 // awaitName waits a while for an instance of that label that is being deleted: no two living ones have the same label.
 func (c linodes) awaitName(ctx context.Context, label string) {
-	ctx, cancel := context.WithTimeout(ctx, shutdownGrace)
+	ctx, cancel := context.WithTimeout(ctx, c.lab.options.Boot.patience().shutdown)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

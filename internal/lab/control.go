@@ -24,6 +24,8 @@ type Description struct {
 	LinodeURL   string               `json:"linode_url"`
 	Operator    string               `json:"operator_namespace"`
 	SSHConfig   string               `json:"ssh_config"`
+	Router      string               `json:"router_namespace"`
+	ExecConfig  string               `json:"exec_config"` // for ssh from the router into virtual machines
 	Nodes       []NodeState          `json:"nodes"`
 	Impairments []network.Impairment `json:"impairments"`
 }
@@ -33,6 +35,7 @@ func (l *Lab) Describe() Description {
 	d := Description{
 		Name: l.options.Name, PID: l.record.data.PID, Started: l.started, LinodeURL: LinodeURL,
 		Operator: string(l.net.OperatorNamespace()), SSHConfig: l.operator.sshConfig(),
+		Router: string(l.net.Router()), ExecConfig: l.entry.config(),
 		Nodes: l.Nodes(), Impairments: l.net.Impairments(),
 	}
 	if d.Impairments == nil {

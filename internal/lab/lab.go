@@ -32,6 +32,12 @@ type Options struct {
 	Name string
 	// Machines exist without any cloud's API, reachable by SSH only; DefaultMachines when nil.
 	Machines []Machine
+	// Boot is what machines are; BootContainer when empty.
+	Boot Boot
+	// Image is the path of the manifest of the node image that virtual machines start from. Without it only containers boot.
+	Image string
+	// Memory of each virtual machine in MiB; vm.DefaultMemory when 0.
+	Memory int
 	// Atolld is the path of the agent that cloud images of the lab carry; without it they carry none.
 	Atolld string
 	// DataDir holds the nodes' disks; DefaultDataDir when empty. It must not be on an overlayfs.
@@ -50,6 +56,9 @@ type Options struct {
 type Machine struct {
 	Name string `json:"name"`
 	Site string `json:"site"`
+	// Seed is the path of a seed disk (an image) that a virtual machine has from the start. Without it the machine has
+	// one that lets the operator log in. Containers cannot have one.
+	Seed string `json:"seed,omitempty"`
 }
 
 // DefaultMachines are the two of the reference topology: the operator's own in a rack, and a VPS of a provider without
@@ -61,6 +70,9 @@ func DefaultMachines() []Machine {
 func (o Options) withDefaults() Options {
 	if o.Name == "" {
 		o.Name = DefaultName
+	}
+	if o.Boot == "" {
+		o.Boot = BootContainer
 	}
 	if o.Machines == nil {
 		o.Machines = DefaultMachines()
@@ -86,7 +98,9 @@ type Lab struct {
 	net      *network.Network
 	cloud    *linode.Server
 	operator *operator
+	entry    *entry
 	layers   layers
+	images   *nodeImage
 	servers  []*http.Server
 	serving  sync.WaitGroup
 
@@ -103,7 +117,7 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	if !names.MatchString(o.Name) {
 		return nil, fmt.Errorf("%q is no name for a lab: it takes at most 24 lower-case letters, digits and '-', a letter first", o.Name)
 	}
-	if err := nodes.Check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	if o.Temporary {
@@ -139,14 +153,10 @@ func (l *Lab) start(ctx context.Context) error {
 	if err := os.MkdirAll(l.record.data.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
+	if err := l.prepareImages(ctx); err != nil {
+		return err
+	}
 	var err error
-	cache := nodes.Cache{Dir: l.options.CacheDir, Log: l.options.Log}
-	if l.layers.base, err = cache.Ensure(ctx, nodes.DefaultImage(), progress); err != nil {
-		return err
-	}
-	if _, err = l.imageLayer(ctx); err != nil {
-		return err
-	}
 	progress("building the network")
 	if l.net, err = network.New(ctx, l.options.Name, l.options.Log); err != nil {
 		return fmt.Errorf("build the network: %w", err)
@@ -154,6 +164,7 @@ func (l *Lab) start(ctx context.Context) error {
 	if l.operator, err = newOperator(l.files.operator()); err != nil {
 		return err
 	}
+	l.entry = &entry{dir: l.files.dir(), key: l.operator.keyFile()}
 	if err := l.serveCloud(ctx); err != nil {
 		return err
 	}
@@ -173,6 +184,25 @@ func (l *Lab) start(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// prepareImages makes ready what the machines' disks are made of.
+func (l *Lab) prepareImages(ctx context.Context) error {
+	var err error
+	if l.options.Boot == BootVM {
+		l.images = &nodeImage{
+			manifest: l.options.Image, own: filepath.Join(l.record.data.DataDir, "images"), shared: l.options.imageCache(),
+		}
+		l.options.Progress("checking the node image")
+		_, err = l.images.disk(ctx)
+		return err
+	}
+	cache := nodes.Cache{Dir: l.options.CacheDir, Log: l.options.Log}
+	if l.layers.base, err = cache.Ensure(ctx, nodes.DefaultImage(), l.options.Progress); err != nil {
+		return err
+	}
+	_, err = l.imageLayer(ctx)
+	return err
 }
 
 // Name is the lab's name.
@@ -219,7 +249,8 @@ func (l *Lab) Remove(ctx context.Context) error {
 	// Whatever is booting now is done after this, and nothing boots any more.
 	for _, m := range l.all() {
 		m.power.Lock()
-		m.power.Unlock() //nolint:staticcheck // waiting is the point
+		errs = append(errs, m.hangUp())
+		m.power.Unlock()
 	}
 	errs = append(errs, l.record.sweep(ctx), l.record.release())
 	return errors.Join(errs...)

@@ -14,12 +14,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/dhcp"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/vm"
 )
 
 // Kind says where a machine comes from.
@@ -44,17 +47,24 @@ type machine struct {
 	kind      Kind
 	id        int // of the Linode instance
 	addresses network.Addresses
-	hostKey   string // public SSH host key
-	node      *nodes.Node
+	node      computer
+	container *nodes.Node // what node is, or nil
+	virtual   *vm.VM      // what node is, or nil
 
 	power sync.Mutex // held while power changes
 	boots int        // guarded by power
+	dhcp  *dhcp.Server
+	boot  atomic.Int64 // boots for whoever does not hold power
+
+	identity sync.Mutex
+	hostKey  string // public SSH host key; a virtual machine makes its own and tells it later
 }
 
 // NodeState describes a machine of a running lab.
 type NodeState struct {
 	Name    string `json:"name"`
 	Kind    Kind   `json:"kind"`
+	Boot    Boot   `json:"boot"`
 	Site    string `json:"site"`
 	Power   string `json:"power"` // "on", "off" or "frozen"
 	PID     int    `json:"pid,omitempty"`
@@ -73,8 +83,13 @@ type seed struct {
 	kind           Kind
 	id             int
 	authorizedKeys []string
-	layers         []string
-	files          map[string]string
+	// Of containers.
+	layers []string
+	files  map[string]string
+	// Of virtual machines: a seed disk, the raw file system to start from, and the disk's size in MiB. Each may be empty.
+	seedDisk  string
+	imageFile string
+	disk      int
 }
 
 // add reserves a machine's addresses and makes its disk. It has no power yet.
@@ -84,7 +99,7 @@ func (l *Lab) add(ctx context.Context, s seed) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{name: s.name, site: s.site, kind: s.kind, id: s.id, addresses: addresses}
-	if err := l.furnish(m, s); err != nil {
+	if err := l.furnish(ctx, m, s); err != nil {
 		return nil, errors.Join(fmt.Errorf("make %s: %w", s.name, err), l.dispose(context.WithoutCancel(ctx), m))
 	}
 	l.mu.Lock()
@@ -98,34 +113,41 @@ func (l *Lab) add(ctx context.Context, s seed) (*machine, error) {
 }
 
 // furnish makes the machine's disk and what is on it from the start.
-func (l *Lab) furnish(m *machine, s seed) error {
-	var err error
-	m.node, err = nodes.New(nodes.Config{
+func (l *Lab) furnish(ctx context.Context, m *machine, s seed) error {
+	if l.options.Boot == BootVM {
+		return l.makeVM(ctx, m, s)
+	}
+	return l.makeContainer(m, s)
+}
+
+func (l *Lab) makeContainer(m *machine, s seed) error {
+	node, err := nodes.New(nodes.Config{
 		Lab: l.options.Name, Name: m.name, Hostname: nodes.Hostname(m.name),
 		Dir: filepath.Join(l.record.data.DataDir, "nodes", m.name), Layers: s.layers,
 	})
 	if err != nil {
 		return err
 	}
+	m.node, m.container = node, node
 	public, private, err := newSSHKey("root@" + m.name)
 	if err != nil {
 		return err
 	}
-	m.hostKey = public
-	if err := m.node.Write("/etc/ssh/ssh_host_ed25519_key", private, 0o600); err != nil {
+	m.learnKey(public)
+	if err := node.Write("/etc/ssh/ssh_host_ed25519_key", private, 0o600); err != nil {
 		return err
 	}
-	if err := m.node.Write("/etc/ssh/ssh_host_ed25519_key.pub", []byte(public+"\n"), 0o644); err != nil {
+	if err := node.Write("/etc/ssh/ssh_host_ed25519_key.pub", []byte(public+"\n"), 0o644); err != nil {
 		return err
 	}
 	if len(s.authorizedKeys) > 0 {
 		keys := strings.Join(s.authorizedKeys, "\n") + "\n"
-		if err := m.node.Write("/root/.ssh/authorized_keys", []byte(keys), 0o600); err != nil {
+		if err := node.Write("/root/.ssh/authorized_keys", []byte(keys), 0o600); err != nil {
 			return err
 		}
 	}
 	for path, text := range s.files {
-		if err := m.node.Write(path, []byte(text), 0o644); err != nil {
+		if err := node.Write(path, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
@@ -153,13 +175,15 @@ func newSSHKey(comment string) (public string, private []byte, err error) {
 func (l *Lab) addUnmanaged(ctx context.Context, spec Machine) error {
 	m, err := l.add(ctx, seed{
 		name: spec.Name, site: spec.Site, kind: KindUnmanaged,
-		layers: []string{l.layers.base}, authorizedKeys: []string{l.operator.publicKey},
+		layers: []string{l.layers.base}, authorizedKeys: []string{l.operator.publicKey}, seedDisk: spec.Seed,
 	})
 	if err != nil {
 		return err
 	}
-	if err := l.operator.addHost(m); err != nil {
-		return err
+	if m.knownKey() != "" {
+		if err := l.operator.addHost(m); err != nil {
+			return err
+		}
 	}
 	return l.boot(ctx, m)
 }
@@ -169,11 +193,16 @@ func (l *Lab) dispose(ctx context.Context, m *machine) error {
 	m.power.Lock()
 	defer m.power.Unlock()
 	m.boots++ // whatever watches the present boot has nothing to do any more
+	if err := m.hangUp(); err != nil {
+		return err
+	}
 	if m.node != nil {
 		if err := m.node.Destroy(ctx); err != nil {
 			return err
 		}
 	}
+	l.entry.hosts.remove(m)
+	l.operator.hosts.remove(m)
 	if err := l.net.Release(ctx, m.name); err != nil {
 		return err
 	}
@@ -230,8 +259,11 @@ func (l *Lab) Node(name string) (NodeState, error) {
 
 func (m *machine) state() NodeState {
 	s := NodeState{
-		Name: m.name, Kind: m.kind, Site: m.site, ID: m.id, Power: "off", HostKey: m.hostKey,
+		Name: m.name, Kind: m.kind, Site: m.site, ID: m.id, Power: "off", HostKey: m.knownKey(), Boot: BootContainer,
 		IPv4: m.addresses.IPv4.String(), IPv6: m.addresses.IPv6.String(),
+	}
+	if m.virtual != nil {
+		s.Boot = BootVM
 	}
 	pid, err := m.node.PID()
 	if err != nil {
@@ -253,7 +285,16 @@ func (l *Lab) Command(ctx context.Context, name string, argv ...string) (*exec.C
 	if err != nil {
 		return nil, err
 	}
-	return m.node.Command(ctx, argv...)
+	if m.container != nil {
+		return m.container.Command(ctx, argv...)
+	}
+	if !m.node.On() {
+		return nil, fmt.Errorf("%s: %w", name, nodes.ErrOff)
+	}
+	if err := l.learn(ctx, m); err != nil {
+		return nil, err
+	}
+	return entryCommand(ctx, l.net.Router(), l.entry.config(), name, argv...), nil
 }
 
 // Exec runs a command as root inside a machine and returns its standard output. What it says on standard error is in the

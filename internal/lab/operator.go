@@ -25,8 +25,31 @@ type operator struct {
 	publicKey string
 	token     string
 
-	mu    sync.Mutex
-	hosts []*machine
+	hosts hostList
+}
+
+// hostList are machines whose host keys are known.
+type hostList struct {
+	mu   sync.Mutex
+	list []*machine
+}
+
+func (h *hostList) add(m *machine) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.list = append(h.list, m)
+}
+
+func (h *hostList) remove(m *machine) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.list = slices.DeleteFunc(h.list, func(other *machine) bool { return other == m })
+}
+
+func (h *hostList) all() []*machine {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.list)
 }
 
 // newOperator makes fresh credentials: a key pair for SSH and an access token for the cloud.
@@ -55,17 +78,15 @@ func (o *operator) sshConfig() string  { return filepath.Join(o.dir, "ssh_config
 
 // addHost pins a machine's host key, as somebody who set the machine up would.
 func (o *operator) addHost(m *machine) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.hosts = append(o.hosts, m)
+	o.hosts.add(m)
 	return o.writeHosts()
 }
 
 // writeHosts writes what ssh needs to reach the machines by name, and only with the right host key.
 func (o *operator) writeHosts() error {
 	var known, config strings.Builder
-	for _, m := range o.hosts {
-		fmt.Fprintf(&known, "%s,%s,%s %s\n", m.name, m.addresses.IPv4, m.addresses.IPv6, m.hostKey)
+	for _, m := range o.hosts.all() {
+		fmt.Fprintf(&known, "%s,%s,%s %s\n", m.name, m.addresses.IPv4, m.addresses.IPv6, m.knownKey())
 		fmt.Fprintf(&config, "Host %s\n\tHostName %s\n", m.name, m.addresses.IPv4)
 	}
 	fmt.Fprintf(&config, "Host *\n\tUser root\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tUserKnownHostsFile %s\n"+

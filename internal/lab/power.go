@@ -14,9 +14,6 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 )
 
-// shutdownGrace is how long a machine may take to shut down in order before its power is cut.
-const shutdownGrace = 15 * time.Second
-
 // boot gives a machine power; one that has it stays as it is.
 func (l *Lab) boot(ctx context.Context, m *machine) error {
 	m.power.Lock()
@@ -31,11 +28,17 @@ func (l *Lab) bootLocked(ctx context.Context, m *machine) error {
 	if l.isClosing() {
 		return errClosing
 	}
-	namespace, err := l.net.Plug(ctx, m.name)
+	namespace, err := l.connect(ctx, m)
 	if err != nil {
 		return err
 	}
 	m.boots++
+	m.boot.Add(1)
+	if m.virtual != nil {
+		if err := l.entry.write(); err != nil {
+			return err
+		}
+	}
 	boot := m.boots
 	life := context.WithoutCancel(ctx) // a machine outlives the call that boots it
 	if err := m.node.Boot(ctx, namespace.Path(), func(exit nodes.Exit) { l.ended(life, m, boot, exit) }); err != nil {
@@ -61,7 +64,7 @@ func (l *Lab) ended(ctx context.Context, m *machine, boot int, exit nodes.Exit) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
-	err := l.net.Unplug(ctx, m.name)
+	err := l.disconnect(ctx, m)
 	switch {
 	case err != nil:
 	case exit == nodes.ExitReboot:
@@ -89,7 +92,7 @@ func (l *Lab) Kill(ctx context.Context, name string) error {
 		return err
 	}
 	l.tellCloud(m, false)
-	return l.net.Unplug(ctx, name)
+	return l.disconnect(ctx, m)
 }
 
 // PowerOn boots a machine with the disk it has. It returns when PID 1 runs; WaitSSH waits for more.
@@ -113,11 +116,11 @@ func (l *Lab) Shutdown(ctx context.Context, name string) error {
 func (l *Lab) shutdown(ctx context.Context, m *machine) error {
 	m.power.Lock()
 	defer m.power.Unlock()
-	if err := m.node.Shutdown(ctx, shutdownGrace); err != nil {
+	if err := m.node.Shutdown(ctx, l.options.Boot.patience().shutdown); err != nil {
 		return err
 	}
 	l.tellCloud(m, false)
-	return l.net.Unplug(ctx, m.name)
+	return l.disconnect(ctx, m)
 }
 
 // Freeze stops every process of a machine where it stands; its kernel still answers pings, as a machine that swaps
@@ -160,12 +163,15 @@ func (l *Lab) WaitSSH(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, l.options.Boot.patience().ssh)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		last := l.greet(ctx, m)
+		if last == nil {
+			last = l.learn(ctx, m)
+		}
 		if last == nil {
 			return nil
 		}

@@ -63,9 +63,9 @@ func (a *app) printLab(d lab.Description) error {
 	if a.json {
 		return a.printJSON(d)
 	}
-	rows := [][]string{{"NODE", "KIND", "SITE", "POWER", "IPV4", "MEMORY"}}
+	rows := [][]string{{"NODE", "KIND", "BOOT", "SITE", "POWER", "IPV4", "MEMORY"}}
 	for _, n := range d.Nodes {
-		rows = append(rows, []string{n.Name, string(n.Kind), n.Site, n.Power, n.IPv4, fmt.Sprintf("%d MiB", n.MemoryBytes>>20)})
+		rows = append(rows, []string{n.Name, string(n.Kind), string(n.Boot), n.Site, n.Power, n.IPv4, fmt.Sprintf("%d MiB", n.MemoryBytes>>20)})
 	}
 	if err := a.printTable(rows); err != nil {
 		return err

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -20,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
-	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/vm"
 )
 
 // report is one line that the background process says while it starts.
@@ -30,6 +32,9 @@ type report struct {
 	Error    string `json:"error,omitempty"`
 }
 
+// leastMemory is what the node image boots with, in MiB.
+const leastMemory = 256
+
 // reportFile is the file descriptor that the background process reports to.
 const reportFile = 3
 
@@ -37,15 +42,29 @@ const reportFile = 3
 type shape struct {
 	atolld   string
 	machines []string
+	boot     string
+	image    string
+	memory   int
 }
 
 func (s *shape) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.atolld, "atolld", "", "`path` of the agent that cloud images carry (default: atolld next to atoll-lab)")
 	cmd.Flags().StringArrayVar(&s.machines, "machine", nil, "unmanaged machine as `NAME@SITE`, repeatable (default hk1@hk-colo, hk2@hk-vps)")
+	cmd.Flags().StringVar(&s.boot, "boot", string(lab.BootContainer),
+		"what machines are: container, or vm for virtual machines of the real node image")
+	cmd.Flags().StringVar(&s.image, "image", "",
+		"`manifest` of the node image for virtual machines (default: the newest that make image built)")
+	cmd.Flags().IntVar(&s.memory, "memory", vm.DefaultMemory, "memory of each virtual machine in `MiB`")
 }
 
 func (s *shape) options(name string) (lab.Options, error) {
-	o := lab.Options{Name: name, Atolld: s.atolld}
+	o := lab.Options{Name: name, Atolld: s.atolld, Boot: lab.Boot(s.boot), Image: s.image, Memory: s.memory}
+	if !slices.Contains(lab.Boots(), o.Boot) {
+		return o, fmt.Errorf("%w: --boot %q is none of %q", errUsage, s.boot, lab.Boots())
+	}
+	if s.memory < leastMemory {
+		return o, fmt.Errorf("%w: --memory %d: the node image does not boot with less than %d MiB", errUsage, s.memory, leastMemory)
+	}
 	for _, m := range s.machines {
 		machine, site, ok := strings.Cut(m, "@")
 		if !ok || machine == "" || site == "" {
@@ -58,7 +77,7 @@ func (s *shape) options(name string) (lab.Options, error) {
 
 // args are the same flags for the background process.
 func (s *shape) args() []string {
-	args := []string{"--atolld", s.atolld}
+	args := []string{"--atolld", s.atolld, "--boot", s.boot, "--image", s.image, "--memory", strconv.Itoa(s.memory)}
 	for _, m := range s.machines {
 		args = append(args, "--machine", m)
 	}
@@ -85,6 +104,32 @@ func (s *shape) findAgent(self string) error {
 	return nil
 }
 
+// findImage fills in the newest image that was built next to this program.
+func (s *shape) findImage(self string) error {
+	if lab.Boot(s.boot) != lab.BootVM {
+		if s.image != "" {
+			return fmt.Errorf("%w: --image is for --boot vm", errUsage)
+		}
+		return nil
+	}
+	path := s.image
+	if path == "" {
+		path = filepath.Join(filepath.Dir(self), "..", "images", "current.manifest.json")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("find the image: %w", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		if s.image == "" && errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("there is no node image: build one with make image, or name one's manifest with --image")
+		}
+		return fmt.Errorf("%w: --image: %w", errUsage, err)
+	}
+	s.image = path
+	return nil
+}
+
 func (a *app) upCommand() *cobra.Command {
 	s := &shape{}
 	cmd := &cobra.Command{
@@ -92,7 +137,10 @@ func (a *app) upCommand() *cobra.Command {
 		Short: "Start the lab and wait until it is ready",
 		Long: `Start the lab in the background and wait until its machines answer by SSH and its cloud's API is there.
 The first lab of a machine builds the nodes' root file system from Debian packages, which takes about half a minute; later
-ones take a few seconds. A lab that runs already is left alone. Interrupting it removes what was begun.`,
+ones take a few seconds. A lab that runs already is left alone. Interrupting it removes what was begun.
+
+With --boot vm every machine is a virtual machine that boots the real node image under QEMU, without hardware help: up in
+about a minute, half a GiB of memory and more of this machine each.`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), s) },
 	}
@@ -101,10 +149,11 @@ ones take a few seconds. A lab that runs already is left alone. Interrupting it 
 }
 
 func (a *app) up(ctx context.Context, s *shape) error {
-	if err := nodes.Check(); err != nil {
+	o, err := s.options(a.name)
+	if err != nil {
 		return err
 	}
-	if _, err := s.options(a.name); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
 	client := lab.Connect(a.name)
@@ -116,7 +165,7 @@ func (a *app) up(ctx context.Context, s *shape) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	if err := s.findAgent(self); err != nil {
+	if err := errors.Join(s.findAgent(self), s.findImage(self)); err != nil {
 		return err
 	}
 	started := time.Now()

@@ -66,6 +66,25 @@ func LabCgroup(lab string) Cgroup { return Cgroup{filepath.Join(labSlice, lab)} 
 // Node is the control group of one node of the lab.
 func (c Cgroup) Node(name string) Cgroup { return Cgroup{filepath.Join(c.relative, name)} }
 
+// start enters its control groups before it becomes the command that follows, so that nothing of a node is ever outside
+// them.
+const start = `for group in "$@"; do
+	[ "$group" = -- ] && break
+	echo $$ > "$group/cgroup.procs" || exit 1
+	shift
+done
+shift
+exec "$@"`
+
+// Enclose makes the control group and returns a command line that enters it and then becomes argv.
+func (c Cgroup) Enclose(argv ...string) ([]string, error) {
+	groups, err := c.create()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat([]string{"sh", "-c", start, "sh"}, groups, []string{"--"}, argv), nil
+}
+
 // create makes the control group and returns its folder in every hierarchy.
 func (c Cgroup) create() ([]string, error) {
 	list, err := hierarchies()

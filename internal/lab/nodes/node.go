@@ -125,15 +125,6 @@ func (n *Node) Root() string { return n.disk.root() }
 // Console is the file with everything the node said while booting.
 func (n *Node) Console() string { return filepath.Join(n.config.Dir, "console.log") }
 
-// start enters its control groups before it becomes systemd-nspawn, so that nothing of the node is ever outside them.
-const start = `for group in "$@"; do
-	[ "$group" = -- ] && break
-	echo $$ > "$group/cgroup.procs" || exit 1
-	shift
-done
-shift
-exec "$@"`
-
 // Boot gives the node power inside a network namespace (a path) and returns once its PID 1 runs. ended is called in a
 // goroutine of its own when this boot is over.
 func (n *Node) Boot(ctx context.Context, namespace string, ended func(Exit)) error {
@@ -152,7 +143,7 @@ func (n *Node) Boot(ctx context.Context, namespace string, ended func(Exit)) err
 	if err := n.cgroup.Destroy(ctx); err != nil {
 		return err
 	}
-	groups, err := n.cgroup.create()
+	argv, err := n.cgroup.Enclose(n.argv(namespace)...)
 	if err != nil {
 		return err
 	}
@@ -162,7 +153,7 @@ func (n *Node) Boot(ctx context.Context, namespace string, ended func(Exit)) err
 	}
 	defer func() { _ = console.Close() }()
 	// A node outlives the call that boots it.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "sh", append(append([]string{"-c", start, "sh"}, groups...), n.argv(namespace)...)...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), argv[0], argv[1:]...)
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8",
 		// The node sets its own /proc/sys/net, and has a cgroup2 tree even where this machine's is v1.
@@ -195,7 +186,7 @@ func (n *Node) Boot(ctx context.Context, namespace string, ended func(Exit)) err
 // sees only its own files, processes and network.
 func (n *Node) argv(namespace string) []string {
 	return []string{
-		"--", "systemd-nspawn", "--quiet", "--directory=" + n.disk.root(), "--boot",
+		"systemd-nspawn", "--quiet", "--directory=" + n.disk.root(), "--boot",
 		"--register=no", "--keep-unit", "--network-namespace-path=" + namespace,
 		"--machine=" + n.config.machine(), "--hostname=" + n.config.Hostname,
 		"--capability=all", "--bind=/dev/net/tun",

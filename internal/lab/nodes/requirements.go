@@ -45,10 +45,10 @@ func (e *MissingError) Error() string {
 	return "this machine cannot run the lab: " + strings.Join(append(parts, e.Others...), "; ")
 }
 
-// Check returns a *MissingError when this machine cannot run a lab.
-func Check() error {
+// Check returns a *MissingError when this machine cannot run a lab, or lacks one of the commands that are needed besides.
+func Check(besides ...Requirement) error {
 	missing := &MissingError{}
-	for _, r := range Requirements() {
+	for _, r := range append(Requirements(), besides...) {
 		if _, err := exec.LookPath(r.Command); err != nil && !slices.Contains(missing.Packages, r.Package) {
 			missing.Packages = append(missing.Packages, r.Package)
 		}

@@ -1,0 +1,71 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/vm"
+)
+
+// Boot says what a lab's machines are.
+type Boot string
+
+// What machines can be.
+const (
+	// BootContainer is a systemd in a container: up in a second, with the kernel of this machine.
+	BootContainer Boot = "container"
+	// BootVM is a virtual machine of the real node image, with its own boot loader and kernel: up in about a minute,
+	// because it runs without hardware help wherever the lab does.
+	BootVM Boot = "vm"
+)
+
+// Boots lists every kind of machine.
+func Boots() []Boot { return []Boot{BootContainer, BootVM} }
+
+// computer is what gives a machine of the lab its life. Changes of power are serialized by the lab.
+type computer interface {
+	Boot(ctx context.Context, namespace string, ended func(nodes.Exit)) error
+	PowerCut(ctx context.Context) error
+	Shutdown(ctx context.Context, grace time.Duration) error
+	Freeze(ctx context.Context, frozen bool) error
+	Frozen() bool
+	On() bool
+	PID() (int, error)
+	Usage() (nodes.Usage, error)
+	Console() string
+	Destroy(ctx context.Context) error
+}
+
+var (
+	_ computer = (*nodes.Node)(nil)
+	_ computer = (*vm.VM)(nil)
+)
+
+// patience is how long a kind of machine takes for what it does.
+type patience struct {
+	ssh      time.Duration // from power to an SSH server that answers
+	shutdown time.Duration // from being asked to having switched itself off
+}
+
+func (b Boot) patience() patience {
+	if b == BootVM {
+		return patience{ssh: 5 * time.Minute, shutdown: 90 * time.Second}
+	}
+	return patience{ssh: time.Minute, shutdown: 15 * time.Second}
+}
+
+// Check returns an error that says what this machine lacks for such a lab, and how to get it.
+func (o Options) Check() error {
+	switch o.withDefaults().Boot {
+	case BootContainer:
+		return nodes.Check()
+	case BootVM:
+		return nodes.Check(vm.Requirements()...)
+	default:
+		return fmt.Errorf("%q is nothing that a machine can be: %q are", o.Boot, Boots())
+	}
+}
