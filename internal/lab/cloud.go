@@ -66,6 +66,7 @@ func (l *Lab) imageLayer(ctx context.Context) (string, error) {
 func (l *Lab) serveCloud(ctx context.Context) error {
 	l.cloud = &linode.Server{
 		Machines: linodes{l}, Token: l.operator.token, Log: l.options.Log.With("cloud", "linode"), Lookup: l.linodeAt,
+		ImageDir: filepath.Join(l.record.data.DataDir, "uploads"),
 	}
 	router := l.net.Router()
 	api, err := router.Listen(ctx, "tcp", net.JoinHostPort(network.RouterAddress, "8480"))
@@ -102,7 +103,10 @@ func (l *Lab) linodeAt(a netip.Addr) (int, bool) {
 // linodes boots what the Linode API is asked for.
 type linodes struct{ lab *Lab }
 
-var _ linode.Machines = linodes{}
+var (
+	_ linode.Machines = linodes{}
+	_ linode.Disks    = linodes{}
+)
 
 // Create implements linode.Machines.
 func (c linodes) Create(ctx context.Context, spec linode.Machine) (linode.Addresses, error) {
@@ -195,6 +199,20 @@ func (c linodes) Delete(ctx context.Context, id int) error {
 		return err
 	}
 	return c.lab.dispose(ctx, m)
+}
+
+// Disk implements linode.Disks.
+func (c linodes) Disk(_ context.Context, id int) (string, error) {
+	m, err := c.find(id)
+	switch {
+	case err != nil:
+		return "", err
+	case m.virtual == nil:
+		return "", fmt.Errorf("make an image of %s: %w", m.name, ErrNotVirtual)
+	case m.virtual.On():
+		return "", fmt.Errorf("make an image of %s: it is on: switch it off first", m.name)
+	}
+	return m.virtual.Disk(), nil
 }
 
 func (c linodes) find(id int) (*machine, error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -52,6 +53,9 @@ type Config struct {
 	Seed string
 	// MAC is the hardware address of the network card.
 	MAC net.HardwareAddr
+	// Forward puts the machine behind this one instead of on a cable: it reaches what this machine does (QEMU's user-mode
+	// network), and who connects to one of these addresses in the namespace of Boot gets to that TCP port of the machine.
+	Forward map[netip.AddrPort]int
 	// System is what the firmware says.
 	System System
 	// Credentials are handed to systemd by the firmware (SMBIOS table 11), by name. They may be secret.
@@ -119,7 +123,7 @@ func (c Config) argv(p places, socket string, k *kernel) []string {
 		"-device", "virtio-scsi-pci,id=scsi",
 		"-drive", "if=none,id=disk,discard=unmap,cache=unsafe,format=" + format + ",file=" + escape(p.disk(c.DirectKernel)),
 		"-device", "scsi-hd,drive=disk,bus=scsi.0,lun=0,bootindex=1",
-		"-netdev", "tap,id=cable,script=no,downscript=no,ifname=" + tapName,
+		"-netdev", c.netdev(),
 		"-device", "virtio-net-pci,netdev=cable,romfile=,mac=" + c.MAC.String(),
 	}
 	if c.Seed != "" {
@@ -143,6 +147,19 @@ func (c Config) argv(p places, socket string, k *kernel) []string {
 		}
 	}
 	return argv
+}
+
+// netdev is what the machine's network card is connected to.
+func (c Config) netdev() string {
+	if len(c.Forward) == 0 {
+		return "tap,id=cable,script=no,downscript=no,ifname=" + tapName
+	}
+	var b strings.Builder
+	b.WriteString("user,id=cable")
+	for from, port := range c.Forward {
+		fmt.Fprintf(&b, ",hostfwd=tcp:%s-:%d", from, port)
+	}
+	return b.String()
 }
 
 // escape doubles the commas of a value, which would otherwise end it.
