@@ -10,7 +10,7 @@
 #   ATOLL_SNAPSHOT         moment of the archive to build from, such as 20261101T000000Z; now when empty
 #   ATOLL_SNAPSHOT_SERVICE address of a snapshot service that holds it, with debian/ and debian-security/ below
 #   ATOLL_MYSQL_ARCHIVE    apt source line of the vendor's MySQL archive; Debian's packages when empty
-#   ATOLL_MYSQL_KEY        path of that archive's signing key
+#   ATOLL_MYSQL_KEY        that archive's signing key, in base64: it lands in /etc/apt/keyrings/mysql.asc
 #   SOURCE_DATE_EPOCH      time to write into what is built; now when empty
 set -eu
 cd "$(dirname "$0")"

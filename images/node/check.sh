@@ -100,7 +100,7 @@ none "key that every node would have" etc/ssl/private/ssl-cert-snakeoil.key
 no_files "log" var/log ! -name README
 none "journal" var/log/journal/*
 no_files "list of packages" var/lib/apt/lists ! -name lock
-none "archive of packages" var/cache/apt/archives/*.deb var/cache/apt/*.bin
+no_files "archive of packages" var/cache/apt ! -name lock
 no_files "state of cloud-init" var/lib/cloud
 no_files "lease of an address" var/lib/dhcp
 no_files "lease of an address" var/lib/systemd/network

@@ -4,6 +4,7 @@ set -eu
 
 # The archive's layout is the same everywhere: security updates are beside it.
 [ -n "$ATOLL_SECURITY_MIRROR" ] || [ -z "$ATOLL_MIRROR" ] || ATOLL_SECURITY_MIRROR=${ATOLL_MIRROR%/}-security
+# shellcheck source=/dev/null
 . /etc/os-release
 
 # sources MIRROR SECURITY_MIRROR [OPTION]

@@ -37,7 +37,8 @@ END
 # mysql_from_vendor takes it from the archive of whoever makes it.
 mysql_from_vendor() {
   if [ -n "$ATOLL_MYSQL_KEY" ]; then
-    install -D -m 644 "$ATOLL_MYSQL_KEY" /etc/apt/keyrings/mysql.asc
+    mkdir -p /etc/apt/keyrings
+    echo "$ATOLL_MYSQL_KEY" | base64 -d >/etc/apt/keyrings/mysql.asc
   fi
   echo "$ATOLL_MYSQL_ARCHIVE" >/etc/apt/sources.list.d/mysql.list
 }

@@ -6,4 +6,17 @@ set -eu
 awk '$2 == "/" && $4 !~ /x-systemd.growfs/ { $4 = $4 ",x-systemd.growfs" } { print }' OFS=' ' /etc/fstab >/etc/fstab.new
 mv /etc/fstab.new /etc/fstab
 
+
+# Debian's own disks name their root by its partition. A disk without partitions, as Linode has them, has none to name.
+if grep -qs 'root=PARTUUID=' /boot/grub/grub.cfg; then
+  e2label "$(findmnt -no SOURCE /)" rootfs
+  sed -i -E 's|^[^#[:space:]]+([[:space:]]+/[[:space:]])|LABEL=rootfs\1|' /etc/fstab
+  cat >/boot/grub/grub.cfg <<'END'
+search --no-floppy --label --set=root rootfs
+linux /vmlinuz root=LABEL=rootfs ro console=tty0 console=ttyS0,115200
+initrd /initrd.img
+boot
+END
+fi
+
 nft -c -f /etc/nftables.conf

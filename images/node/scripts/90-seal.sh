@@ -23,8 +23,7 @@ if [ -d /var/lib/atoll-build ]; then
 fi
 
 # Packages' lists and archives.
-if command -v apt-get >/dev/null && [ "$ATOLL_TARGET" = disk ]; then apt-get -qq clean; fi
-rm -rf /var/lib/apt/lists /var/cache/apt/*.bin /var/cache/debconf/*-old /var/lib/dpkg/*-old
+rm -rf /var/lib/apt/lists /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/* /var/cache/debconf/*-old /var/lib/dpkg/*-old
 mkdir -p /var/lib/apt/lists/partial
 rm -f /var/lib/apt/periodic/* /var/lib/apt/daily_lock /var/lib/apt/extended_states.*
 
@@ -63,7 +62,7 @@ rm -f /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subg
   /var/cache/ldconfig/aux-cache
 find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -name 'systemd-private-*' ! -name 'script_*' ! -path "$PWD" -exec rm -rf {} +
 
-if [ "$ATOLL_TARGET" = disk ]; then
+if [ -d /run/systemd/system ] && [ "$ATOLL_TARGET" = disk ]; then
   # Blocks that held what is gone are given back: a copied image would carry them along.
   fstrim / || true
 fi

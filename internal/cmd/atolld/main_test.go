@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // run runs the program with arguments and returns what it printed.
@@ -50,6 +52,23 @@ func TestVersion(t *testing.T) {
 	out, err := run(t, "version")
 	if err != nil || !strings.HasPrefix(out, "atolld ") {
 		t.Errorf("got %q and %v", out, err)
+	}
+}
+
+func TestVersionForABillOfMaterials(t *testing.T) {
+	out, err := run(t, "version", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var facts struct {
+		Wire    int
+		Modules []struct{ Path, Version string }
+	}
+	if err := json.Unmarshal([]byte(out), &facts); err != nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	if facts.Wire != spec.WireVersion || len(facts.Modules) == 0 || facts.Modules[0].Path != "stdlib" {
+		t.Errorf("got %+v", facts)
 	}
 }
 

@@ -1,0 +1,62 @@
+# A plain Debian disk from packages, for `packer build images/qemu` to start from. It needs no plugin and no virtual machine,
+# but root: it installs a system into a folder.
+
+variable "output" {
+  type        = string
+  description = "Folder for disk.qcow2, root.img and SHA256SUMS."
+}
+
+variable "mirror" {
+  type        = string
+  default     = ""
+  description = "Debian archive to build from and to leave in the disk; the one of this machine's apt when empty."
+}
+
+variable "security_mirror" {
+  type        = string
+  default     = ""
+  description = "Archive of security updates; beside the mirror when empty."
+}
+
+variable "snapshot" {
+  type        = string
+  default     = ""
+  description = "Moment of the archive to build from, such as 20261101T000000Z; now when empty."
+
+  validation {
+    condition     = can(regex("^([0-9]{8}T[0-9]{6}Z)?$", var.snapshot))
+    error_message = "A snapshot is named by its moment, such as 20261101T000000Z."
+  }
+}
+
+variable "snapshot_service" {
+  type        = string
+  default     = ""
+  description = "Address of the snapshot service that has debian/MOMENT/ and debian-security/MOMENT/."
+}
+
+variable "root_size" {
+  type        = number
+  default     = 3072
+  description = "Size of the root file system in MiB. It grows over its disk at the first boot."
+}
+
+source "null" "base" {
+  communicator = "none"
+}
+
+build {
+  sources = ["source.null.base"]
+
+  provisioner "shell-local" {
+    command = "${path.root}/build.sh"
+    env = {
+      ATOLL_OUTPUT           = var.output
+      ATOLL_MIRROR           = var.mirror
+      ATOLL_SECURITY_MIRROR  = var.security_mirror
+      ATOLL_SNAPSHOT         = var.snapshot
+      ATOLL_SNAPSHOT_SERVICE = var.snapshot_service
+      ATOLL_ROOT_SIZE        = var.root_size
+    }
+  }
+}
