@@ -26,6 +26,11 @@ func (s Seed) Image() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Volume(files)
+}
+
+// Volume is Image with other files, such as those of a NoCloud data source alone.
+func Volume(files []File) ([]byte, error) {
 	m := &memory{data: make([]byte, ImageSize)}
 	v, err := fat12.Create(file.New(m, false), ImageSize, 0, 512, platform.LabelNoCloud, false)
 	if err != nil {
