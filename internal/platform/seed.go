@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/platform/volume"
 )
@@ -154,13 +153,8 @@ func (s Seed) each(f func(seedFile, *os.File) error) error {
 
 // one looks at one device.
 func (s Seed) one(path string, f func(seedFile, *os.File) error) (err error) {
-	// Without O_NONBLOCK a drive would pull its tray in.
-	device, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		// Not there any more, or no disc in the drive.
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.ENOMEDIUM) {
-			return nil
-		}
+	device, err := openDevice(path)
+	if err != nil || device == nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, device.Close()) }()
