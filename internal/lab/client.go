@@ -48,9 +48,19 @@ func (c *Client) Environment(ctx context.Context) ([]string, error) {
 	return env, c.call(ctx, http.MethodGet, "/v1/environment", nil, &env)
 }
 
-// Power does "kill", "power-on", "shutdown", "freeze", "thaw" or "wait-ssh" to a machine.
+// Power does "kill", "power-on", "shutdown", "freeze", "thaw", "unplug", "plug" or "wait-ssh" to a machine.
 func (c *Client) Power(ctx context.Context, node, action string) error {
 	return c.call(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/"+action, nil, nil)
+}
+
+// Add makes another machine that no API knows, as Lab.Add does.
+func (c *Client) Add(ctx context.Context, m Machine) error {
+	return c.call(ctx, http.MethodPost, "/v1/nodes", m, nil)
+}
+
+// Insert puts a seed disk into a virtual machine, as Lab.Insert does. The path must be absolute.
+func (c *Client) Insert(ctx context.Context, node, path string) error {
+	return c.call(ctx, http.MethodPut, "/v1/nodes/"+url.PathEscape(node)+"/seed", seedRequest{path}, nil)
 }
 
 // Impair makes a path bad, as Lab.Loss does, and returns every impairment of the lab.

@@ -58,6 +58,11 @@ type healRequest struct {
 	B string `json:"b"`
 }
 
+// seedRequest is the body of a request to put a seed disk into a machine; without a path it means to take it out.
+type seedRequest struct {
+	Path string `json:"path"`
+}
+
 // controlError is the body of an answer that is not good.
 type controlError struct {
 	Message string `json:"message"`
@@ -75,6 +80,8 @@ func (l *Lab) serveControl(ctx context.Context) error {
 	}
 	power := map[string]func(context.Context, string) error{
 		"kill": l.Kill, "power-on": l.PowerOn, "shutdown": l.Shutdown, "freeze": l.Freeze, "thaw": l.Thaw, "wait-ssh": l.WaitSSH,
+		"unplug": func(_ context.Context, name string) error { return l.PullCable(name) },
+		"plug":   func(_ context.Context, name string) error { return l.PlugCable(name) },
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/lab", func(w http.ResponseWriter, _ *http.Request) { l.answer(w, l.Describe(), nil) })
@@ -86,6 +93,22 @@ func (l *Lab) serveControl(ctx context.Context) error {
 			return
 		}
 		l.answer(w, struct{}{}, do(r.Context(), r.PathValue("name")))
+	})
+	mux.HandleFunc("POST /v1/nodes", func(w http.ResponseWriter, r *http.Request) {
+		var m Machine
+		err := json.NewDecoder(r.Body).Decode(&m)
+		if err == nil {
+			err = l.Add(r.Context(), m)
+		}
+		l.answer(w, struct{}{}, err)
+	})
+	mux.HandleFunc("PUT /v1/nodes/{name}/seed", func(w http.ResponseWriter, r *http.Request) {
+		var q seedRequest
+		err := json.NewDecoder(r.Body).Decode(&q)
+		if err == nil {
+			err = l.Insert(r.Context(), r.PathValue("name"), q.Path)
+		}
+		l.answer(w, struct{}{}, err)
 	})
 	mux.HandleFunc("POST /v1/impair", func(w http.ResponseWriter, r *http.Request) {
 		var q impairRequest
@@ -128,7 +151,7 @@ func (l *Lab) answer(w http.ResponseWriter, v any, err error) {
 		switch {
 		case errors.Is(err, ErrNoMachine):
 			status = http.StatusNotFound
-		case errors.Is(err, nodes.ErrOff):
+		case errors.Is(err, nodes.ErrOff), errors.Is(err, ErrNotVirtual):
 			status = http.StatusConflict
 		}
 		w.WriteHeader(status)

@@ -73,6 +73,9 @@ type NodeState struct {
 	IPv6    string `json:"ipv6"`
 	HostKey string `json:"ssh_host_key"`
 
+	// Console is the file with what the machine said while booting.
+	Console string `json:"console"`
+
 	MemoryBytes uint64        `json:"memory_bytes"`
 	CPU         time.Duration `json:"cpu_nanoseconds"`
 }
@@ -260,6 +263,7 @@ func (l *Lab) Node(name string) (NodeState, error) {
 func (m *machine) state() NodeState {
 	s := NodeState{
 		Name: m.name, Kind: m.kind, Site: m.site, ID: m.id, Power: "off", HostKey: m.knownKey(), Boot: BootContainer,
+		Console: m.node.Console(),
 		IPv4: m.addresses.IPv4.String(), IPv6: m.addresses.IPv6.String(),
 	}
 	if m.virtual != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/vm"
+	atollseed "github.com/atollhq/terraform-provider-atoll/internal/seed"
 )
 
 // ErrNotVirtual means that something only works with virtual machines.
@@ -74,10 +75,14 @@ func (l *Lab) insertLogin(ctx context.Context, m *machine, keys []string) error 
 		userData += fmt.Sprintf("  - %q\n", k)
 	}
 	path := filepath.Join(l.files.dir(), "seed-"+m.name)
-	if err := vm.WriteNoCloud(ctx, path, map[string][]byte{
-		"user-data": []byte(userData),
-		"meta-data": fmt.Appendf(nil, "instance-id: %s\nlocal-hostname: %s\n", rand.Text(), nodes.Hostname(m.name)),
-	}); err != nil {
+	volume, err := atollseed.Volume([]atollseed.File{
+		{Name: "user-data", Data: []byte(userData)},
+		{Name: "meta-data", Data: fmt.Appendf(nil, "instance-id: %s\nlocal-hostname: %s\n", rand.Text(), nodes.Hostname(m.name))},
+	})
+	if err != nil {
+		return err
+	}
+	if err := writeFile(path, volume); err != nil {
 		return err
 	}
 	return errors.Join(m.virtual.Insert(ctx, path), removeFile(path))

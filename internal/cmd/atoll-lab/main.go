@@ -83,8 +83,11 @@ Exit codes: 0 done, 1 failed, 2 wrong usage; exec, run and ssh exit as their com
 		a.powerCommand("kill", "Cut a node's power", "Cut a node's power: it falls silent at once and loses what it had not written."),
 		a.powerCommand("power-on", "Boot a node with the disk it has", "Boot a node with the disk it has and wait until it answers by SSH."),
 		a.powerCommand("shutdown", "Let a node switch itself off", "Let a node stop its services and switch itself off."),
-		a.powerCommand("freeze", "Stop every process of a node", "Stop every process of a node where it stands; its kernel still answers pings."),
+		a.powerCommand("freeze", "Stop every process of a node", "Stop every process of a node where it stands. A container's kernel still answers pings, a virtual machine's does not."),
 		a.powerCommand("thaw", "Let a frozen node go on", "Let a frozen node go on where it stopped."),
+		a.powerCommand("unplug", "Pull a node's network cable", "Pull a node's network cable: other than when it is cut off, it cannot even get an address."),
+		a.powerCommand("plug", "Put a node's network cable back", "Put a node's network cable back."),
+		a.addCommand(), a.insertCommand(), a.ejectCommand(), a.consoleCommand(),
 	)
 	return root
 }

@@ -66,13 +66,22 @@ func (s *shape) options(name string) (lab.Options, error) {
 		return o, fmt.Errorf("%w: --memory %d: the node image does not boot with less than %d MiB", errUsage, s.memory, leastMemory)
 	}
 	for _, m := range s.machines {
-		machine, site, ok := strings.Cut(m, "@")
-		if !ok || machine == "" || site == "" {
-			return o, fmt.Errorf("%w: --machine %q is not NAME@SITE", errUsage, m)
+		machine, err := parseMachine(m)
+		if err != nil {
+			return o, fmt.Errorf("--machine: %w", err)
 		}
-		o.Machines = append(o.Machines, lab.Machine{Name: machine, Site: site})
+		o.Machines = append(o.Machines, machine)
 	}
 	return o, nil
+}
+
+// parseMachine reads NAME@SITE.
+func parseMachine(text string) (lab.Machine, error) {
+	name, site, ok := strings.Cut(text, "@")
+	if !ok || name == "" || site == "" {
+		return lab.Machine{}, fmt.Errorf("%w: %q is not NAME@SITE", errUsage, text)
+	}
+	return lab.Machine{Name: name, Site: site}, nil
 }
 
 // args are the same flags for the background process.
