@@ -53,6 +53,16 @@ func linodeFields() map[string]string {
 
 // Linode returns the diagnostics of an error of Linode's API for a resource whose Linode arguments are at base.
 func Linode(summary string, base path.Path, err error) diag.Diagnostics {
+	fields := map[string]path.Path{}
+	for field, name := range linodeFields() {
+		fields[field] = base.AtName(name)
+	}
+	return LinodeFields(summary, base, fields, func(error) string { return "" }, err)
+}
+
+// LinodeFields is Linode for a resource of which fields names the attribute of each field of the API. What no field names
+// is put at base, with what remedy says of the error's kind or, when that is nothing, what helps in general.
+func LinodeFields(summary string, base path.Path, fields map[string]path.Path, remedy func(kind error) string, err error) diag.Diagnostics {
 	var diags diag.Diagnostics
 	var failure *linode.Error
 	if !errors.As(err, &failure) {
@@ -61,15 +71,19 @@ func Linode(summary string, base path.Path, err error) diag.Diagnostics {
 	}
 	if errors.Is(failure.Kind, linode.ErrInvalid) || errors.Is(failure.Kind, linode.ErrConflict) {
 		for _, r := range failure.Reasons {
-			if name, ok := linodeFields()[r.Field]; ok {
-				diags.AddAttributeError(base.AtName(name), summary, failure.Op+": "+r.Reason)
+			if at, ok := fields[r.Field]; ok {
+				diags.AddAttributeError(at, summary, failure.Op+": "+r.Reason)
 			}
 		}
 		if diags.HasError() {
 			return diags
 		}
 	}
-	diags.AddAttributeError(base, summary, failure.Error()+"."+linodeRemedy(failure.Kind))
+	what := remedy(failure.Kind)
+	if what == "" {
+		what = linodeRemedy(failure.Kind)
+	}
+	diags.AddAttributeError(base, summary, failure.Error()+"."+what)
 	return diags
 }
 
