@@ -264,7 +264,7 @@ func (m *machine) state() NodeState {
 	s := NodeState{
 		Name: m.name, Kind: m.kind, Site: m.site, ID: m.id, Power: "off", HostKey: m.knownKey(), Boot: BootContainer,
 		Console: m.node.Console(),
-		IPv4: m.addresses.IPv4.String(), IPv6: m.addresses.IPv6.String(),
+		IPv4:    m.addresses.IPv4.String(), IPv6: m.addresses.IPv6.String(),
 	}
 	if m.virtual != nil {
 		s.Boot = BootVM
