@@ -143,6 +143,21 @@ func (s *Server) imageRoutes() []route {
 	}
 }
 
+// unescapedImage is the path of an image whose ID has its slash as it is.
+var unescapedImage = regexp.MustCompile(`^(/v4(?:beta)?/images/)(private|linode|shared)/([^/]+(?:/regions)?)$`)
+
+// escapeImage lets requests pass that do not escape the slash of an image's ID, as older clients send them and the live API
+// takes them.
+func escapeImage(r *http.Request) *http.Request {
+	part := unescapedImage.FindStringSubmatch(r.URL.EscapedPath())
+	if part == nil {
+		return r
+	}
+	r = r.Clone(r.Context())
+	r.URL.RawPath = part[1] + part[2] + "%2F" + part[3]
+	return r
+}
+
 func (s *Server) listImages(c *call) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -392,3 +392,16 @@ func TestImageFoldersOfTheServersOwnAreRemoved(t *testing.T) {
 		t.Errorf("left: %v, error %v", left, err)
 	}
 }
+
+// TestImagePathsWithASlash: linodego before 1.0 does not escape it, and Packer's plugin was built with that for long.
+func TestImagePathsWithASlash(t *testing.T) {
+	url := serveRaw(t, &linode.Server{})
+	for path, want := range map[string]int{
+		"/v4/images/private/1": 200, "/v4beta/images/private%2F1": 200, "/v4/images/linode/debian13": 200,
+		"/v4/images/private/2": 404, "/v4/images/private/1/moons": 404,
+	} {
+		if got, _ := get(t, url+path, token); got != want {
+			t.Errorf("%s: status %d, want %d", path, got, want)
+		}
+	}
+}

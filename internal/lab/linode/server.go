@@ -101,6 +101,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	r = escapeImage(r)
 	for _, version := range []string{"/v4", "/v4beta"} {
 		if strings.HasPrefix(r.URL.Path, version+"/") {
 			http.StripPrefix(version, http.HandlerFunc(s.serveAPI)).ServeHTTP(w, r)
