@@ -60,7 +60,10 @@ for folder in /var/lib/systemd/timers /var/lib/systemd/coredump /var/lib/systemd
 done
 rm -f /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/.pwd.lock /etc/machine-info \
   /var/cache/ldconfig/aux-cache
-find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -name 'systemd-private-*' ! -name 'script_*' ! -path "$PWD" -exec rm -rf {} +
+# mmdebstrap, which makes containers, keeps apt's settings in there until its end, and empties it then: without them its apt
+# would clean up the machine that it runs on.
+find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -name 'systemd-private-*' ! -name 'script_*' ! -name 'mmdebstrap.*' ! -path "$PWD" \
+  -exec rm -rf {} +
 
 if [ -d /run/systemd/system ] && [ "$ATOLL_TARGET" = disk ]; then
   # Blocks that held what is gone are given back: a copied image would carry them along.
