@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/terraform-provider-atoll/images"
 )
 
 // CacheVariable names the folder for what is built once and used by every lab.
@@ -105,6 +107,13 @@ func acquire(ctx context.Context, path string, waiting func()) (*os.File, error)
 	}
 }
 
+// provision runs the description of a node inside the fresh system, $1, as Packer does on a disk.
+const provision = `set -eu
+mkdir "$1/var/tmp/atoll"
+cp -r "$ATOLL_DESCRIPTION/." "$1/var/tmp/atoll"
+chroot "$1" env ATOLL_TARGET=container sh /var/tmp/atoll/build.sh >&2
+rm -r "$1/var/tmp/atoll"`
+
 // build runs mmdebstrap into target and makes the result fit for a node.
 func build(ctx context.Context, i Image, target string, lock *os.File, progress func(string)) error {
 	uri, err := mirror(ctx)
@@ -123,8 +132,19 @@ func build(ctx context.Context, i Image, target string, lock *os.File, progress 
 	if _, err := options.WriteString(settings + "Acquire::Languages \"none\";\n"); err != nil {
 		return fmt.Errorf("write apt's settings: %w", err)
 	}
+	description, err := os.MkdirTemp("", "atoll-image-*")
+	if err != nil {
+		return fmt.Errorf("write the description of a node: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(description) }()
+	if err := os.CopyFS(description, images.Description()); err != nil {
+		return fmt.Errorf("write the description of a node: %w", err)
+	}
 	cmd := exec.CommandContext(ctx, "mmdebstrap", "--variant=minbase", "--mode=root",
-		"--include="+strings.Join(i.Packages, ","), "--aptopt="+options.Name(), i.Suite, target, "-")
+		"--include="+strings.Join(i.Packages, ","), "--aptopt="+options.Name(),
+		"--dpkgopt="+filepath.Join(description, "rootfs/etc/dpkg/dpkg.cfg.d/atoll"),
+		"--customize-hook="+provision, i.Suite, target, "-")
+	cmd.Env = append(os.Environ(), "ATOLL_DESCRIPTION="+description)
 	// The mirror goes in by standard input: it may carry a password, too.
 	cmd.Stdin = strings.NewReader(fmt.Sprintf("deb %s %s main\n", uri, i.Suite))
 	// The build holds the lock itself: should this process be killed, nobody starts a second build next to it.
@@ -174,7 +194,7 @@ func finish(target string) error {
 	if err != nil {
 		return err
 	}
-	remove := []string{"etc/apt/apt.conf.d/99mmdebstrap", "etc/apt/sources.list", "etc/resolv.conf"}
+	remove := []string{"etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap", "etc/apt/sources.list", "etc/resolv.conf"}
 	for _, k := range keys {
 		remove = append(remove, filepath.Join("etc/ssh", filepath.Base(k))) // each machine gets its own
 	}

@@ -7,24 +7,29 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+
+	"github.com/atollhq/terraform-provider-atoll/images"
 )
 
-// recipe is raised whenever building from the same packages gives another root file system.
-const recipe = 1
+// recipe is raised whenever building from the same description gives another root file system.
+const recipe = 2
 
 // Image describes a node's root file system. Equal descriptions share one cached build.
 type Image struct {
 	Suite    string   `json:"suite"`
 	Packages []string `json:"packages"`
+	// Description identifies the files and scripts of the image that are applied to the packages.
+	Description string `json:"description"`
 }
 
-// DefaultImage is what every machine of the lab runs: Debian 13 with what Atoll's own images carry.
+// DefaultImage is what every machine of the lab runs: what Atoll's own images carry, from the same description, without what
+// only a machine with a kernel and a clock of its own can use.
 func DefaultImage() Image {
-	return Image{Suite: "trixie", Packages: []string{
-		"systemd", "systemd-sysv", "dbus", "openssh-server",
-		"tinc", "nftables", "iproute2", "iputils-ping", "procps",
-		"ca-certificates", "curl",
-	}}
+	packages, err := images.Packages(images.ContainerLists()...)
+	if err != nil {
+		panic(err) // the lists are part of the program
+	}
+	return Image{Suite: images.Suite, Packages: packages, Description: images.Digest()}
 }
 
 // Key identifies the build of a description: the suite and a hash over all of it.
@@ -35,7 +40,7 @@ func (i Image) Key() string {
 	data, _ := json.Marshal(struct {
 		Recipe int
 		Image  Image
-	}{recipe, Image{Suite: i.Suite, Packages: slices.Compact(packages)}})
+	}{recipe, Image{Suite: i.Suite, Packages: slices.Compact(packages), Description: i.Description}})
 	sum := sha256.Sum256(data)
 	return i.Suite + "-" + hex.EncodeToString(sum[:8])
 }
