@@ -27,7 +27,8 @@ source "linode" "node" {
   instance_label    = "atoll-image-${substr(uuidv4(), 0, 8)}"
   image_label       = var.image_label == "" ? "atoll-node-${var.version}" : var.image_label
   image_description = "Atoll node ${var.version}"
-  image_regions     = var.regions
+  # Every region that is to have a copy, the one it was made in too: Linode removes it from all others.
+  image_regions = length(var.regions) == 0 ? [] : distinct(concat([var.region], var.regions))
   # Linodes that are made of the image are given their first-boot data as user-data.
   cloud_init = true
 
