@@ -4,7 +4,6 @@
 locals {
   # Where the description is inside the machine.
   inside = "/var/tmp/atoll"
-  steps  = [for script in sort(fileset("${path.root}/../node", "scripts/*.sh")) : script if script != "scripts/90-seal.sh"]
   environment = [
     "ATOLL_VERSION=${var.version}",
     "ATOLL_ATOLLD=${local.inside}/atolld",
@@ -52,7 +51,7 @@ build {
   }
   provisioner "shell" {
     environment_vars = local.environment
-    inline           = ["chmod 755 ${local.inside}/atolld", "sh ${local.inside}/build.sh ${join(" ", local.steps)}"]
+    inline           = ["chmod 755 ${local.inside}/atolld", "cd ${local.inside} && sh build.sh scripts/[1-8]*.sh"]
   }
   provisioner "hcp-sbom" {
     source      = "/usr/lib/atoll/sbom.cdx.json"
@@ -62,7 +61,7 @@ build {
   provisioner "shell" {
     environment_vars = local.environment
     inline = [
-      "sh ${local.inside}/build.sh scripts/90-seal.sh",
+      "(cd ${local.inside} && sh build.sh scripts/9*.sh)",
       "cp ${local.inside}/check.sh /run/check.sh",
       "rm -rf ${local.inside}",
       "sh /run/check.sh /",

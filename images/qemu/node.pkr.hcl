@@ -6,7 +6,6 @@ locals {
   build = "${var.output}/.${local.name}.building"
   # Where the description is inside the machine.
   inside = "/var/tmp/atoll"
-  steps  = [for script in sort(fileset("${path.root}/../node", "scripts/*.sh")) : script if script != "scripts/90-seal.sh"]
   environment = [
     "ATOLL_VERSION=${var.version}",
     "ATOLL_ATOLLD=${local.inside}/atolld",
@@ -59,8 +58,7 @@ source "qemu" "node" {
   ssh_timeout          = "15m"
   boot_wait            = "-1s"
 
-  # No service is asked to stop, none writes anything into what has been sealed; the file systems are unmounted.
-  shutdown_command = "systemctl poweroff --force"
+  shutdown_command = "systemctl poweroff"
   shutdown_timeout = "5m"
 }
 
@@ -80,7 +78,7 @@ build {
   }
   provisioner "shell" {
     environment_vars = local.environment
-    inline           = ["chmod 755 ${local.inside}/atolld", "sh ${local.inside}/build.sh ${join(" ", local.steps)}"]
+    inline           = ["chmod 755 ${local.inside}/atolld", "cd ${local.inside} && sh build.sh scripts/[1-8]*.sh"]
   }
   provisioner "hcp-sbom" {
     source      = "/usr/lib/atoll/sbom.cdx.json"
@@ -90,7 +88,7 @@ build {
   provisioner "shell" {
     environment_vars = local.environment
     inline = [
-      "sh ${local.inside}/build.sh scripts/90-seal.sh",
+      "(cd ${local.inside} && sh build.sh scripts/9*.sh)",
       "cp ${local.inside}/check.sh /run/check.sh",
       "rm -rf ${local.inside}",
       "sh /run/check.sh /",

@@ -6,18 +6,21 @@ find rootfs -type f | while read -r file; do
 done
 chmod 755 /etc/nftables.conf
 
+# These units need neither their old init scripts nor, while the image is built, a word to systemd.
+export SYSTEMCTL_SKIP_SYSV=1
+
 there() { [ -e "/usr/lib/systemd/system/$1" ] || [ -e "/etc/systemd/system/$1" ]; }
 
 # What the agent starts once the cluster's model wants it of this node.
 for unit in haproxy.service rsync.service tinc.service mysql.service mysqlrouter.service mariadb.service \
   postgresql.service patroni.service etcd.service; do
-  if there $unit; then systemctl disable --quiet $unit 2>&1; fi
+  if there $unit; then systemctl --no-reload --quiet disable $unit; fi
 done
-systemctl enable --quiet ssh.service 2>&1
+systemctl --no-reload --quiet enable ssh.service
 
 if [ "$ATOLL_TARGET" = disk ]; then
-  systemctl enable --quiet nftables.service systemd-networkd.service systemd-resolved.service chrony.service 2>&1
+  systemctl --no-reload --quiet enable nftables.service systemd-networkd.service systemd-resolved.service chrony.service
   # systemd-networkd alone has a say: none of Debian's other ways to a network.
-  if there networking.service; then systemctl disable --quiet networking.service 2>&1; fi
+  if there networking.service; then systemctl --no-reload --quiet disable networking.service; fi
   ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
 fi
