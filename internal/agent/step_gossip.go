@@ -34,6 +34,7 @@ func (g gossipStep) reconcile(_ context.Context, in input) error {
 	started, err := gossip.Start(gossip.Config{
 		Node: g.s.m.record.Node, Bind: want.Addr(), Port: int(want.Port()),
 		Peers: g.s.peersInGossip, RTT: rtt, Store: g.s.store, Log: g.s.log,
+		Changed: func() { poke(g.s.look) },
 	})
 	if err != nil {
 		return err

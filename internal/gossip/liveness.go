@@ -14,14 +14,19 @@ import (
 type liveness struct {
 	self string
 	log  *slog.Logger
+	// changed is called after another node's state has changed.
+	changed func()
 
 	mu    sync.Mutex
 	nodes map[string]Liveness
 	where map[string]string
 }
 
-func newLiveness(self string, log *slog.Logger) *liveness {
-	return &liveness{self: self, log: log, nodes: map[string]Liveness{}, where: map[string]string{}}
+func newLiveness(self string, log *slog.Logger, changed func()) *liveness {
+	if changed == nil {
+		changed = func() {}
+	}
+	return &liveness{self: self, log: log, changed: changed, nodes: map[string]Liveness{}, where: map[string]string{}}
 }
 
 // NotifyJoin implements memberlist.EventDelegate.
@@ -43,6 +48,7 @@ func (l *liveness) set(node, address string, alive bool) {
 	l.nodes[node] = Liveness{Alive: alive, Since: time.Now().UTC()}
 	if node != l.self {
 		l.log.Info("gossip peer changed", "peer", node, "alive", alive)
+		l.changed()
 	}
 }
 

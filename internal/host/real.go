@@ -25,17 +25,23 @@ func Real() System { return Within("/") }
 // Within returns a machine whose files are seen below root and whose commands are run by putting enter before them, such
 // as a container that nsenter enters.
 func Within(root string, enter ...string) System {
-	return &realSystem{root: root, enter: slices.Clone(enter)}
+	s := &realSystem{root: root, enter: slices.Clone(enter)}
+	s.bus.off = !s.here()
+	return s
 }
 
 type realSystem struct {
 	root  string
 	enter []string
+	bus   bus
 }
 
 func (s *realSystem) path(path string) string { return filepath.Join(s.root, path) }
 
-func (s *realSystem) Units() Units { return systemd{sys: s} }
+func (s *realSystem) Units() Units { return systemd{sys: s, bus: &s.bus} }
+
+// here tells whether commands run on this very machine, so that its kernel and its systemd can be asked without one.
+func (s *realSystem) here() bool { return s.root == "/" && len(s.enter) == 0 }
 
 func (s *realSystem) Run(ctx context.Context, c Command) (Output, error) {
 	argv := slices.Concat(s.enter, []string{c.Name}, c.Args)

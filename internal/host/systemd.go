@@ -13,8 +13,12 @@ import (
 const UnitDirectory = "/etc/systemd/system"
 
 // systemd drives systemctl rather than D-Bus: every change is then a command that a plan can print and a person can
-// repeat, and it works the same inside a container that is only entered by namespaces.
-type systemd struct{ sys System }
+// repeat, and it works the same inside a container that is only entered by namespaces. How a unit is, which is asked all
+// the time, systemd is asked directly where that is possible.
+type systemd struct {
+	sys System
+	bus *bus
+}
 
 func (u systemd) systemctl(ctx context.Context, readOnly bool, args ...string) (Output, error) {
 	return u.sys.Run(ctx, Command{Name: "systemctl", Args: args, ReadOnly: readOnly})
@@ -99,6 +103,9 @@ func (u systemd) Remove(ctx context.Context, name string) (bool, error) {
 }
 
 func (u systemd) Status(ctx context.Context, name string) (UnitStatus, error) {
+	if st, err := u.bus.status(ctx, name); err == nil || ctx.Err() != nil {
+		return st, err
+	}
 	out, err := u.systemctl(ctx, true, "show", "--timestamp=unix",
 		"--property=LoadState,ActiveState,UnitFileState,MainPID,ActiveEnterTimestamp,NeedDaemonReload", name)
 	if err != nil {

@@ -59,6 +59,8 @@ type Prober struct {
 	id      int
 
 	stop chan struct{}
+	// more wakes the sender when there are new peers.
+	more chan struct{}
 	done sync.WaitGroup
 
 	mu    sync.Mutex
@@ -101,7 +103,7 @@ func NewProber(o ProberOptions, log *slog.Logger) (*Prober, error) {
 	}
 	p := &Prober{
 		options: o, log: log, conn: conn, id: rand.IntN(1 << 16),
-		stop: make(chan struct{}), peers: map[string]*probed{},
+		stop: make(chan struct{}), more: make(chan struct{}, 1), peers: map[string]*probed{},
 	}
 	p.done.Add(2)
 	go p.send()
@@ -138,6 +140,10 @@ func (p *Prober) SetPeers(peers map[string]netip.Addr) {
 			next:    now.Add(time.Duration(rand.Int64N(int64(p.options.Interval)/4 + 1))),
 			pending: map[uint16]time.Time{},
 		}
+		select {
+		case p.more <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -152,20 +158,23 @@ func (p *Prober) Measurements() map[string]PeerMeasurement {
 	return out
 }
 
-// send sends the probes that are due and gives up those that are overdue, ten times an interval.
+// send sends the probes that are due and gives up those that are overdue, and sleeps in between.
 func (p *Prober) send() {
 	defer p.done.Done()
-	tick := time.NewTicker(max(p.options.Interval/10, time.Millisecond))
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-p.stop:
 			return
-		case now := <-tick.C:
-			for _, probe := range p.due(now) {
-				p.sendOne(probe)
-			}
+		case <-p.more:
+		case <-timer.C:
 		}
+		probes, next := p.due(time.Now())
+		for _, probe := range probes {
+			p.sendOne(probe)
+		}
+		timer.Reset(time.Until(next))
 	}
 }
 
@@ -174,18 +183,27 @@ type probe struct {
 	seq  uint16
 }
 
-func (p *Prober) due(now time.Time) []probe {
+// due gives up what is overdue and returns what is due, and when the next of either will be.
+func (p *Prober) due(now time.Time) (out []probe, next time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []probe
+	next = now.Add(p.options.Interval)
+	sooner := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
 	for _, peer := range p.peers {
 		for seq, sent := range peer.pending {
 			if now.Sub(sent) >= p.options.Timeout {
 				delete(peer.pending, seq)
 				peer.unanswered(now, p.options.DeadAfter)
+				continue
 			}
+			sooner(sent.Add(p.options.Timeout))
 		}
 		if now.Before(peer.next) {
+			sooner(peer.next)
 			continue
 		}
 		// After a pause (a machine that was frozen) the missed probes are not made up for.
@@ -195,8 +213,10 @@ func (p *Prober) due(now time.Time) []probe {
 		peer.seq++
 		peer.pending[peer.seq] = now
 		out = append(out, probe{peer.addr, peer.seq})
+		sooner(peer.next)
+		sooner(now.Add(p.options.Timeout))
 	}
-	return out
+	return out, next
 }
 
 func (p *Prober) sendOne(pr probe) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -21,6 +22,7 @@ func runCommand() *cobra.Command {
 		Short: "Run the agent (this is what the service does)",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			useFewThreads()
 			level := slog.LevelInfo
 			if debug {
 				level = slog.LevelDebug
@@ -35,6 +37,15 @@ func runCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
 	stateFlag(cmd, &cfg.StateDir)
 	return cmd
+}
+
+// useFewThreads leaves the machine's processors to what it is for. The agent waits nearly all the time, and with many
+// processors Go's scheduler looks for work on each of them whenever a packet comes.
+func useFewThreads() {
+	const enough = 2
+	if os.Getenv("GOMAXPROCS") == "" && runtime.NumCPU() > enough {
+		runtime.GOMAXPROCS(enough)
+	}
 }
 
 // withoutTime drops the time from log lines where the journal adds its own.

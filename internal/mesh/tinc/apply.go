@@ -1,7 +1,6 @@
 package tinc
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -263,48 +262,15 @@ func (d *Driver) waitFor(ctx context.Context, what string, done func() (bool, er
 	}
 }
 
-type interfaceState struct {
-	exists    bool
-	up        bool
-	addresses []string
-}
-
-func (d *Driver) interfaceState(ctx context.Context) (interfaceState, error) {
-	out, err := d.sys.Run(ctx, host.Command{Name: "ip", Args: []string{"-json", "address", "show"}, ReadOnly: true})
-	if err != nil {
-		return interfaceState{}, err
-	}
-	var links []struct {
-		Name  string   `json:"ifname"`
-		Flags []string `json:"flags"`
-		Info  []struct {
-			Local  string `json:"local"`
-			Length int    `json:"prefixlen"`
-		} `json:"addr_info"`
-	}
-	if text := bytes.TrimSpace(out.Stdout); len(text) > 0 {
-		if err := json.Unmarshal(text, &links); err != nil {
-			return interfaceState{}, fmt.Errorf("read the machine's interfaces: %w", err)
-		}
-	}
-	var st interfaceState
-	for _, l := range links {
-		if l.Name != interfaceName {
-			continue
-		}
-		st.exists, st.up = true, slices.Contains(l.Flags, "UP")
-		for _, a := range l.Info {
-			st.addresses = append(st.addresses, fmt.Sprintf("%s/%d", a.Local, a.Length))
-		}
-	}
-	return st, nil
+func (d *Driver) device(ctx context.Context) (host.NetDevice, error) {
+	return host.LookAtNetDevice(ctx, d.sys, interfaceName)
 }
 
 // awaitInterface waits for tincd to make its interface.
 func (d *Driver) awaitInterface(ctx context.Context) error {
 	err := d.waitFor(ctx, "make the interface "+interfaceName, func() (bool, error) {
-		st, err := d.interfaceState(ctx)
-		return st.exists, err
+		st, err := d.device(ctx)
+		return st.Exists, err
 	})
 	if err != nil {
 		return fmt.Errorf("%w; tincd says: %s", err, d.lastWords())
@@ -317,17 +283,17 @@ func (d *Driver) ensureInterface(ctx context.Context, v *topology.View) error {
 	if err := d.awaitInterface(ctx); err != nil {
 		return err
 	}
-	want := ownPrefix(v).String()
-	st, err := d.interfaceState(ctx)
+	want := ownPrefix(v)
+	st, err := d.device(ctx)
 	if err != nil {
 		return err
 	}
-	if st.up && slices.Contains(st.addresses, want) {
+	if st.Up && slices.Contains(st.Addresses, want) {
 		return nil
 	}
 	for _, args := range [][]string{
 		{"link", "set", "dev", interfaceName, "mtu", fmt.Sprint(MTU), "up"},
-		{"address", "replace", want, "dev", interfaceName},
+		{"address", "replace", want.String(), "dev", interfaceName},
 	} {
 		if err := d.run(ctx, host.Command{Name: "ip", Args: args}); err != nil {
 			return err

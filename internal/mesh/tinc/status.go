@@ -34,11 +34,11 @@ func (d *Driver) Status(ctx context.Context) (mesh.Status, error) {
 	if err != nil {
 		return st, fmt.Errorf("look at the mesh: %w", err)
 	}
-	link, err := d.interfaceState(ctx)
+	link, err := d.device(ctx)
 	if err != nil {
 		return st, fmt.Errorf("look at the mesh: %w", err)
 	}
-	if st.Running = unit.Active && link.exists && link.up; !st.Running {
+	if st.Running = unit.Active && link.Exists && link.Up; !st.Running {
 		return st, nil
 	}
 	if err := d.followLog(ctx); err != nil {

@@ -198,11 +198,11 @@ func (d *Driver) remove(ctx context.Context) error {
 		problems = append(problems, d.run(ctx, host.Command{Name: "nft", Args: []string{"delete", "table", "inet", tableName}}))
 	}
 	// The interface goes with tincd; only one that somebody made by hand stays.
-	state, err := d.interfaceState(ctx)
+	state, err := d.device(ctx)
 	switch {
 	case err != nil:
 		problems = append(problems, err)
-	case state.exists && !host.Recording(d.sys):
+	case state.Exists && !host.Recording(d.sys):
 		problems = append(problems, d.run(ctx, host.Command{Name: "ip", Args: []string{"link", "delete", "dev", interfaceName}}))
 	}
 	if err := errors.Join(problems...); err != nil {
