@@ -117,16 +117,18 @@ func (l *Lab) connect(ctx context.Context, m *machine) (network.Namespace, error
 	if err != nil {
 		return "", err
 	}
-	conn, err := l.net.ListenCable(m.name, dhcp.Listen)
-	if err != nil {
-		return "", errors.Join(err, l.net.Unplug(context.WithoutCancel(ctx), m.name))
-	}
-	m.dhcp, err = dhcp.Serve(conn, dhcp.Lease{
+	lease := dhcp.Lease{
 		MAC: m.mac(l.options.Name), Address: m.addresses.IPv4, Gateway: m.addresses.Gateway,
 		Server: netip.MustParseAddr(network.RouterAddress),
-	}, l.options.Log.With("machine", m.name))
-	if err != nil {
-		return "", errors.Join(err, conn.Close(), l.net.Unplug(context.WithoutCancel(ctx), m.name))
+	}
+	if network.HaveIPv6() {
+		lease.Address6 = m.addresses.IPv6
+	}
+	if err := l.net.AtCable(m.name, func(device string) error {
+		m.dhcp, err = dhcp.Serve(device, lease, l.options.Log.With("machine", m.name))
+		return err
+	}); err != nil {
+		return "", errors.Join(err, l.net.Unplug(context.WithoutCancel(ctx), m.name))
 	}
 	return namespace, nil
 }

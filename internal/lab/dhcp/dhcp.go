@@ -1,10 +1,11 @@
-// Package dhcp gives a virtual machine of the lab its addresses: it is the provider's DHCP server at the router's end of one
-// cable, so there is exactly one address to give.
+// Package dhcp gives a virtual machine of the lab its addresses: it is what a provider's router says and hands out on one
+// cable, so there is exactly one address of each family to give.
 package dhcp
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -24,52 +25,70 @@ type Lease struct {
 	MAC net.HardwareAddr
 	// Address is given as a single one (/32), as on a cable that leads to a router only.
 	Address netip.Addr
+	// Address6 is given as a single one (/128), by the router at its link-local address; none when it is not valid.
+	Address6 netip.Addr
 	// Gateway is reachable without belonging to any prefix of the machine.
 	Gateway netip.Addr
 	// Server identifies the DHCP server; the machine renews its lease there.
 	Server netip.Addr
 }
 
-// Listen opens the socket of a server on an interface of the current network namespace.
-func Listen(device string) (net.PacketConn, error) {
-	return server4.NewIPv4UDPConn(device, &net.UDPAddr{IP: net.IPv4zero, Port: dhcpv4.ServerPort})
-}
-
 // Server answers one machine. It is safe for concurrent use.
 type Server struct {
-	server *server4.Server
-	done   sync.WaitGroup
+	lease Lease
+	log   *slog.Logger
+	parts []io.Closer
+	done  sync.WaitGroup
 }
 
-// Serve answers on a socket of Listen until Close, which also closes the socket.
-func Serve(conn net.PacketConn, lease Lease, log *slog.Logger) (*Server, error) {
+// Serve answers on an interface of the current network namespace until Close.
+func Serve(device string, lease Lease, log *slog.Logger) (*Server, error) {
+	s := &Server{lease: lease, log: log}
+	err := s.serve4(device)
+	if err == nil && lease.Address6.IsValid() {
+		err = s.serve6(device)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("serve addresses on %s: %w", device, err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) serve4(device string) error {
 	handle := func(conn net.PacketConn, peer net.Addr, request *dhcpv4.DHCPv4) {
-		reply, err := Answer(lease, request)
+		reply, err := Answer(s.lease, request)
 		if err != nil || reply == nil {
-			log.Debug("a DHCP request is not answered", "from", request.ClientHWAddr, "error", err)
+			s.log.Debug("a DHCP request is not answered", "from", request.ClientHWAddr, "error", err)
 			return
 		}
 		if _, err := conn.WriteTo(reply.ToBytes(), peer); err != nil && !errors.Is(err, net.ErrClosed) {
-			log.Warn("could not answer a DHCP request", "from", request.ClientHWAddr, "error", err)
+			s.log.Warn("could not answer a DHCP request", "from", request.ClientHWAddr, "error", err)
 		}
 	}
-	inner, err := server4.NewServer("", nil, handle, server4.WithConn(conn))
+	server, err := server4.NewServer(device, &net.UDPAddr{IP: net.IPv4zero, Port: dhcpv4.ServerPort}, handle)
 	if err != nil {
-		return nil, fmt.Errorf("serve DHCP: %w", err)
+		return fmt.Errorf("listen for DHCP: %w", err)
 	}
-	s := &Server{server: inner}
-	s.done.Go(func() { _ = inner.Serve() }) // it ends when the socket is closed
-	return s, nil
+	s.run(server, server.Serve)
+	return nil
+}
+
+// run runs a part of the server, which ends when it is closed.
+func (s *Server) run(part io.Closer, serve func() error) {
+	s.parts = append(s.parts, part)
+	s.done.Go(func() { _ = serve() })
 }
 
 // Close stops answering.
 func (s *Server) Close() error {
-	err := s.server.Close()
-	s.done.Wait()
-	if errors.Is(err, net.ErrClosed) {
-		return nil
+	var errs []error
+	for _, p := range s.parts {
+		if err := p.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
-	return err
+	s.done.Wait()
+	return errors.Join(errs...)
 }
 
 // Answer makes the reply to a request (RFC 2131), nil when there is nothing to say.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv6"
+	"github.com/insomniacslk/dhcp/iana"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/dhcp"
 )
@@ -15,7 +17,7 @@ var (
 	mac     = net.HardwareAddr{0x52, 0x54, 0, 1, 2, 3}
 	address = netip.MustParseAddr("198.51.100.10")
 	lease   = dhcp.Lease{
-		MAC: mac, Address: address, Gateway: netip.MustParseAddr("198.51.100.1"), Server: netip.MustParseAddr("198.18.0.1"),
+		MAC: mac, Address6: netip.MustParseAddr("2001:db8:0:1::a"), Address: address, Gateway: netip.MustParseAddr("198.51.100.1"), Server: netip.MustParseAddr("198.18.0.1"),
 	}
 )
 
@@ -87,6 +89,56 @@ func TestAnswer(t *testing.T) {
 			}
 			if !got.ServerIdentifier().Equal(lease.Server.AsSlice()) || got.IPAddressLeaseTime(0) < 24*time.Hour {
 				t.Errorf("the lease is of %v for %v", got.ServerIdentifier(), got.IPAddressLeaseTime(0))
+			}
+		})
+	}
+}
+
+func TestAnswer6(t *testing.T) {
+	router := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	solicit := func(modifiers ...dhcpv6.Modifier) *dhcpv6.Message {
+		m, err := dhcpv6.NewSolicit(mac, modifiers...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	as := func(m *dhcpv6.Message, kind dhcpv6.MessageType) *dhcpv6.Message {
+		m.MessageType = kind
+		return m
+	}
+	duid := func(a net.HardwareAddr) dhcpv6.Modifier {
+		return dhcpv6.WithServerID(&dhcpv6.DUIDLL{HWType: iana.HWTypeEthernet, LinkLayerAddr: a})
+	}
+	for _, test := range []struct {
+		name    string
+		request *dhcpv6.Message
+		want    dhcpv6.MessageType // none: no answer
+	}{
+		{"a machine looks for a server", solicit(), dhcpv6.MessageTypeAdvertise},
+		{"it is in a hurry", solicit(dhcpv6.WithRapidCommit), dhcpv6.MessageTypeReply},
+		{"it takes the offer", as(solicit(duid(router)), dhcpv6.MessageTypeRequest), dhcpv6.MessageTypeReply},
+		{"it takes another server's offer", as(solicit(duid(mac)), dhcpv6.MessageTypeRequest), dhcpv6.MessageTypeNone},
+		{"it renews", as(solicit(duid(router)), dhcpv6.MessageTypeRenew), dhcpv6.MessageTypeReply},
+		{"it gives its address back", as(solicit(duid(router)), dhcpv6.MessageTypeRelease), dhcpv6.MessageTypeNone},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := dhcp.Answer6(lease, router, test.request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got == nil {
+				if test.want != dhcpv6.MessageTypeNone {
+					t.Fatalf("there is no answer, want %v", test.want)
+				}
+				return
+			}
+			if got.Type() != test.want || got.TransactionID != test.request.TransactionID {
+				t.Fatalf("the answer is %v, want %v", got, test.want)
+			}
+			ia := got.Options.OneIANA()
+			if ia == nil || len(ia.Options.Addresses()) != 1 || !ia.Options.Addresses()[0].IPv6Addr.Equal(lease.Address6.AsSlice()) {
+				t.Errorf("the answer is %v, want the address %v", got, lease.Address6)
 			}
 		})
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -83,21 +82,14 @@ func joinTap(ns Namespace, tap string) error {
 	return err
 }
 
-// ListenCable opens an UDP socket on the router's end of a host's cable; it hears nothing from other cables. open is called
-// in the router's namespace with the interface's name.
-func (n *Network) ListenCable(name string, open func(device string) (net.PacketConn, error)) (net.PacketConn, error) {
+// AtCable runs f in the router's namespace with the name of the router's end of a host's cable. Sockets that f opens stay
+// in the namespace afterwards.
+func (n *Network) AtCable(name string, f func(device string) error) error {
 	h, err := n.host(name)
 	if err != nil {
-		return nil, err
-	}
-	var conn net.PacketConn
-	if err := n.Router().Do(func() error {
-		conn, err = open(h.cable)
 		return err
-	}); err != nil {
-		return nil, fmt.Errorf("listen on the cable of %s: %w", name, err)
 	}
-	return conn, nil
+	return n.Router().Do(func() error { return f(h.cable) })
 }
 
 // Restore ends Silence: the cable carries packets again.

@@ -25,13 +25,15 @@ type SiteOptions struct {
 	Engine string
 	// Dir holds everything that the operator's commands write. It must exist.
 	Dir string
+	// Stack is the folder of the configuration; the reference topology's when empty.
+	Stack string
 	// Lab is how the lab is started; its agent is the one of Programs.
 	Lab lab.Options
 	// Env is added to the environment of the engine.
 	Env []string
 }
 
-// Site is the stack of the reference topology, unchanged, in a lab of its own: the operator has a signing key and an
+// Site is a stack, unchanged, in a lab of its own: the operator has a signing key and an
 // initialised folder, and nothing of the cluster exists yet.
 type Site struct {
 	*lab.Lab
@@ -40,16 +42,21 @@ type Site struct {
 	// KeyFile is the file of the operator's signing key.
 	KeyFile string
 	Key     *trust.SigningKey
+
+	stack string
 }
 
 // NewSite starts a lab and prepares the operator's folder. Close the site to remove the lab.
 func NewSite(ctx context.Context, p *Programs, o SiteOptions) (*Site, error) {
 	o.Lab.Atolld = p.Path("atolld")
+	if o.Stack == "" {
+		o.Stack = filepath.Join(p.Source, "examples", "stacks", "three-site")
+	}
 	l, err := lab.Start(ctx, o.Lab)
 	if err != nil {
 		return nil, err
 	}
-	s := &Site{Lab: l, Programs: p, KeyFile: filepath.Join(o.Dir, "signing-key.pem")}
+	s := &Site{Lab: l, Programs: p, KeyFile: filepath.Join(o.Dir, "signing-key.pem"), stack: o.Stack}
 	if err := s.prepare(ctx, o); err != nil {
 		_ = l.Close() // what went wrong before matters more
 		return nil, err
@@ -82,7 +89,7 @@ func (s *Site) NewWorkspace(ctx context.Context, engine, dir string, env ...stri
 		return nil, err
 	}
 	w.Env = append(s.stackEnvironment(), env...)
-	if err := w.CopyStack(filepath.Join(s.Programs.Source, "examples", "stacks", "three-site")); err != nil {
+	if err := w.CopyStack(s.stack); err != nil {
 		return nil, err
 	}
 	_, err = w.Run(ctx, "init")

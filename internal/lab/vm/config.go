@@ -49,7 +49,8 @@ type Config struct {
 	Memory int
 	// CPUs is the number of processors; 1 when 0.
 	CPUs int
-	// Seed is the path of a second, read-only disk, "" for none.
+	// Seed is the path of a second disk, "" for none. The machine gets a copy, for it may write to it: an agent takes
+	// secrets off its seed.
 	Seed string
 	// MAC is the hardware address of the network card.
 	MAC net.HardwareAddr
@@ -128,7 +129,7 @@ func (c Config) argv(p places, socket string, k *kernel) []string {
 	}
 	if c.Seed != "" {
 		argv = append(argv,
-			"-blockdev", "driver=raw,node-name="+filepath.Base(c.Seed)+",read-only=on,file.driver=file,file.filename="+escape(c.Seed),
+			"-blockdev", "driver=raw,node-name="+filepath.Base(c.Seed)+",cache.no-flush=on,file.driver=file,file.filename="+escape(c.Seed),
 			"-device", "scsi-hd,id="+seedDevice+",drive="+filepath.Base(c.Seed)+",bus=scsi.0,lun=1")
 	}
 	if s := c.System.smbios(); s != "" {

@@ -62,8 +62,8 @@ func (v *VM) keepSeed(ctx context.Context, path string) error {
 
 func (v *VM) plug(ctx context.Context, m *monitor, path string) error {
 	if err := m.run(ctx, "blockdev-add", map[string]any{
-		"driver": "raw", "node-name": filepath.Base(path), "read-only": true,
-		"file": map[string]any{"driver": "file", "filename": path, "read-only": true},
+		"driver": "raw", "node-name": filepath.Base(path), "cache": map[string]any{"no-flush": true},
+		"file": map[string]any{"driver": "file", "filename": path},
 	}); err != nil {
 		return err
 	}

@@ -1,0 +1,68 @@
+//go:build linux
+
+package imagetest_test
+
+import (
+	"testing"
+	"time"
+)
+
+// everyNode are the nodes of the stack, which are also the names of their machines.
+var everyNode = []string{"hk1", "sg1"}
+
+// TestImage brings a cluster of the image up once and then looks at it from all sides and does to it what the world does.
+func TestImage(t *testing.T) {
+	s := newSite(t)
+	for _, scenario := range []struct {
+		name string
+		run  func(*testing.T, *site)
+	}{
+		{"apply brings the cluster up", applyBringsUp},
+		{"a second plan is empty", planIsEmpty},
+		{"reboots and power cuts are survived", survives},
+		{"destroy leaves nothing", destroyLeavesNothing},
+	} {
+		if !t.Run(scenario.name, func(t *testing.T) { scenario.run(t, s) }) {
+			t.Fatalf("the cluster is not what the next scenario expects after %q", scenario.name)
+		}
+	}
+}
+
+func applyBringsUp(t *testing.T, s *site) {
+	s.mustRun(t, "apply", "-auto-approve")
+	s.wantHealthy(t, time.Minute, everyNode...)
+}
+
+func planIsEmpty(t *testing.T, s *site) {
+	if r, err := s.run(t, "plan", "-detailed-exitcode"); err != nil {
+		t.Errorf("the plan is not empty (exit code %d):\n%s", r.Code, r.Output)
+	}
+}
+
+// survives reboots one node in order while another loses its power.
+func survives(t *testing.T, s *site) {
+	boots := map[string]string{}
+	for _, n := range everyNode {
+		boots[n] = s.exec(t, n, "cat", "/proc/sys/kernel/random/boot_id")
+	}
+	s.exec(t, "hk1", "systemctl", "--no-block", "reboot")
+	if err := s.Kill(t.Context(), "sg1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PowerOn(t.Context(), "sg1"); err != nil {
+		t.Fatal(err)
+	}
+	s.wantHealthy(t, 4*time.Minute, everyNode...)
+	for _, n := range []string{"hk1", "sg1"} {
+		if s.exec(t, n, "cat", "/proc/sys/kernel/random/boot_id") == boots[n] {
+			t.Errorf("%s did not boot again", n)
+		}
+	}
+}
+
+func destroyLeavesNothing(t *testing.T, s *site) {
+	s.mustRun(t, "destroy", "-auto-approve")
+	if nodes := s.Nodes(); len(nodes) != 1 {
+		t.Errorf("the lab still has %v", nodes)
+	}
+}
