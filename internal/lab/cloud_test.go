@@ -3,6 +3,9 @@
 package lab_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,20 +17,69 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
 )
 
+// cloudClient returns a client of the lab's Linode API, as the operator has it, and what carries its requests.
+func cloudClient(l *lab.Lab) (*linodego.Client, *http.Client) {
+	web := &http.Client{Transport: &http.Transport{DialContext: l.Network().OperatorNamespace().Dial}}
+	client := linodego.NewClient(web)
+	client.SetBaseURL(lab.LinodeURL)
+	client.UseCache(false)
+	for _, v := range l.Environment() {
+		if token, ok := strings.CutPrefix(v, "LINODE_TOKEN="); ok {
+			client.SetToken(token)
+		}
+	}
+	return &client, web
+}
+
+// TestUploadedImage uploads an image from the operator's workstation; it is kept with the lab's data and goes with it.
+func TestUploadedImage(t *testing.T) {
+	l := start(t, lab.Options{Name: "upload", Machines: []lab.Machine{}})
+	client, web := cloudClient(l)
+	image, to, err := client.CreateImageUpload(t.Context(), linodego.ImageCreateUploadOptions{Region: "ap-south", Label: "node"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err = z.Write(make([]byte, 3<<20))
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, to, &packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/octet-stream")
+	response, err := web.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("status %s, error %v", response.Status, err)
+	}
+	eventually(t, "the image is available", func() bool {
+		got, err := client.GetImage(t.Context(), image.ID)
+		return err == nil && got.Status == linodego.ImageStatusAvailable && got.Size == 3
+	})
+	uploads := filepath.Join(lab.DefaultDataDir(), "lab-"+l.Name(), "uploads")
+	if files, err := os.ReadDir(uploads); err != nil || len(files) != 1 {
+		t.Errorf("the lab's data has the uploads %v, error %v", files, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(uploads); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after the lab: %v", err)
+	}
+}
+
 func TestLinodeInstance(t *testing.T) {
 	agent := filepath.Join(t.TempDir(), "atolld")
 	if err := os.WriteFile(agent, []byte("#!/bin/sh\nexec sleep infinity\n"), 0o700); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
 	l := start(t, lab.Options{Name: "linode", Machines: []lab.Machine{}, Atolld: agent})
-	dial := l.Network().OperatorNamespace().Dial
-	client := linodego.NewClient(&http.Client{Transport: &http.Transport{DialContext: dial}})
-	client.SetBaseURL(lab.LinodeURL)
-	for _, v := range l.Environment() {
-		if token, ok := strings.CutPrefix(v, "LINODE_TOKEN="); ok {
-			client.SetToken(token)
-		}
-	}
+	client, _ := cloudClient(l)
 	made, err := client.CreateInstance(t.Context(), linodego.InstanceCreateOptions{
 		Region: "ap-south", Type: "g6-nanode-1", Label: "web-sg1", Image: "private/1",
 		AuthorizedKeys: []string{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAbgQcjLYzDSz3SYOpTaGFqIuiBYnPqEmqcjoWVtWHPC x"},
