@@ -7,10 +7,14 @@ terraform {
 }
 
 # Every credential may come from the environment instead: ATOLL_SIGNING_KEY_FILE, LINODE_TOKEN,
-# ATOLL_SSH_PRIVATE_KEY_FILE, ATOLL_AGENT_BINARY. Then an empty block, or none at all, is enough.
+# CLOUDFLARE_API_TOKEN, ATOLL_SSH_PRIVATE_KEY_FILE, ATOLL_AGENT_BINARY. Then an empty block, or none at all, is enough.
 provider "atoll" {
   linode = {
     token = var.linode_token
+  }
+
+  cloudflare = {
+    api_token = var.cloudflare_api_token
   }
 
   ssh = {
@@ -23,6 +27,12 @@ provider "atoll" {
 
 variable "linode_token" {
   description = "Personal access token with the scopes linodes:read_write and events:read_only."
+  type        = string
+  sensitive   = true
+}
+
+variable "cloudflare_api_token" {
+  description = "API token with the permissions that atoll_load_balancer names."
   type        = string
   sensitive   = true
 }

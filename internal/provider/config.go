@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -11,6 +12,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/hashicorp/terraform-plugin-framework/types/basetypes"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/adoption"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
@@ -55,6 +57,14 @@ func (m Model) config(ctx context.Context, version string, env environment) (ope
 		UserAgent: "terraform-provider-atoll/" + version,
 	}
 	cfg.LinodeErr = unknownOne(map[string]unknowable{"linode": m.Linode, "linode.token": l.Token, "linode.url": l.URL, "linode.api_version": l.APIVersion})
+	var c cloudflareModel
+	if known(m.Cloudflare) {
+		diags.Append(m.Cloudflare.As(ctx, &c, basetypes.ObjectAsOptions{})...)
+	}
+	cfg.Cloudflare, cfg.CloudflareErr = c.cloudflare(version, env)
+	if err := unknownOne(map[string]unknowable{"cloudflare": m.Cloudflare, "cloudflare.api_token": c.APIToken, "cloudflare.base_url": c.BaseURL}); err != nil {
+		cfg.CloudflareErr = err
+	}
 	var s sshModel
 	if known(m.SSH) {
 		diags.Append(m.SSH.As(ctx, &s, basetypes.ObjectAsOptions{})...)
@@ -81,6 +91,26 @@ func (m Model) signingKey(env environment) func() (*trust.SigningKey, error) {
 			return trust.ParseSigningKey([]byte(m.SigningKey.ValueString()))
 		}
 	}
+}
+
+func (c cloudflareModel) cloudflare(version string, env environment) (cloudflare.Config, error) {
+	out := cloudflare.Config{
+		Token: env.or(c.APIToken, envCloudflareToken), URL: env.or(c.BaseURL, envCloudflareURL),
+		UserAgent: "terraform-provider-atoll/" + version,
+	}
+	file := env(envCloudflareFile)
+	switch {
+	case !c.APIToken.IsNull() || file == "":
+	case out.Token != "":
+		return out, fmt.Errorf("both %s and %s are set; unset one", envCloudflareToken, envCloudflareFile)
+	default:
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return out, fmt.Errorf("read the Cloudflare token named by %s: %w", envCloudflareFile, err)
+		}
+		out.Token = strings.TrimSpace(string(data))
+	}
+	return out, nil
 }
 
 func (s sshModel) adoption(env environment) adoption.Config {

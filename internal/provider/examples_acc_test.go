@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +71,8 @@ func TestExamples(t *testing.T) {
 		folders[folder] = true
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w, e := newWorld(t), newEdge(t)
+			maps.Copy(w.env, e.env)
 			work := w.workspace(t)
 			if err := work.CopyStack(folder); err != nil {
 				t.Fatal(err)
@@ -81,7 +83,7 @@ func TestExamples(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			commands := [][]string{{"init"}, {"validate"}, {"plan", "-var=linode_token=x"}}
+			commands := [][]string{{"init"}, {"validate"}, {"plan", "-var=linode_token=x", "-var=cloudflare_api_token=x"}}
 			if !strings.Contains(text, "linode_token") {
 				commands[2] = []string{"plan"}
 			}
@@ -96,6 +98,7 @@ func TestExamples(t *testing.T) {
 			if left := w.instances(t); len(left) != 0 {
 				t.Errorf("instances are left: %v", left)
 			}
+			e.demandEmpty(t)
 		})
 	}
 }

@@ -10,11 +10,14 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 )
 
-// The environment variables that stand for arguments. Those of Linode are the vendor's own.
+// The environment variables that stand for arguments. Those of Linode and Cloudflare are the vendors' own, but for the file.
 const (
 	envLinodeToken      = "LINODE_TOKEN"
 	envLinodeURL        = "LINODE_URL"
 	envLinodeAPIVersion = "LINODE_API_VERSION"
+	envCloudflareToken  = "CLOUDFLARE_API_TOKEN"
+	envCloudflareFile   = "CLOUDFLARE_API_TOKEN_FILE"
+	envCloudflareURL    = "CLOUDFLARE_BASE_URL"
 	envSSHKey           = "ATOLL_SSH_PRIVATE_KEY"
 	envSSHKeyFile       = "ATOLL_SSH_PRIVATE_KEY_FILE"
 	envSSHAgent         = "SSH_AUTH_SOCK"
@@ -26,6 +29,7 @@ const (
 type Model struct {
 	SigningKey  types.String `tfsdk:"signing_key"`
 	Linode      types.Object `tfsdk:"linode"`
+	Cloudflare  types.Object `tfsdk:"cloudflare"`
 	SSH         types.Object `tfsdk:"ssh"`
 	AgentBinary types.String `tfsdk:"agent_binary"`
 }
@@ -34,6 +38,11 @@ type linodeModel struct {
 	Token      types.String `tfsdk:"token"`
 	URL        types.String `tfsdk:"url"`
 	APIVersion types.String `tfsdk:"api_version"`
+}
+
+type cloudflareModel struct {
+	APIToken types.String `tfsdk:"api_token"`
+	BaseURL  types.String `tfsdk:"base_url"`
 }
 
 type sshModel struct {
@@ -69,6 +78,19 @@ func Schema(context.Context) schema.Schema {
 					"api_version": schema.StringAttribute{
 						Optional: true, MarkdownDescription: "Version of the API, `v4` or `v4beta`. Or `LINODE_API_VERSION`. Default `v4`.",
 						Validators: []validator.String{stringvalidator.OneOf("v4", "v4beta")},
+					},
+				},
+			},
+			"cloudflare": schema.SingleNestedAttribute{
+				Optional: true, MarkdownDescription: "Credentials for Cloudflare.",
+				Attributes: map[string]schema.Attribute{
+					"api_token": schema.StringAttribute{
+						Optional: true, Sensitive: true,
+						MarkdownDescription: "API token (not the Global API Key) with the permissions that `atoll_load_balancer` names. " +
+							"Or `CLOUDFLARE_API_TOKEN` (the token), or `CLOUDFLARE_API_TOKEN_FILE` (a file that holds it).",
+					},
+					"base_url": schema.StringAttribute{
+						Optional: true, MarkdownDescription: "Base URL of the API with its version. Or `CLOUDFLARE_BASE_URL`. Default `https://api.cloudflare.com/client/v4`.",
 					},
 				},
 			},

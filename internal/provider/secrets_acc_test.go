@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,14 +55,15 @@ func (r *recorder) ticketKeys(t *testing.T) []string {
 // run in state, plans, logs and output.
 func TestNoSecretLeaks(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w, e := newWorld(t), newEdge(t)
+	maps.Copy(w.env, e.env)
 	seen := &recorder{Machines: w.machines}
 	w.cloud.Machines = seen
 	b := w.newBox(t)
 	work := w.workspace(t)
 	dir := work.Dir
 	config := "terraform {\n  required_providers {\n    atoll = { source = \"atollhq/atoll\" }\n  }\n}\n" +
-		b.machineNode("hk1", b.ssh.HostKey(), "") + strings.TrimPrefix(linodeNode("sg1", ""), clusterConfig)
+		b.machineNode("hk1", b.ssh.HostKey(), "") + strings.TrimPrefix(linodeNode("sg1", ""), clusterConfig) + served("", hk1, sg1)
 	if err := work.Write("main.tf", config); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +97,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	secrets := map[string][]string{
 		"signing key": pemLines(t, w.env["ATOLL_SIGNING_KEY"]),
 		"SSH key":     pemLines(t, w.env["ATOLL_SSH_PRIVATE_KEY"]),
-		"token":       {token},
+		"token":       {token, edgeToken},
 		"ticket key":  seen.ticketKeys(t),
 	}
 	files := searched(t, dir)

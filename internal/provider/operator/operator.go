@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/adoption"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
@@ -15,6 +16,10 @@ import (
 
 // ErrNoLinodeToken is returned when a Linode is asked for and the provider has no token.
 var ErrNoLinodeToken = errors.New("no Linode token: set linode.token in the provider block, or LINODE_TOKEN")
+
+// ErrNoCloudflareToken is returned when a load balancer is asked for and the provider has no token.
+var ErrNoCloudflareToken = errors.New(
+	"no Cloudflare token: set cloudflare.api_token in the provider block, or CLOUDFLARE_API_TOKEN, or CLOUDFLARE_API_TOKEN_FILE")
 
 // UnknownError is returned when a credential is needed whose value Terraform does not know yet.
 type UnknownError struct {
@@ -36,6 +41,9 @@ type Config struct {
 	// Linode is complete but for URL and version, which have defaults; LinodeErr tells why it cannot be used.
 	Linode    linode.Config
 	LinodeErr error
+	// Cloudflare is complete but for the URL, which has a default; CloudflareErr tells why it cannot be used.
+	Cloudflare    cloudflare.Config
+	CloudflareErr error
 	// Adoption is how machines are reached by SSH.
 	Adoption adoption.Config
 	// Patience is for tests; zero values stand for defaults that suit real machines.
@@ -61,6 +69,7 @@ type Operator struct {
 	cfg    Config
 	key    func() (*trust.SigningKey, error)
 	linode func() (*linode.Client, error)
+	edge   func() (*cloudflare.Client, error)
 	memory memory
 
 	mu       sync.Mutex
@@ -96,6 +105,15 @@ func New(cfg Config) *Operator {
 		}
 		return linode.New(cfg.Linode)
 	})
+	o.edge = sync.OnceValues(func() (*cloudflare.Client, error) {
+		switch {
+		case cfg.CloudflareErr != nil:
+			return nil, cfg.CloudflareErr
+		case cfg.Cloudflare.Token == "":
+			return nil, ErrNoCloudflareToken
+		}
+		return cloudflare.New(cfg.Cloudflare)
+	})
 	return o
 }
 
@@ -104,6 +122,9 @@ func (o *Operator) Key() (*trust.SigningKey, error) { return o.key() }
 
 // Linode returns the client of Linode's API, ErrNoLinodeToken when the provider has no token.
 func (o *Operator) Linode() (*linode.Client, error) { return o.linode() }
+
+// Cloudflare returns the client of Cloudflare's API, ErrNoCloudflareToken when the provider has no token.
+func (o *Operator) Cloudflare() (*cloudflare.Client, error) { return o.edge() }
 
 // Adoption returns how machines are reached by SSH.
 func (o *Operator) Adoption() adoption.Config { return o.cfg.Adoption }

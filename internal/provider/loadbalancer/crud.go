@@ -1,0 +1,150 @@
+package loadbalancer
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
+)
+
+// Create makes monitor, pools and load balancer in this order, or the records.
+func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var plan Model
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	timeout, diags := plan.Timeouts.Create(ctx, createTimeout)
+	resp.Diagnostics.Append(diags...)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	plan.settle()
+	resp.Diagnostics.Append(r.put(ctx, &plan, &plan, func(i ids) diag.Diagnostics {
+		saved := plan
+		saved.setIDs(i)
+		return resp.State.Set(ctx, &saved)
+	})...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
+}
+
+// Update changes what differs, in the order that keeps the hostname served.
+func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	var plan, state Model
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	timeout, diags := plan.Timeouts.Update(ctx, updateTimeout)
+	resp.Diagnostics.Append(diags...)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	plan.settle()
+	resp.Diagnostics.Append(r.put(ctx, &plan, &state, func(i ids) diag.Diagnostics {
+		// Until the end the state describes what was, so that a failure does not pass for done.
+		saved := state
+		saved.setIDs(i)
+		return resp.State.Set(ctx, &saved)
+	})...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
+}
+
+// put brings Cloudflare in line with plan, starting from the ids of before.
+func (r *Resource) put(ctx context.Context, plan, before *Model, save saver) diag.Diagnostics {
+	t, diags := r.begin(before, save)
+	if diags.HasError() {
+		return diags
+	}
+	d, more := plan.desired(ctx)
+	if diags.Append(more...); diags.HasError() {
+		return diags
+	}
+	z, more := t.findZone(ctx, plan.Zone.ValueString())
+	if diags.Append(more...); diags.HasError() {
+		return diags
+	}
+	diags.Append(t.checkLimits(ctx, z, &d)...)
+	if diags.HasError() {
+		return diags
+	}
+	diags.Append(t.checkHostname(ctx, plan, &d)...)
+	if diags.HasError() {
+		return diags
+	}
+	if diags.Append(t.apply(ctx, &d)...); diags.HasError() {
+		return diags
+	}
+	plan.setIDs(t.ids)
+	diags.Append(t.observeHealth(ctx, plan)...)
+	return diags
+}
+
+// settle makes null or empty of what is still unknown, for a state that is saved before the end.
+func (m *Model) settle() {
+	for _, s := range []*types.String{&m.ZoneID, &m.AccountID, &m.LoadBalancerID, &m.MonitorID} {
+		if s.IsUnknown() {
+			*s = types.StringNull()
+		}
+	}
+	for _, s := range []*types.Map{&m.PoolIDs, &m.RecordIDs} {
+		if s.IsUnknown() {
+			*s = stringMap(nil)
+		}
+	}
+	if m.Health.IsUnknown() {
+		m.Health = noHealth()
+	}
+}
+
+// Delete removes load balancer, pools and monitor in this order, and records. What is gone already is no error.
+func (r *Resource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var state Model
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	timeout, diags := state.Timeouts.Delete(ctx, deleteTimeout)
+	resp.Diagnostics.Append(diags...)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	t, diags := r.begin(&state, func(i ids) diag.Diagnostics {
+		saved := state
+		saved.setIDs(i)
+		return resp.State.Set(ctx, &saved)
+	})
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() || t.ids.zone == "" {
+		return // creating it never came so far
+	}
+	resp.Diagnostics.Append(t.removeAll(ctx, &state)...)
+}
+
+func (t *task) removeAll(ctx context.Context, state *Model) diag.Diagnostics {
+	hostname := state.Hostname.ValueString()
+	nothing := &desired{hostname: hostname, records: map[string]cloudflare.Record{}}
+	steps := []func(context.Context, *desired) diag.Diagnostics{t.dropBalancer, t.dropRecords, t.dropPools, t.dropMonitor}
+	var diags diag.Diagnostics
+	if state.Mode.ValueString() == string(ModeDNS) {
+		diags.Append(t.findLostRecords(ctx, hostname)...)
+	} else {
+		diags.Append(t.findLost(ctx, hostname)...)
+	}
+	if diags.HasError() {
+		return diags
+	}
+	for _, step := range steps {
+		if diags.Append(step(ctx, nothing)...); diags.HasError() {
+			return diags
+		}
+	}
+	return diags
+}

@@ -1,0 +1,197 @@
+package loadbalancer
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-framework/types/basetypes"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// The project's defaults where the vendor's are not those.
+const (
+	defaultInterval = 60
+	defaultTimeout  = 5
+	defaultRetries  = 2
+	defaultSession  = 1800
+	defaultTTL      = 30
+	defaultTTLOfDNS = 60
+)
+
+// derive fills in everything that follows from the configuration. It starts from the configuration each time, never from the
+// state, so that an argument that is taken out has its default again.
+func (m *Model) derive(ctx context.Context, config *Model) diag.Diagnostics {
+	m.ID = config.Hostname
+	if config.Mode.IsUnknown() {
+		return nil
+	}
+	m.Mode = orString(config.Mode, string(ModeBalancer))
+	m.Proxied = orBool(config.Proxied, true)
+	if m.Mode.ValueString() == string(ModeDNS) {
+		m.deriveDNS(config)
+		return nil
+	}
+	v, diags := config.view(ctx)
+	switch {
+	case !config.TTL.IsNull():
+	case m.Proxied.IsUnknown():
+		m.TTL = types.Int64Unknown()
+	case m.Proxied.ValueBool():
+		m.TTL = types.Int64Null()
+	default:
+		m.TTL = types.Int64Value(defaultTTL)
+	}
+	m.Steering = orString(config.Steering, string(cloudflare.SteeringLatency))
+	m.EndpointSteering = orString(config.EndpointSteering, string(cloudflare.OriginRandom))
+	m.FailoverAcrossSites = orBool(config.FailoverAcrossSites, true)
+	if config.FallbackSite.IsNull() {
+		m.FallbackSite = v.fallback()
+	}
+	diags.Append(m.deriveMonitor(ctx, config, v)...)
+	diags.Append(m.deriveSession(ctx, config)...)
+	return diags
+}
+
+func (m *Model) deriveDNS(config *Model) {
+	switch {
+	case !config.TTL.IsNull():
+	case m.Proxied.IsUnknown():
+		m.TTL = types.Int64Unknown()
+	case m.Proxied.ValueBool():
+		m.TTL = types.Int64Null()
+	default:
+		m.TTL = types.Int64Value(defaultTTLOfDNS)
+	}
+	// What the other mode has is null unless it was configured, which is an error that is reported elsewhere.
+	m.Steering, m.EndpointSteering, m.FallbackSite = config.Steering, config.EndpointSteering, config.FallbackSite
+	m.FailoverAcrossSites, m.Monitor, m.SessionAffinity = config.FailoverAcrossSites, config.Monitor, config.SessionAffinity
+}
+
+// fallback is the first site with a node that may get traffic.
+func (v view) fallback() types.String {
+	if !v.placed || !v.complete && len(v.settings) > 0 {
+		return types.StringUnknown()
+	}
+	for _, s := range v.sites() {
+		if s.serving() {
+			return types.StringValue(s.name)
+		}
+	}
+	return types.StringUnknown()
+}
+
+func (m *Model) deriveMonitor(ctx context.Context, config *Model, v view) diag.Diagnostics {
+	if config.Monitor.IsUnknown() {
+		return nil
+	}
+	var c monitorModel
+	var diags diag.Diagnostics
+	if !config.Monitor.IsNull() {
+		diags.Append(config.Monitor.As(ctx, &c, basetypes.ObjectAsOptions{})...)
+	}
+	c.Type = orString(c.Type, string(cloudflare.MonitorHTTP))
+	if c.Port.IsNull() {
+		c.Port = v.healthPort()
+	}
+	c.Interval = orInt64(c.Interval, defaultInterval)
+	c.Timeout = orInt64(c.Timeout, defaultTimeout)
+	c.Retries = orInt64(c.Retries, defaultRetries)
+	if c.Type.ValueString() != string(cloudflare.MonitorTCP) {
+		c.Path = orString(c.Path, api.HealthPath)
+		c.Method = orString(c.Method, "GET")
+		c.ExpectedCodes = orString(c.ExpectedCodes, "200")
+		c.FollowRedirects = orBool(c.FollowRedirects, false)
+		c.AllowInsecure = orBool(c.AllowInsecure, false)
+	}
+	diags.Append(m.setMonitor(ctx, c)...)
+	return diags
+}
+
+// healthPort is the port of the clusters' health endpoints.
+func (v view) healthPort() types.Int64 {
+	for _, e := range v.endpoints {
+		if e.healthPort != 0 {
+			return types.Int64Value(int64(e.healthPort))
+		}
+	}
+	if !v.complete {
+		return types.Int64Unknown()
+	}
+	return types.Int64Value(int64(spec.DefaultPorts().Health))
+}
+
+func (m *Model) deriveSession(ctx context.Context, config *Model) diag.Diagnostics {
+	if config.SessionAffinity.IsUnknown() || config.SessionAffinity.IsNull() && m.Proxied.IsUnknown() {
+		m.SessionAffinity = types.ObjectUnknown(sessionTypes())
+		return nil
+	}
+	var c sessionModel
+	var diags diag.Diagnostics
+	if !config.SessionAffinity.IsNull() {
+		diags.Append(config.SessionAffinity.As(ctx, &c, basetypes.ObjectAsOptions{})...)
+	}
+	usual := cloudflare.AffinityNone
+	if m.Proxied.ValueBool() {
+		usual = cloudflare.AffinityCookie
+	}
+	c.Type = orString(c.Type, string(usual))
+	if t := cloudflare.Affinity(c.Type.ValueString()); t != cloudflare.AffinityNone && known(c.Type) {
+		failover := "sticky"
+		if t == cloudflare.AffinityHeader {
+			failover = "temporary"
+			c.RequireAllHeaders = orBool(c.RequireAllHeaders, false)
+		} else {
+			c.SameSite, c.Secure = orString(c.SameSite, "Auto"), orString(c.Secure, "Auto")
+		}
+		c.TTL = orInt64(c.TTL, defaultSession)
+		if c.Drain.IsNull() {
+			c.Drain = c.TTL
+			if !c.TTL.IsUnknown() && c.TTL.ValueInt64() < minSession {
+				c.Drain = types.Int64Value(minSession)
+			}
+		}
+		c.Failover = orString(c.Failover, failover)
+	}
+	diags.Append(m.setSession(ctx, c)...)
+	return diags
+}
+
+func (m *Model) setMonitor(ctx context.Context, c monitorModel) diag.Diagnostics {
+	o, diags := types.ObjectValueFrom(ctx, monitorTypes(), c)
+	m.Monitor = o
+	return diags
+}
+
+func (m *Model) setSession(ctx context.Context, c sessionModel) diag.Diagnostics {
+	if c.Headers.ElementType(ctx) == nil || c.Headers.IsNull() {
+		c.Headers = types.SetNull(types.StringType)
+	}
+	o, diags := types.ObjectValueFrom(ctx, sessionTypes(), c)
+	m.SessionAffinity = o
+	return diags
+}
+
+func orString(v types.String, otherwise string) types.String {
+	if v.IsNull() {
+		return types.StringValue(otherwise)
+	}
+	return v
+}
+
+func orInt64(v types.Int64, otherwise int64) types.Int64 {
+	if v.IsNull() {
+		return types.Int64Value(otherwise)
+	}
+	return v
+}
+
+func orBool(v types.Bool, otherwise bool) types.Bool {
+	if v.IsNull() {
+		return types.BoolValue(otherwise)
+	}
+	return v
+}

@@ -1,0 +1,163 @@
+package loadbalancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
+)
+
+// ModifyPlan fills in what follows from the configuration, and what ids are kept.
+func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if req.Plan.Raw.IsNull() {
+		return
+	}
+	var plan, config Model
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
+	var state *Model
+	if !req.State.Raw.IsNull() {
+		state = &Model{}
+		resp.Diagnostics.Append(req.State.Get(ctx, state)...)
+	}
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(plan.derive(ctx, &config)...)
+	v, diags := plan.view(ctx)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	plan.expect(state, v)
+	resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
+	resp.Diagnostics.Append(warn(&plan, v)...)
+	if r.op != nil && (state == nil || !sameArguments(&plan, state)) {
+		resp.Diagnostics.Append(r.look(ctx, &plan, state, v)...)
+	}
+}
+
+// expect settles what is planned of the ids and of what is observed.
+func (m *Model) expect(state *Model, v view) {
+	replaced := state == nil || !state.Hostname.Equal(m.Hostname) || !state.Zone.Equal(m.Zone)
+	if !replaced && sameArguments(m, state) && len(state.Drift.Elements()) == 0 && !state.wanting(v) {
+		m.ZoneID, m.AccountID, m.LoadBalancerID, m.MonitorID = state.ZoneID, state.AccountID, state.LoadBalancerID, state.MonitorID
+		m.PoolIDs, m.RecordIDs, m.Health, m.Drift = state.PoolIDs, state.RecordIDs, state.Health, state.Drift
+		return
+	}
+	unknown := types.MapUnknown(types.StringType)
+	m.ZoneID, m.AccountID = types.StringUnknown(), types.StringUnknown()
+	m.LoadBalancerID, m.MonitorID, m.PoolIDs, m.RecordIDs = types.StringUnknown(), types.StringUnknown(), unknown, unknown
+	m.Health = types.MapUnknown(types.ObjectType{AttrTypes: healthTypes()})
+	m.Drift = types.ListNull(types.StringType)
+	if replaced {
+		return
+	}
+	m.ZoneID, m.AccountID = state.ZoneID, state.AccountID
+	switch {
+	case m.Mode.IsUnknown():
+	case m.Mode.ValueString() == string(ModeDNS):
+		m.LoadBalancerID, m.MonitorID, m.PoolIDs = types.StringNull(), types.StringNull(), stringMap(nil)
+		m.Health = types.MapValueMust(types.ObjectType{AttrTypes: healthTypes()}, map[string]attr.Value{})
+	default:
+		m.RecordIDs = stringMap(nil)
+		// An id that vanished may be another one afterwards; the rest stay what they are.
+		if len(state.Drift.Elements()) == 0 && known(state.LoadBalancerID) {
+			m.LoadBalancerID = state.LoadBalancerID
+		}
+		if len(state.Drift.Elements()) == 0 && known(state.MonitorID) {
+			m.MonitorID = state.MonitorID
+		}
+	}
+}
+
+// wanting tells whether something that a state describes has no id: a run that broke off has not made it.
+func (m *Model) wanting(v view) bool {
+	if m.Mode.ValueString() == string(ModeDNS) {
+		have := mapStrings(m.RecordIDs)
+		for _, e := range v.endpoints {
+			for _, ip := range e.ips() {
+				if e.enabled && have[ip.String()] == "" {
+					return true
+				}
+			}
+		}
+		return !m.LoadBalancerID.IsNull() || len(m.PoolIDs.Elements()) > 0 || !m.MonitorID.IsNull()
+	}
+	var names []string
+	for _, s := range v.sites() {
+		names = append(names, s.name)
+	}
+	slices.Sort(names)
+	return m.LoadBalancerID.IsNull() || m.MonitorID.IsNull() || len(m.RecordIDs.Elements()) > 0 ||
+		!slices.Equal(names, slices.Sorted(maps.Keys(mapStrings(m.PoolIDs))))
+}
+
+// warn reports what works but would not survive what it is there to survive.
+func warn(m *Model, v view) diag.Diagnostics {
+	var diags diag.Diagnostics
+	domains := map[string]bool{}
+	for _, e := range v.endpoints {
+		if e.enabled {
+			domains[e.provider+"/"+e.site] = true
+		}
+	}
+	if v.placed && len(domains) == 1 {
+		diags.AddAttributeWarning(path.Root("nodes"), "One failure domain", fmt.Sprintf(
+			"All nodes that serve %s are in one failure domain (%s): its failure takes the hostname down. Add a node elsewhere.",
+			m.Hostname.ValueString(), slices.Collect(maps.Keys(domains))[0]))
+	}
+	return diags
+}
+
+// look asks Cloudflare whether a plan can be carried out, so that it is known before anything is done. A plan must also work
+// where Cloudflare cannot be asked: then the apply finds out.
+func (r *Resource) look(ctx context.Context, plan, state *Model, v view) diag.Diagnostics {
+	if !known(plan.Zone) || !known(plan.Hostname) || !known(plan.Mode) {
+		return nil
+	}
+	m := plan
+	if state != nil && !state.Hostname.Equal(plan.Hostname) {
+		state = nil
+	}
+	if state != nil {
+		m = state // for its ids
+	}
+	t, diags := r.begin(m, nil)
+	if diags.HasError() {
+		return diags
+	}
+	z, err := t.client.FindZone(ctx, plan.Zone.ValueString())
+	if errors.Is(err, cloudflare.ErrUnreachable) || errors.Is(err, cloudflare.ErrUnavailable) || errors.Is(err, cloudflare.ErrRateLimited) {
+		return diags
+	}
+	if err != nil {
+		return t.fail(ctx, "Find zone", path.Root("zone"), err)
+	}
+	t.ids.zone, t.ids.account = z.ID, z.AccountID
+	if !v.complete || hasUnknown(plan.arguments()) {
+		return diags
+	}
+	d, more := plan.desired(ctx)
+	if diags.Append(more...); diags.HasError() {
+		return diags
+	}
+	diags.Append(t.checkLimits(ctx, z, &d)...)
+	if state == nil {
+		diags.Append(t.checkHostname(ctx, plan, &d)...)
+	}
+	return diags
+}
+
+func hasUnknown(values []attr.Value) bool {
+	return slices.ContainsFunc(values, func(v attr.Value) bool { return v.IsUnknown() })
+}
