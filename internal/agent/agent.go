@@ -27,17 +27,15 @@ type Agent struct {
 	drivers map[spec.MeshDriver]mesh.Driver
 	bootID  string
 	http    healthServer
+	herald  herald
 
 	// cut lets a test end the agent after a persistent step, as a power cut would.
 	cut func(step string) error
 
 	mu     sync.Mutex
 	health api.Health
-	// looked is what the agent last said it waits for.
-	looked string
-	// told is what log and console were told last, in short, and when.
-	told   string
-	toldAt time.Time
+	// wish is what the agent waits for.
+	wish wish
 	// guardProblem is why the metadata guard does not stand, as of the last try outside of a session.
 	guardProblem string
 	// session is the agent's work as a member, nil while it waits.
@@ -60,14 +58,12 @@ func New(cfg Config) *Agent {
 		a.drivers[name] = driver(cfg.System, cfg.Log.With("driver", string(name)))
 	}
 	a.http.current = a.currentHealth
+	a.herald.console, a.herald.log = cfg.Console, cfg.Log
 	return a
 }
 
 // Run works until ctx ends, which is no error, or something makes going on impossible.
 func (a *Agent) Run(ctx context.Context) (err error) {
-	if err := a.state.make(); err != nil {
-		return err
-	}
 	if err := a.http.listen(ctx, a.cfg.Listen, a.cfg.Ports.Health); err != nil {
 		return err
 	}
@@ -79,7 +75,13 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 				return nil
 			}
-			return err
+			if !isDiskTrouble(err) {
+				return err
+			}
+			a.waitForDisk(ctx, err)
+			if ctx.Err() != nil {
+				return nil
+			}
 		}
 	}
 }
@@ -87,6 +89,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 // live is one life of the node: it finishes an earlier leaving, joins if need be, works as a member until the node is
 // removed, and leaves.
 func (a *Agent) live(ctx context.Context) error {
+	if err := a.state.make(); err != nil {
+		return err
+	}
 	if err := a.finishLeaving(ctx); err != nil {
 		return err
 	}
@@ -105,7 +110,9 @@ func (a *Agent) live(ctx context.Context) error {
 		}
 		// The next start tries again; a carrier that cannot be cleared is no reason not to work.
 		a.log.Error("the used first-boot data is still there", "error", err)
+		a.cfg.Console(err.Error())
 	}
+	a.herald.done(fmt.Sprintf("this machine is node %s of cluster %s", m.record.Node, m.record.Cluster))
 	departure, err := a.serve(ctx, m)
 	if err != nil || departure == nil {
 		return err

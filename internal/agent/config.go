@@ -37,6 +37,9 @@ type Config struct {
 	MeshBind func(netip.Addr) netip.Addr
 	// Console is where a line is written when what the agent waits for changes; nil means /dev/console.
 	Console func(line string)
+	// Network returns what keeps the machine from reaching others, "" when nothing does; nil means to look at its interfaces
+	// and routes.
+	Network func() string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Version is the agent's version for its reports.
@@ -71,6 +74,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Console == nil {
 		c.Console = writeConsole
+	}
+	if c.Network == nil {
+		c.Network = networkProblem
 	}
 	if c.Now == nil {
 		c.Now = time.Now

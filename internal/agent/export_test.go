@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -96,3 +97,18 @@ const GuardRules = guardRules
 func ReconcileGuard(ctx context.Context, system host.System, machine platform.Machine) error {
 	return guardStep{system: system, machine: machine}.reconcile(ctx, input{})
 }
+
+// WaitForMembership looks for first-boot data and joins, without the servers around it, and returns the node's name.
+func (a *Agent) WaitForMembership(ctx context.Context) (string, error) {
+	if err := a.state.make(); err != nil {
+		return "", err
+	}
+	m, err := a.waitForMembership(ctx)
+	if err != nil {
+		return "", err
+	}
+	return m.record.Node, nil
+}
+
+// CurrentHealth is what the health endpoint would say.
+func (a *Agent) CurrentHealth() api.Health { return a.currentHealth() }

@@ -37,7 +37,7 @@ func TestHealthEndpoint(t *testing.T) {
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.start()
-	m.waitHealth("waits", waiting)
+	m.waitHealth("waits", func(h healthOf) bool { return waiting(h) && len(h.Parts) > 0 })
 	if code, body := m.httpHealth(http.MethodGet, "/health"); code != http.StatusServiceUnavailable || !strings.Contains(body, "no first-boot data") {
 		t.Errorf("waiting: got %d %s, want 503 and why", code, body)
 	}

@@ -30,6 +30,12 @@ const (
 func (a *Agent) join(ctx context.Context, found *platform.Found) (*membership, error) {
 	p := found.Payload
 	ticket, err := a.checkTicket(p)
+	if err == nil {
+		err = checkWire(p)
+	}
+	if trust.ReasonOf(err) == trust.ReasonUnknownWireVersion {
+		err = fmt.Errorf("%w: boot this machine from an image of the version that the cluster has", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +109,17 @@ func (a *Agent) checkTicket(p *platform.Payload) (trust.Ticket, error) {
 	return t, a.checkTime(t)
 }
 
+// checkWire refuses to join a cluster that says things which this agent cannot understand. Whatever else is wrong with an
+// object is for the store to refuse; the cluster gives the node better ones.
+func checkWire(p *platform.Payload) error {
+	for _, o := range p.Objects {
+		if _, err := p.Root().VerifyObject(o); trust.ReasonOf(err) == trust.ReasonUnknownWireVersion {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkTime judges a ticket by this machine's clock, and says what would have to be wrong with that clock if the ticket is
 // good: at first boot a machine's clock is the likelier culprit.
 func (a *Agent) checkTime(t trust.Ticket) error {
@@ -137,7 +154,8 @@ func (a *Agent) forget(ctx context.Context, m *membership) error {
 		var stays *platform.StaysError
 		switch {
 		case errors.As(err, &stays) && stays.Err == nil:
-			a.log.Info("the used first-boot data stays where it is", "source", stays.Source, "remedy", stays.Remedy)
+			a.log.Warn("the used first-boot data stays where it is", "source", stays.Source, "remedy", stays.Remedy)
+			a.cfg.Console(stays.Error())
 		case err != nil:
 			return fmt.Errorf("forget the used first-boot data: %w", err)
 		}

@@ -103,7 +103,8 @@ func TestLeavingSurvivesAPowerCutAfterEachStep(t *testing.T) {
 			w := newWorld(t)
 			m := w.machine(1, "hk1")
 			// The payload carries the node's own removal, which cannot be in reality but is the shortest way to a leaving.
-			m.provision(m.payload(m.ticket(ticketFor{}), m.node(""), w.tombstone("hk1")))
+			// A removal in the very millisecond of the ticket would be one from before it.
+			m.provision(m.payload(m.ticket(ticketFor{issued: time.Now().Add(-time.Second)}), m.node(""), w.tombstone("hk1")))
 			m.cutAfter(step)
 			m.start()
 			m.waitHealth("waits", waiting)

@@ -44,6 +44,8 @@ type session struct {
 
 	// firstSeen is when each peer appeared; only observe uses it.
 	firstSeen map[string]time.Time
+	// announced tells that the console has been told that this node is up; only observe uses it.
+	announced bool
 
 	mu                 sync.Mutex
 	departed           *departure

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
@@ -15,8 +17,8 @@ import (
 const (
 	pollFile   = 2 * time.Second
 	pollAllMax = 30 * time.Second
-	// tellAgain is how often what the agent waits for is said again.
-	tellAgain = 10 * time.Minute
+	// clockPatience is how long a wrong clock is expected to be set by the machine's time service.
+	clockPatience = 5 * time.Minute
 )
 
 // The states that the health endpoint shows.
@@ -29,22 +31,17 @@ const (
 
 // waitForMembership looks for first-boot data until the node has joined.
 func (a *Agent) waitForMembership(ctx context.Context) (*membership, error) {
-	pause := pollFile
-	var nextFull, nextGuard time.Time
+	w := waiting{a: a, pause: pollFile}
+	var nextGuard time.Time
 	for {
+		// The clock of the machine may jump while it boots, so pauses are measured on the monotonic one.
 		if !time.Now().Before(nextGuard) {
 			a.guard(ctx)
 			nextGuard = time.Now().Add(resyncInterval)
 		}
-		// The clock of the machine may jump while it boots, so the pause is measured on the monotonic one.
-		full := !time.Now().Before(nextFull)
-		m, err := a.look(ctx, full)
+		m, err := w.look(ctx)
 		if m != nil || err != nil {
 			return m, err
-		}
-		if full {
-			nextFull = time.Now().Add(pause)
-			pause = min(2*pause, pollAllMax)
 		}
 		select {
 		case <-ctx.Done():
@@ -54,20 +51,43 @@ func (a *Agent) waitForMembership(ctx context.Context) (*membership, error) {
 	}
 }
 
-// look looks once, at all sources or only at the file, and joins if it finds a payload that is good for it. An error is
-// one that ends the agent.
-func (a *Agent) look(ctx context.Context, full bool) (*membership, error) {
+// waiting is the search for first-boot data.
+type waiting struct {
+	a *Agent
+	// nextFull is when all carriers are looked at again, pause how long after that the next time is.
+	nextFull time.Time
+	pause    time.Duration
+	// file is what the last look at the file gave, which is looked at more often than the others.
+	file platform.Finding
+	// clockWrong is since when the clock of this machine keeps a ticket from being used; zero when it does not.
+	clockWrong time.Time
+}
+
+// look looks once and joins if it finds a payload that is good for this machine. The other carriers are looked at when it
+// is time for that, and when there is news of the file. An error is one that ends the agent.
+func (w *waiting) look(ctx context.Context) (*membership, error) {
+	a := w.a
 	sources, err := a.cfg.Machine.Sources()
-	var complaint string
+	complaint := ""
 	if err != nil {
 		complaint = err.Error()
 	}
-	if !full {
-		sources = []platform.Source{a.cfg.Machine.File()}
+	if time.Now().Before(w.nextFull) {
+		found, findings := platform.Look(ctx, []platform.Source{a.cfg.Machine.File()})
+		if found == nil && findings[0] == w.file {
+			// What the agent waits for has not changed; it may be time to say it again.
+			a.tellWaiting()
+			return nil, nil
+		}
 	}
 	found, findings := platform.Look(ctx, sources)
+	w.file = findings[0]
+	// A look may take long while the network is not there; the pause comes after it.
+	w.nextFull = time.Now().Add(w.pause)
+	w.pause = min(2*w.pause, pollAllMax)
 	if found == nil {
-		a.waitFor("no first-boot data yet", complaint, findings, nil, full)
+		w.clockWrong = time.Time{}
+		a.waitFor(w.nothingUsable(complaint, findings))
 		return nil, nil
 	}
 	m, err := a.join(ctx, found)
@@ -77,50 +97,141 @@ func (a *Agent) look(ctx context.Context, full bool) (*membership, error) {
 	if isPowerCut(err) || ctx.Err() != nil {
 		return nil, err
 	}
+	// There is something to use, and what keeps it from being used may pass at any moment.
+	w.pause = pollFile
 	findings[len(findings)-1].Problem = err.Error()
-	a.waitFor("first-boot data cannot be used", complaint, findings, err, true)
+	a.waitFor(w.notUsable(complaint, findings, err))
 	return nil, nil
 }
 
-// waitFor shows on health endpoint, log and console what the agent waits for; on the latter two when it changes, and once
-// in tellAgain. Cause is why data that was found was refused. A partial look keeps what the full look before it has found in
-// the other carriers.
-func (a *Agent) waitFor(what, complaint string, findings []platform.Finding, cause error, full bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !full && a.health.State == stateWaiting && a.looked == what {
-		return
-	}
-	a.looked = what
-	parts := map[string]string{}
-	lines := []string{}
-	// Messages may name the time or a port of the moment, which is no reason to say them again.
-	key := what + complaint + string(trust.ReasonOf(cause))
+// wish is what an agent waits for.
+type wish struct {
+	// key is what is the same for as long as the wish is, whatever its text says of the moment.
+	key string
+	// text is one line for people.
+	text  string
+	parts map[string]string
+}
+
+// nothingUsable is the wish of an agent that has no complete payload.
+func (w *waiting) nothingUsable(complaint string, findings []platform.Finding) wish {
+	out := newWish(findings)
+	var problems, empty []string
 	for _, f := range findings {
-		result := "nothing there"
-		switch {
-		case f.Problem != "":
-			result = f.Problem
-		case f.SHA256 != "":
-			result = "found, sha256 " + f.SHA256
+		if f.Problem != "" {
+			problems = append(problems, f.Source+": "+f.Problem)
+		} else {
+			empty = append(empty, f.Source)
 		}
-		parts[f.Source] = result
-		lines = append(lines, f.Source+": "+result)
-		key += fmt.Sprintf(" %s %s %t", f.Source, f.SHA256, f.Problem == "")
-	}
-	if a.guardProblem != "" {
-		parts[guardStep{}.name()] = a.guardProblem
 	}
 	if complaint != "" {
-		parts["platform"] = complaint
-		lines = append(lines, complaint)
+		problems = append(problems, complaint)
+		out.parts["platform"] = complaint
 	}
-	waiting := fmt.Sprintf("%s (looked at %s)", what, strings.Join(lines, "; "))
-	a.health = api.Health{State: stateWaiting, Waiting: waiting, Parts: parts}
-	if key == a.told && time.Since(a.toldAt) < tellAgain {
-		return
+	network := w.a.cfg.Network()
+	if network != "" {
+		out.parts["network"] = network
 	}
-	a.told, a.toldAt = key, time.Now()
-	a.log.Info("waiting", "for", waiting)
-	a.cfg.Console("waiting: " + waiting)
+	out.key += complaint
+	switch {
+	case len(problems) == 0:
+		out.text = fmt.Sprintf("no first-boot data yet: nothing in %s", strings.Join(empty, ", "))
+	default:
+		out.text = "no first-boot data yet: " + strings.Join(problems, "; ")
+		if len(empty) > 0 {
+			out.text += "; nothing in " + strings.Join(empty, ", ")
+		}
+	}
+	if network != "" {
+		out.key += network
+		out.text += "; no network: " + network
+	}
+	return out
+}
+
+// notUsable is the wish of an agent that has a payload and cannot join by it.
+func (w *waiting) notUsable(complaint string, findings []platform.Finding, cause error) wish {
+	out := newWish(findings)
+	reason := trust.ReasonOf(cause)
+	out.key += complaint + string(reason)
+	source := findings[len(findings)-1].Source
+	if reason != trust.ReasonNotYetValid {
+		w.clockWrong = time.Time{}
+	}
+	switch {
+	case isDiskTrouble(cause):
+		out.key += "disk"
+		out.text = fmt.Sprintf("first-boot data of %s cannot be used until there is space on the disk, nothing is half done: %v", source, cause)
+	case reason == trust.ReasonNotYetValid:
+		if w.clockWrong.IsZero() {
+			w.clockWrong = time.Now()
+		}
+		out.text = fmt.Sprintf("first-boot data of %s cannot be used before the clock is set: %v", source, cause)
+		if network := w.a.cfg.Network(); network != "" {
+			out.key += network
+			out.parts["network"] = network
+			out.text += "; no network to set it by: " + network
+		} else if waited := time.Since(w.clockWrong); waited >= clockPatience {
+			out.key += "patience"
+			out.text += fmt.Sprintf("; the time service has not set it for %s: does it reach a time server (UDP port 123)? By hand: timedatectl set-time, or chronyc makestep",
+				waited.Round(time.Minute))
+		}
+	default:
+		out.text = fmt.Sprintf("first-boot data of %s cannot be used: %v", source, cause)
+	}
+	return out
+}
+
+// newWish returns a wish whose parts are what was found in each carrier.
+func newWish(findings []platform.Finding) wish {
+	w := wish{parts: map[string]string{}}
+	for _, f := range findings {
+		switch {
+		case f.Problem != "":
+			w.parts[f.Source] = f.Problem
+		case f.SHA256 != "":
+			w.parts[f.Source] = "found, sha256 " + f.SHA256
+		default:
+			w.parts[f.Source] = "nothing there"
+		}
+		w.key += fmt.Sprintf("%s %s %t;", f.Source, f.SHA256, f.Problem == "")
+	}
+	return w
+}
+
+// isDiskTrouble tells whether an error is a disk that takes nothing at the moment.
+func isDiskTrouble(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+}
+
+// waitFor shows on health endpoint, log and console what the agent waits for.
+func (a *Agent) waitFor(w wish) {
+	a.mu.Lock()
+	if a.guardProblem != "" {
+		w.parts[guardStep{}.name()] = a.guardProblem
+	}
+	a.health = api.Health{State: stateWaiting, Waiting: w.text, Parts: w.parts}
+	a.wish = w
+	a.mu.Unlock()
+	a.tellWaiting()
+}
+
+// tellWaiting tells people what the agent waits for, if it is time for that.
+func (a *Agent) tellWaiting() {
+	a.mu.Lock()
+	w := a.wish
+	a.mu.Unlock()
+	if w.text != "" {
+		a.herald.tell(w.key, "waiting: "+w.text)
+	}
+}
+
+// waitForDisk waits a moment for a disk that takes nothing, and says so.
+func (a *Agent) waitForDisk(ctx context.Context, cause error) {
+	text := fmt.Sprintf("the disk takes nothing: %v; it is tried again and again: make space on it", cause)
+	a.waitFor(wish{key: "disk", text: text, parts: map[string]string{"disk": cause.Error()}})
+	select {
+	case <-ctx.Done():
+	case <-time.After(pollFile):
+	}
 }

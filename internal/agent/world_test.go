@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -97,6 +98,10 @@ type machine struct {
 	mesh  *fakeMesh
 	// metadata is where the machine's metadata service answers.
 	metadata []string
+	// transport leads to the metadata service in place of the network.
+	transport http.RoundTripper
+	// network is what keeps the machine from reaching others.
+	network string
 	// blind takes the right to probe away.
 	blind bool
 	// now is the machine's clock.
@@ -217,7 +222,8 @@ func (m *machine) config() agent.Config {
 			defer m.mu.Unlock()
 			m.console = append(m.console, line)
 		},
-		Now: m.now, Log: slog.New(slog.NewTextHandler(testWriter{m.w.t, m.name}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Network: func() string { return m.network },
+		Now:     m.now, Log: slog.New(slog.NewTextHandler(testWriter{m.w.t, m.name}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -22,9 +23,19 @@ func LinodeMetadataURLs() []string {
 type Linode struct {
 	// URLs are where the service answers, tried in order; empty means LinodeMetadataURLs.
 	URLs []string
-	// Patience is how long one Fetch keeps trying while the network comes up; 0 means 5 s.
+	// Patience is how long one Fetch begins further attempts while the network comes up; 0 means 5 s.
 	Patience time.Duration
+	// Transport carries the requests; nil means the network, without a proxy: the service is link-local, and a proxy would
+	// hand the payload to somebody else.
+	Transport http.RoundTripper
 }
+
+// How long an attempt waits for the service to take a connection, and for an answer: a service that is slow is still a
+// service, but one that is not there must not hold up the look at other carriers.
+const (
+	linodeConnect = 3 * time.Second
+	linodeAnswer  = 20 * time.Second
+)
 
 var _ Source = Linode{}
 
@@ -54,32 +65,45 @@ func (l Linode) Fetch(ctx context.Context) (data []byte, found bool, err error) 
 	return Extract(userData)
 }
 
-// once tries each address once.
+// once asks all addresses at the same time and returns the first answer, since one of them may lead nowhere.
 func (l Linode) once(ctx context.Context) ([]byte, error) {
 	urls := l.URLs
 	if len(urls) == 0 {
 		urls = LinodeMetadataURLs()
 	}
-	var errs []error
+	transport := l.Transport
+	if transport == nil {
+		transport = &http.Transport{
+			DisableKeepAlives: true, ResponseHeaderTimeout: linodeAnswer,
+			DialContext: (&net.Dialer{Timeout: linodeConnect}).DialContext,
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*linodeAnswer)
+	defer cancel()
+	type answer struct {
+		data []byte
+		err  error
+	}
+	answers := make(chan answer, len(urls))
 	for _, base := range urls {
-		data, err := linodeUserData(ctx, strings.TrimSuffix(base, "/"))
-		if err == nil {
-			return data, nil
-		}
+		go func() {
+			data, err := linodeUserData(ctx, &http.Client{Transport: transport}, strings.TrimSuffix(base, "/"))
+			answers <- answer{data, err}
+		}()
+	}
+	var errs []error
+	for range urls {
+		a := <-answers
 		var permanent *backoff.PermanentError
-		if errors.As(err, &permanent) {
-			return nil, err
+		if a.err == nil || errors.As(a.err, &permanent) {
+			return a.data, a.err
 		}
-		errs = append(errs, err)
+		errs = append(errs, a.err)
 	}
 	return nil, errors.Join(errs...)
 }
 
-func linodeUserData(ctx context.Context, base string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	// No proxy: the service is link-local, and a proxy would hand the payload to somebody else.
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+func linodeUserData(ctx context.Context, client *http.Client, base string) ([]byte, error) {
 	token, err := linodeCall(ctx, client, http.MethodPut, base+"/v1/token", "Metadata-Token-Expiry-Seconds", "300")
 	if err != nil {
 		return nil, fmt.Errorf("get a token: %w", err)

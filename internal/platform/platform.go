@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,8 +30,9 @@ type Machine struct {
 	Root string
 	// Credentials is the directory of the service's systemd credentials; empty means $CREDENTIALS_DIRECTORY.
 	Credentials string
-	// MetadataURLs replace the addresses of the platform's metadata service.
-	MetadataURLs []string
+	// MetadataURLs replace the addresses of the platform's metadata service, MetadataTransport the way to it.
+	MetadataURLs      []string
+	MetadataTransport http.RoundTripper
 }
 
 // Platform returns the machine's platform: what /etc/atoll/platform names, where it exists ("none" for no platform), else
@@ -78,7 +80,7 @@ func (m Machine) Sources() ([]Source, error) {
 	}
 	p, err := m.Platform()
 	if p == PlatformLinode {
-		sources = append(sources, Linode{URLs: m.MetadataURLs})
+		sources = append(sources, Linode{URLs: m.MetadataURLs, Transport: m.MetadataTransport})
 	}
 	return sources, err
 }

@@ -12,6 +12,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/platform/volume"
 )
@@ -64,6 +68,9 @@ func (e *UsedError) Error() string {
 	return fmt.Sprintf("%s: its ticket for node %q is used and was deleted; make a new seed with atoll seed", e.Place, e.Node)
 }
 
+// busyPatience is how long forgetting waits for a volume that is mounted.
+const busyPatience = 5 * time.Second
+
 // seedFile is a payload that was found on a volume.
 type seedFile struct {
 	// device is the path of the device, name the file's.
@@ -107,13 +114,13 @@ func (s Seed) Fetch(context.Context) (data []byte, found bool, err error) {
 
 // Forget implements Source: it writes over the ticket's key where it is on the device, without a change to anything else of
 // the volume. The rest is kept, for whoever wants to know what the volume was.
-func (s Seed) Forget(_ context.Context, used string) error {
+func (s Seed) Forget(ctx context.Context, used string) error {
 	var stays error
 	err := s.each(func(f seedFile, device *os.File) error {
 		if checksum(f.data) != used {
 			return nil
 		}
-		if err := blot(f, device); err != nil {
+		if err := blot(ctx, f, device); err != nil {
 			stays = &StaysError{Source: f.place(), Remedy: "take the volume out and destroy the file", Err: err}
 		}
 		return nil
@@ -253,7 +260,7 @@ func usedUp(data []byte) (node string, used bool) {
 }
 
 // blot overwrites the ticket's key wherever the file has it.
-func blot(f seedFile, device *os.File) (err error) {
+func blot(ctx context.Context, f seedFile, device *os.File) (err error) {
 	key, _ := ticketKey(f.data)
 	at := bytes.Index(f.raw, []byte(key))
 	switch {
@@ -263,7 +270,14 @@ func blot(f seedFile, device *os.File) (err error) {
 		return errors.New("the file is compressed or quotes the key, so it cannot be overwritten in place")
 	}
 	// O_EXCL fails while the volume is mounted, when writing to the device behind the file system's back would be wrong.
-	w, err := os.OpenFile(device.Name(), os.O_WRONLY|exclusive(device), 0)
+	// cloud-init mounts it for a moment.
+	w, err := backoff.Retry(ctx, func() (*os.File, error) {
+		w, err := os.OpenFile(device.Name(), os.O_WRONLY|exclusive(device), 0)
+		if err != nil && !errors.Is(err, syscall.EBUSY) {
+			err = backoff.Permanent(err)
+		}
+		return w, err
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(200*time.Millisecond)), backoff.WithMaxElapsedTime(busyPatience))
 	if err != nil {
 		return err
 	}
