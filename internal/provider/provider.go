@@ -11,6 +11,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/cluster"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/clusterstatus"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/image"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/loadbalancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/meshlink"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/node"
@@ -86,6 +87,7 @@ func (p *Provider) Configure(ctx context.Context, req provider.ConfigureRequest,
 func (p *Provider) Resources(context.Context) []func() resource.Resource {
 	return []func() resource.Resource{
 		cluster.NewResource,
+		image.NewResource,
 		loadbalancer.NewResource,
 		meshlink.NewResource,
 		node.NewResource,

@@ -86,18 +86,23 @@ func (t *task) evict(ctx context.Context, mem memory) diag.Diagnostics {
 		diags.AddWarning("Nobody heard of the removal", fmt.Sprintf("Node %q does not answer, and this state knows no other node that is to stay in cluster %q. "+
 			"If there are others, they still have it as a member: refresh their state with `terraform apply -refresh-only`, or make it again and remove it.", t.name, t.root.Cluster))
 	}
-	diags.Append(t.missed(missed)...)
+	diags.Append(t.missed(missed, len(others) > len(missed))...)
 	return diags
 }
 
-// missed reports the nodes that have not heard of the removal. One that knows something newer stops it: another run made
-// the node again.
-func (t *task) missed(failed map[string]error) diag.Diagnostics {
+// missed reports the nodes that have not heard of the removal, while some have or none. One that knows something newer stops
+// it: another run made the node again. So does a clock that keeps everybody from hearing of it, since the machine would be
+// gone and its node a member for good.
+func (t *task) missed(failed map[string]error, some bool) diag.Diagnostics {
 	var diags diag.Diagnostics
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
 		var outdated *operator.OutdatedError
 		if errors.As(failed[name], &outdated) {
 			diags.Append(t.pushFailed(failed[name]))
+			return diags
+		}
+		if !some && operator.WrongClock(failed[name]) {
+			diags.AddError("Clocks disagree", fmt.Sprintf("Node %q was not removed, since the others cannot be told: %v.\n\nThen apply again.", t.name, failed[name]))
 			return diags
 		}
 	}

@@ -158,9 +158,7 @@ func (linodeMachine) read(ctx context.Context, t *task) (gone bool, diags diag.D
 // fromAPI is the one place where an instance becomes the argument linode. What the API does not tell stays.
 func (l *linodeModel) fromAPI(ctx context.Context, inst linode.Instance, mark string) {
 	l.Region, l.Type, l.Label = types.StringValue(inst.Region), types.StringValue(inst.Type), types.StringValue(inst.Label)
-	if inst.Image != "" { // an image that was deleted since
-		l.Image = types.StringValue(inst.Image)
-	}
+	l.imageFromAPI(inst)
 	if inst.Generation != "" {
 		l.InterfaceGeneration = types.StringValue(string(inst.Generation))
 	}

@@ -76,6 +76,7 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 		plan.Identity = types.StringUnknown() // a change, so that replacement has an effect
 	}
 	resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
+	resp.Diagnostics.Append(r.checkImage(ctx, plan, state)...)
 	if state != nil {
 		resp.RequiresReplace = append(resp.RequiresReplace, replacement(plan, *state)...)
 	}

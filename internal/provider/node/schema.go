@@ -113,7 +113,10 @@ func linodeAttribute() schema.SingleNestedAttribute {
 		Attributes: map[string]schema.Attribute{
 			"region": schema.StringAttribute{Required: true, PlanModifiers: replace, MarkdownDescription: "Region, for example `ap-south`. Changing it makes a new node."},
 			"type":   schema.StringAttribute{Required: true, PlanModifiers: replace, MarkdownDescription: "Type, for example `g6-nanode-1`. Changing it makes a new node."},
-			"image":  schema.StringAttribute{Required: true, PlanModifiers: replace, MarkdownDescription: "Image with Atoll's agent in it, for example `private/12345`. Changing it makes a new node."},
+			"image": schema.StringAttribute{Required: true, MarkdownDescription: "Image that the machine is made of, with Atoll's agent in it: `atoll_image.node.id`, " +
+				"or another image's id such as `private/12345`. A change holds for the next machine; the one that exists stays, until " +
+				"`terraform apply -replace=ADDRESS` makes it again: that way the nodes of a cluster move to a new image one after the other. " +
+				"An image for another architecture, or whose agent speaks another version of Atoll, is refused at plan time as far as its tags tell, and by the nodes otherwise."},
 			"label": schema.StringAttribute{
 				Optional: true, Computed: true,
 				MarkdownDescription: "Label of the instance, unique in the account. Default `CLUSTER-NODE`.",
