@@ -38,6 +38,7 @@ const (
 	CodeMismatch   = "Response code mismatch error"
 	BodyMismatch   = "Response body mismatch error"
 	TLSUntrusted   = "TLS untrusted certificate error"
+	TLSMismatch    = "TLS name mismatch error"
 	InvalidAnswer  = "HTTP invalid response"
 	UnknownHost    = "DNS unknown host"
 	OtherFailure   = "Other failure"
