@@ -3,10 +3,19 @@
 package e2e_test
 
 import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
@@ -54,6 +63,7 @@ func objectsAreRefused(t *testing.T, s *site) {
 			}
 		})
 	}
+	t.Run("of an unknown version", func(t *testing.T) { s.newerObject(t, node, ref) })
 	t.Run("without a certificate", func(t *testing.T) {
 		address := s.machine(t, node).IPv4
 		for _, path := range []string{"/v1/info", "/v1/records", "/v1/status"} {
@@ -65,6 +75,75 @@ func objectsAreRefused(t *testing.T, s *site) {
 	})
 	s.wantHealthy(t, 10*time.Second, everyNode...)
 	s.wantNoChange(t)
+}
+
+// newerObject gives an agent an object of the next wire version, signed by the right key, in between two of its own. The
+// agent says that it must be updated, takes the others, keeps what it has, and goes on speaking to everybody.
+func (s *site) newerObject(t *testing.T, node string, ref spec.Ref) {
+	before, object := s.renew(t, node, ref)
+	object.Generation++
+	payload, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(payload, &fields); err != nil {
+		t.Fatal(err)
+	}
+	fields["wire"], fields["flavour"] = spec.WireVersion+1, "new"
+	if payload, err = json.Marshal(fields); err != nil {
+		t.Fatal(err)
+	}
+	newer := store.ObjectRecord(s.seal(t, trust.PayloadObject, payload))
+	object.Generation++
+	after, last := s.resign(t, object)
+	outcomes, err := s.agent(t, node).Push(t.Context(), []store.Record{before, newer, after})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := outcomes[1]; got.Result != store.Refused || got.Reason != trust.ReasonUnknownWireVersion || !strings.Contains(got.Message, "update") {
+		t.Errorf("the agent says %+v of the newer object, want that it must be updated", got)
+	}
+	for i, name := range map[int]string{0: "before", 2: "after"} {
+		if outcomes[i].Result != store.Accepted {
+			t.Errorf("the agent says %+v of the object %s the newer one", outcomes[i], name)
+		}
+	}
+	s.eventually(t, "the last object is everywhere", 20*time.Second, func(ctx context.Context) error {
+		return s.knowEverywhere(ctx, t, last)
+	})
+	s.exec(t, node, "systemctl", "restart", "atolld.service")
+	s.eventually(t, "it is still there after a restart of the agent", 20*time.Second, func(ctx context.Context) error {
+		return s.knowEverywhere(ctx, t, last)
+	})
+}
+
+// seal makes an envelope by hand (DSSE, protocol v1.0.2), as software of another version would.
+func (s *site) seal(t *testing.T, payloadType string, payload []byte) trust.Envelope {
+	t.Helper()
+	text, err := os.ReadFile(s.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		t.Fatal("the signing key is not PEM")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, ok := key.(ed25519.PrivateKey)
+	if !ok {
+		t.Fatalf("the signing key is a %T", key)
+	}
+	signed := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
+	return trust.Envelope{
+		PayloadType: payloadType, Payload: base64.StdEncoding.EncodeToString(payload),
+		Signatures: []dsse.Signature{{
+			KeyID: s.Key.Public().Fingerprint(), Sig: base64.StdEncoding.EncodeToString(ed25519.Sign(private, signed)),
+		}},
+	}
 }
 
 // sign returns the record of an object that a key has signed.

@@ -214,7 +214,13 @@ func (o *Operator) Tell(ctx context.Context, cluster string, to map[string][]str
 func final(err error) bool {
 	var refused *RefusedError
 	var outdated *OutdatedError
-	return errors.As(err, &refused) || errors.As(err, &outdated)
+	return errors.As(err, &refused) || errors.As(err, &outdated) || WrongClock(err)
+}
+
+// WrongClock tells whether an agent does not take orders because its clock and the operator's are too far apart.
+func WrongClock(err error) bool {
+	var answered *api.Error
+	return errors.As(err, &answered) && (answered.Reason == trust.ReasonExpired || answered.Reason == trust.ReasonNotYetValid)
 }
 
 // Pause waits for d and tells whether the context still lives.
