@@ -176,6 +176,7 @@ const (
 func balancers() string {
 	return "/zones/" + cloudflare.ZoneID(cloudflare.DefaultZone) + "/load_balancers"
 }
+
 func records() string { return "/zones/" + cloudflare.ZoneID(cloudflare.DefaultZone) + "/dns_records" }
 
 // api sends a request to the account and returns the identifier of what it made or changed.

@@ -30,7 +30,7 @@ type exchangeKey struct{}
 
 // ServeHTTP implements [http.Handler].
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	e.start()
+	e.start() //nolint:contextcheck // the monitors outlive the request
 	w.Header().Set("Server", "cloudflare")
 	w.Header().Set("Cf-Ray", rayID()+"-LAB")
 	host := r.Host

@@ -128,7 +128,7 @@ func TestHash(t *testing.T) {
 
 // TestLeastBusy: while one is busy, the others get what comes.
 func TestLeastBusy(t *testing.T) {
-	for name, make := range map[string]func(w *world, a, b *node){
+	for name, build := range map[string]func(w *world, a, b *node){
 		"endpoints": func(w *world, a, b *node) {
 			w.balance(nil, w.api(http.MethodPost, pools, object{
 				"name": "both", "origins": w.origins(a, b), "origin_steering": object{"policy": "least_connections"},
@@ -141,7 +141,7 @@ func TestLeastBusy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			busy, idle := w.node(1), w.node(2)
-			make(w, busy, idle)
+			build(w, busy, idle)
 			release := w.hold(busy)
 			if diff := cmp.Diff(map[string]int{idle.address: 20}, w.tally(20)); diff != "" {
 				t.Errorf("answers (-want +got)\n%s", diff)
@@ -185,10 +185,10 @@ func (w *world) hold(n *node) (release func()) {
 func TestProximity(t *testing.T) {
 	w := newWorld(t)
 	far, near := w.node(1), w.node(2)
-	make := func(name string, n *node, latitude, longitude float64) string {
+	place := func(name string, n *node, latitude, longitude float64) string {
 		return w.api(http.MethodPost, pools, object{"name": name, "origins": w.origins(n), "latitude": latitude, "longitude": longitude})
 	}
-	w.balance(object{"steering_policy": "proximity"}, make("paris", far, 48.9, 2.4), make("jakarta", near, -6.2, 106.8))
+	w.balance(object{"steering_policy": "proximity"}, place("paris", far, 48.9, 2.4), place("jakarta", near, -6.2, 106.8))
 	w.visitor().see(http.StatusOK, near.address) // the edge is in Singapore
 }
 
