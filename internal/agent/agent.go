@@ -36,8 +36,8 @@ type Agent struct {
 	health api.Health
 	// wish is what the agent waits for.
 	wish wish
-	// guardProblem is why the metadata guard does not stand, as of the last try outside of a session.
-	guardProblem string
+	// guardProblems are what went wrong with the steps that hold outside of a session, by their names.
+	guardProblems map[string]string
 	// session is the agent's work as a member, nil while it waits.
 	session *session
 }
@@ -69,7 +69,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.http.close()) }()
 	a.cfg.Ready()
-	a.guard(ctx)
+	_, notMember := os.Lstat(a.state.path(joinFile))
+	a.guard(ctx, notMember == nil)
 	for {
 		if err := a.live(ctx); err != nil {
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {

@@ -112,3 +112,13 @@ func (a *Agent) WaitForMembership(ctx context.Context) (string, error) {
 
 // CurrentHealth is what the health endpoint would say.
 func (a *Agent) CurrentHealth() api.Health { return a.currentHealth() }
+
+// ReconcileFirewall runs the firewall's step once, for a member of a cluster or, with nil, a node that waits.
+func ReconcileFirewall(ctx context.Context, system host.System, c *spec.Cluster) error {
+	return firewallStep{system: system, ports: func(input) openPorts {
+		if c == nil {
+			return waitingPorts(spec.DefaultPorts())
+		}
+		return memberPorts(c.Ports, c)
+	}}.reconcile(ctx, input{})
+}

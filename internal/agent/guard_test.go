@@ -81,6 +81,8 @@ func TestGuardStandsBeforeTheFirstLook(t *testing.T) {
 	var stands atomic.Bool
 	m.host.Handle("nft", func(c host.Command) (host.Output, error) {
 		switch {
+		case c.Args[0] == "-j":
+			return host.Output{}, &host.CommandError{Command: "nft", ExitCode: 1, Err: errors.New("no such table")}
 		case !c.ReadOnly:
 			stands.Store(c.Args[0] == "-f")
 			return host.Output{}, nil

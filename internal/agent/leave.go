@@ -129,6 +129,10 @@ func Purge(ctx context.Context, cfg Config) error {
 	if err := removeGuard(ctx, a.cfg.System); err != nil {
 		return err
 	}
+	closed := firewallStep{system: a.cfg.System, ports: func(input) openPorts { return openPorts{} }}
+	if err := closed.reconcile(ctx, input{}); err != nil {
+		return err
+	}
 	for _, name := range []string{leftFile, leavingFile} {
 		if err := a.state.remove(name); err != nil {
 			return err

@@ -48,6 +48,9 @@ func (s *session) steps() []step {
 func (s *session) hostSteps() []step {
 	return []step{
 		guardStep{system: s.a.cfg.System, machine: s.a.cfg.Machine},
+		firewallStep{system: s.a.cfg.System, ports: func(in input) openPorts {
+			return memberPorts(s.ports(in.snapshot.Cluster), in.snapshot.Cluster)
+		}},
 		meshStep{s},
 	}
 }

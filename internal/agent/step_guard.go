@@ -28,23 +28,31 @@ const guardRules = `table inet atoll_guard {
 }
 `
 
-// guard runs the guard's step outside of a session. A ticket lies open from the first boot on, so the guard must stand
-// before anybody looks for it, and while the node waits for one. That it cannot be made is told and no reason not to join:
-// a node that is no member cannot be helped from afar.
-func (a *Agent) guard(ctx context.Context) {
+// guard runs the steps that hold outside of a session: the metadata guard and the firewall. A ticket lies open from the
+// first boot on, so the guard must stand before anybody looks for it, and while the node waits for one. That a step fails is
+// told and no reason not to join: a node that is no member cannot be helped from afar. A member's ports stay open while its
+// agent starts again.
+func (a *Agent) guard(ctx context.Context, member bool) {
 	ctx, cancel := context.WithTimeout(ctx, stepPatience)
 	defer cancel()
-	g := guardStep{system: a.cfg.System, machine: a.cfg.Machine}
-	text := ""
-	if err := g.reconcile(ctx, input{}); err != nil {
-		text = err.Error()
+	problems := map[string]string{}
+	steps := []step{guardStep{system: a.cfg.System, machine: a.cfg.Machine}}
+	if !member {
+		steps = append(steps, firewallStep{system: a.cfg.System, ports: func(input) openPorts { return waitingPorts(a.cfg.Ports) }})
+	}
+	for _, step := range steps {
+		if err := step.reconcile(ctx, input{}); err != nil {
+			problems[step.name()] = err.Error()
+		}
 	}
 	a.mu.Lock()
-	news := text != a.guardProblem
-	a.guardProblem = text
+	before := a.guardProblems
+	a.guardProblems = problems
 	a.mu.Unlock()
-	if news && text != "" {
-		a.log.Error("step failed", "step", g.name(), "error", text)
+	for name, text := range problems {
+		if before[name] != text {
+			a.log.Error("step failed", "step", name, "error", text)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"syscall"
 	"time"
@@ -36,7 +37,7 @@ func (a *Agent) waitForMembership(ctx context.Context) (*membership, error) {
 	for {
 		// The clock of the machine may jump while it boots, so pauses are measured on the monotonic one.
 		if !time.Now().Before(nextGuard) {
-			a.guard(ctx)
+			a.guard(ctx, false)
 			nextGuard = time.Now().Add(resyncInterval)
 		}
 		m, err := w.look(ctx)
@@ -207,9 +208,7 @@ func isDiskTrouble(err error) bool {
 // waitFor shows on health endpoint, log and console what the agent waits for.
 func (a *Agent) waitFor(w wish) {
 	a.mu.Lock()
-	if a.guardProblem != "" {
-		w.parts[guardStep{}.name()] = a.guardProblem
-	}
+	maps.Copy(w.parts, a.guardProblems)
 	a.health = api.Health{State: stateWaiting, Waiting: w.text, Parts: w.parts}
 	a.wish = w
 	a.mu.Unlock()

@@ -140,3 +140,27 @@ func TestStartNeedsARunningSystem(t *testing.T) {
 		t.Error("starting a service in an image gave no error")
 	}
 }
+
+// TestUnitExposure holds the unit to what systemd itself thinks of its hardening: 0 is the best and 10 the worst.
+func TestUnitExposure(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("NOT TESTED: systemd-analyze is not installed")
+	}
+	path := filepath.Join(t.TempDir(), install.UnitName)
+	unit := strings.ReplaceAll(string(install.Unit()), install.BinaryPath, "/bin/true")
+	if err := os.WriteFile(path, []byte(unit), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const threshold = "30" // tenths: 3.0
+	out, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--no-pager", "--threshold="+threshold, path).CombinedOutput()
+	if err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, out)
+	}
+	text := string(out)
+	if at := strings.Index(text, "Overall exposure level"); at < 0 {
+		t.Errorf("systemd-analyze printed no exposure:\n%s", text)
+	} else {
+		t.Log(strings.TrimSpace(text[at:]))
+	}
+}

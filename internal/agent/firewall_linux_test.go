@@ -1,0 +1,147 @@
+package agent_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atollhq/terraform-provider-atoll/images"
+	"github.com/atollhq/terraform-provider-atoll/internal/agent"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/host/hosttest"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// namespace is a machine with a kernel firewall of its own.
+type namespace struct {
+	t    *testing.T
+	name string
+	host *hosttest.Host
+}
+
+func newNamespace(t *testing.T) *namespace {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("NOT RUN: needs root, for network namespaces")
+	}
+	n := &namespace{t: t, name: fmt.Sprintf("atoll-fw-%d", os.Getpid()), host: hosttest.New()}
+	command(t, "ip", "netns", "add", n.name)
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "delete", n.name).Run() }) //nolint:noctx // the test's context is over by then
+	n.host.Handle("nft", func(c host.Command) (host.Output, error) {
+		cmd := n.command("", append([]string{"nft"}, c.Args...)...)
+		cmd.Stdin = strings.NewReader(string(c.Stdin))
+		out, err := cmd.Output()
+		if err != nil {
+			return host.Output{}, &host.CommandError{Command: c.String(), ExitCode: 1, Err: err}
+		}
+		return host.Output{Stdout: out}, nil
+	})
+	return n
+}
+
+func (n *namespace) command(stdin string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(n.t.Context(), "ip", append([]string{"netns", "exec", n.name}, args...)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return cmd
+}
+
+func (n *namespace) run(stdin string, args ...string) string {
+	n.t.Helper()
+	out, err := n.command(stdin, args...).CombinedOutput()
+	if err != nil {
+		n.t.Fatalf("%s: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// elements returns what a set of the image's table holds, in one line.
+func (n *namespace) elements(set string) string {
+	n.t.Helper()
+	_, text, found := strings.Cut(n.run("", "nft", "list", "set", "inet", "atoll_base", set), "elements = {")
+	if !found {
+		return ""
+	}
+	text, _, _ = strings.Cut(text, "}")
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// baseRules are those of the image itself.
+func baseRules(t *testing.T) string {
+	t.Helper()
+	rules, err := fs.ReadFile(images.Description(), "rootfs/etc/nftables.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(rules)
+}
+
+// TestFirewallOpensWhatTheModelNames loads the image's firewall into a real kernel and lets the agent open its ports.
+func TestFirewallOpensWhatTheModelNames(t *testing.T) {
+	n := newNamespace(t)
+	cluster := &spec.Cluster{Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()}
+	n.run(baseRules(t), "nft", "-f", "-")
+	steps := []struct {
+		name     string
+		before   string
+		cluster  *spec.Cluster
+		tcp, udp string
+		changes  int
+	}{
+		{"waiting", "", nil, "7480", "", 1},
+		{"waiting still", "", nil, "7480", "", 0},
+		{"a member", "", cluster, "655, 7443, 7480", "655", 1},
+		{"a member still", "", cluster, "655, 7443, 7480", "655", 0},
+		{"somebody opened more", "add element inet atoll_base open_tcp { 3306, 8000-8100 }", cluster, "655, 7443, 7480", "655", 1},
+		{"somebody closed one", "delete element inet atoll_base open_udp { 655 }", cluster, "655, 7443, 7480", "655", 1},
+		{"the firewall was loaded again", baseRules(t), cluster, "655, 7443, 7480", "655", 1},
+		{"other ports", "", &spec.Cluster{Mesh: spec.Mesh{Driver: spec.MeshTinc, Port: 656}, Ports: spec.Ports{API: 443, Health: 80}}, "80, 443, 656", "656", 1},
+	}
+	for _, tt := range steps {
+		if tt.before != "" {
+			n.run(tt.before, "nft", "-f", "-")
+		}
+		done := strings.Count(n.host.Text(), "run nft -f -")
+		if err := agent.ReconcileFirewall(t.Context(), n.host, tt.cluster); err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if got := strings.Count(n.host.Text(), "run nft -f -") - done; got != tt.changes {
+			t.Errorf("%s: %d changes, want %d", tt.name, got, tt.changes)
+		}
+		if diff := cmp.Diff([]string{tt.tcp, tt.udp}, []string{n.elements("open_tcp"), n.elements("open_udp")}); diff != "" {
+			t.Errorf("%s: open ports (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
+// TestFirewallLeavesOthersAlone has machines that were adopted with a firewall of their own, or with none.
+func TestFirewallLeavesOthersAlone(t *testing.T) {
+	n := newNamespace(t)
+	cluster := &spec.Cluster{Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()}
+	for name, rules := range map[string]string{
+		"none":         "flush ruleset",
+		"another one":  "flush ruleset\ntable inet filter {\n chain input {\n type filter hook input priority filter; policy drop;\n tcp dport 22 accept\n }\n}\n",
+		"without sets": "flush ruleset\ntable inet atoll_base {\n set open_other {\n type inet_service\n }\n}\n",
+	} {
+		n.run(rules, "nft", "-f", "-")
+		before := n.run("", "nft", "list", "ruleset")
+		if err := agent.ReconcileFirewall(t.Context(), n.host, cluster); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(before, n.run("", "nft", "list", "ruleset")); diff != "" {
+			t.Errorf("%s: the firewall changed (-before +after):\n%s", name, diff)
+		}
+	}
+	h := hosttest.New()
+	h.Handle("nft", func(host.Command) (host.Output, error) {
+		return host.Output{}, &host.CommandError{Command: "nft", ExitCode: -1, Err: errors.New("not found")}
+	})
+	if err := agent.ReconcileFirewall(t.Context(), h, cluster); err != nil || h.Text() != "" {
+		t.Errorf("without nft: %v, %q", err, h.Text())
+	}
+}
