@@ -40,7 +40,8 @@ func joins(t *testing.T, tools tools, programs *rig.Programs, file string) {
 			t.Errorf("remove the lab: %v", err)
 		}
 	})
-	image := sendTo(t, site, file)
+	api, web := account(site)
+	image := sendTo(t, api, web, file)
 	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	from := time.Now()
@@ -65,20 +66,53 @@ func joins(t *testing.T, tools tools, programs *rig.Programs, file string) {
 	if got := run(t, site, "sg1", "findmnt", "-no", "SIZE,SOURCE", "/"); !strings.Contains(got, "/dev/sda") || strings.Contains(got, "M ") {
 		t.Errorf("the root file system has not grown over the disk: %s", got)
 	}
+	capture(t, api)
 }
 
-// sendTo uploads an image as it is by the API of the lab, from the operator's workstation.
-func sendTo(t *testing.T, site *rig.Site, file string) *linodego.Image {
-	t.Helper()
-	packed := filepath.Join(t.TempDir(), "image.gz")
-	if err := pack(file, packed); err != nil {
-		t.Fatal(err)
-	}
+// account returns a client of the lab's Linode account, on the operator's workstation, and what carries its requests.
+func account(site *rig.Site) (*linodego.Client, *http.Client) {
 	web := &http.Client{Transport: &http.Transport{DialContext: site.Network().OperatorNamespace().Dial}}
 	api := linodego.NewClient(web)
 	api.SetBaseURL(lab.LinodeURL)
 	api.SetToken(site.Variable("LINODE_TOKEN"))
 	api.UseCache(false)
+	return &api, web
+}
+
+// capture has the lab's account make an image of one of its own machines.
+func capture(t *testing.T, api *linodego.Client) {
+	t.Helper()
+	list, err := api.ListInstances(t.Context(), linodego.NewListOptions(0, `{"label":"sg2"}`))
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%d instances, error %v", len(list), err)
+	}
+	disks, err := api.ListInstanceDisks(t.Context(), list[0].ID, nil)
+	if err != nil || len(disks) == 0 {
+		t.Fatalf("%d disks, error %v", len(disks), err)
+	}
+	if err := api.ShutdownInstance(t.Context(), list[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.WaitForInstanceStatus(t.Context(), list[0].ID, linodego.InstanceOffline, 180); err != nil {
+		t.Fatal(err)
+	}
+	image, err := api.CreateImage(t.Context(), linodego.ImageCreateOptions{DiskID: disks[0].ID, Label: "captured"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err = api.WaitForImageStatus(t.Context(), image.ID, linodego.ImageStatusAvailable, 180)
+	if err != nil || image.Size < 500 || image.Size > 3000 {
+		t.Errorf("the image of a node's disk: %+v, error %v", image, err)
+	}
+}
+
+// sendTo uploads an image as it is by the API of the lab, from the operator's workstation.
+func sendTo(t *testing.T, api *linodego.Client, web *http.Client, file string) *linodego.Image {
+	t.Helper()
+	packed := filepath.Join(t.TempDir(), "image.gz")
+	if err := pack(file, packed); err != nil {
+		t.Fatal(err)
+	}
 	image, to, err := api.CreateImageUpload(t.Context(), linodego.ImageCreateUploadOptions{Region: "ap-south", Label: "atoll-node", CloudInit: true})
 	if err != nil {
 		t.Fatal(err)
