@@ -26,6 +26,8 @@ import (
 type edge struct {
 	*cloudflare.Server
 	env map[string]string
+	// adjust changes what the provider is configured with.
+	adjust func(*operator.Config)
 
 	mu    sync.Mutex
 	calls []string
@@ -98,6 +100,9 @@ func (e *edge) runSteps(t *testing.T, steps ...resource.TestStep) {
 				provider.WithEnvironment(func(name string) string { return e.env[name] }),
 				provider.WithConfig(func(c *operator.Config) {
 					c.Cloudflare.Pause, c.Cloudflare.Timeout = 20*time.Millisecond, 2*time.Second
+					if e.adjust != nil {
+						e.adjust(c)
+					}
 				}))()),
 		},
 		Steps: steps,

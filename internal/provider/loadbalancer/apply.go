@@ -40,7 +40,9 @@ func (t *task) putMonitor(ctx context.Context, d *desired) diag.Diagnostics {
 		have, err = t.client.Monitor(ctx, t.ids.account, t.ids.monitor)
 	}
 	if t.ids.monitor == "" || errors.Is(err, cloudflare.ErrNotFound) {
-		have, _, err = t.client.CreateMonitor(ctx, t.ids.account, want)
+		var existed bool
+		have, existed, err = t.client.CreateMonitor(ctx, t.ids.account, want)
+		t.adopted[have.ID] = existed
 	}
 	if err != nil {
 		return t.fail(ctx, "Make monitor", at, err)
@@ -98,12 +100,10 @@ func (t *task) putPool(ctx context.Context, d *desired, p desiredPool) diag.Diag
 		var existed bool
 		have, existed, err = t.client.CreatePool(ctx, t.ids.account, want)
 		if err == nil && existed {
-			if _, ours := marked(d.hostname, have.Description); !ours && have.Description != want.Description {
-				var diags diag.Diagnostics
-				diags.AddAttributeError(at, "Pool exists already", fmt.Sprintf("Pool %s (%s) is not Atoll's: its description is %q, not %q. It was left alone.\n\n"+
-					"Delete or rename it, and apply again.", have.Name, have.ID, have.Description, want.Description))
+			if diags := t.checkAdoption(ctx, d, want, have); diags.HasError() {
 				return diags
 			}
+			t.adopted[have.ID] = true
 		}
 	}
 	if err != nil {
@@ -124,6 +124,22 @@ func (t *task) putPool(ctx context.Context, d *desired, p desiredPool) diag.Diag
 	return nil
 }
 
+// checkAdoption refuses a pool that has the name of ours but is not one that a run left which broke off: it is not marked, or it
+// is used.
+func (t *task) checkAdoption(ctx context.Context, d *desired, want, have cloudflare.Pool) diag.Diagnostics {
+	users, err := t.client.PoolUsers(ctx, t.ids.account, have.ID)
+	if err != nil {
+		return t.fail(ctx, "Look who uses pool "+have.Name, path.Root("nodes"), err)
+	}
+	var diags diag.Diagnostics
+	if _, ours := marked(d.hostname, have.Description); !ours && have.Description != want.Description || len(users) > 0 {
+		diags.AddAttributeError(path.Root("nodes"), "Pool exists already", fmt.Sprintf(
+			"Pool %s (%s) is not this load balancer's: its description is %q and it is used by %d load balancers %q. It was left alone.\n\n"+
+				"Delete or rename it and apply again, or import the load balancer that uses it.", have.Name, have.ID, have.Description, len(users), users))
+	}
+	return diags
+}
+
 func (t *task) putBalancer(ctx context.Context, d *desired) diag.Diagnostics {
 	want := d.withPools(t.ids.pools)
 	var have cloudflare.LoadBalancer
@@ -132,9 +148,10 @@ func (t *task) putBalancer(ctx context.Context, d *desired) diag.Diagnostics {
 		have, err = t.client.LoadBalancer(ctx, t.ids.zone, t.ids.balancer)
 	}
 	if t.ids.balancer == "" || errors.Is(err, cloudflare.ErrNotFound) {
-		have, _, err = t.client.CreateLoadBalancer(ctx, t.ids.zone, want)
-		if err == nil && have.Description != want.Description {
-			var diags diag.Diagnostics
+		var existed bool
+		have, existed, err = t.client.CreateLoadBalancer(ctx, t.ids.zone, want)
+		if err == nil && existed {
+			diags := t.disown()
 			diags.AddAttributeError(path.Root("hostname"), "Load balancer exists already", fmt.Sprintf(
 				"Somebody made load balancer %s for %s meanwhile. It was left alone.\n\nTake it over with `terraform import ADDRESS %s`, or delete it.", have.ID, d.hostname, d.hostname))
 			return diags

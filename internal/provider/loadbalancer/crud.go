@@ -2,8 +2,10 @@ package loadbalancer
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
@@ -22,6 +24,11 @@ func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	plan.settle()
+	if !r.op.Claim("load balancer " + plan.Hostname.ValueString()) {
+		resp.Diagnostics.AddAttributeError(path.Root("hostname"), invalid, fmt.Sprintf(
+			"Another %s has the hostname %s too.\n\nGive each its own hostname, or put all nodes into one.", ResourceType, plan.Hostname.ValueString()))
+		return
+	}
 	resp.Diagnostics.Append(r.put(ctx, &plan, &plan, func(i ids) diag.Diagnostics {
 		saved := plan
 		saved.setIDs(i)
@@ -137,6 +144,7 @@ func (t *task) removeAll(ctx context.Context, state *Model) diag.Diagnostics {
 		diags.Append(t.findLostRecords(ctx, hostname)...)
 	} else {
 		diags.Append(t.findLost(ctx, hostname)...)
+		steps = append(steps, t.dropLost)
 	}
 	if diags.HasError() {
 		return diags

@@ -88,35 +88,41 @@ func (t *task) dropRecords(ctx context.Context, d *desired) diag.Diagnostics {
 	return nil
 }
 
-// findLost adds the ids of what a run made whose end state never saw: whatever carries the hostname's mark is its.
+// findLost finds the load balancer that a run made whose end state never saw.
 func (t *task) findLost(ctx context.Context, hostname string) diag.Diagnostics {
-	if lb, found, err := t.client.FindLoadBalancer(ctx, t.ids.zone, hostname); err != nil {
-		if !errors.Is(err, cloudflare.ErrForbidden) {
-			return t.fail(ctx, "Look for the load balancer", path.Root("hostname"), err)
-		}
-	} else if found && t.ids.balancer == "" && lb.Description == mark(hostname, "") {
+	if t.ids.balancer != "" || len(t.ids.pools) == 0 {
+		return nil // it never came so far
+	}
+	lb, found, err := t.client.FindLoadBalancer(ctx, t.ids.zone, hostname)
+	if err != nil && !errors.Is(err, cloudflare.ErrNotFound) {
+		return t.fail(ctx, "Look for the load balancer", path.Root("hostname"), err)
+	}
+	if found && t.owns(&desired{hostname: hostname}, lb) {
 		t.ids.balancer = lb.ID
 	}
-	if t.ids.monitor == "" && len(t.ids.pools) == 0 && t.ids.balancer == "" {
-		return nil // it never came so far, or it has records only
-	}
+	return nil
+}
+
+// dropLost deletes pools and the monitor that carry the hostname's mark and that nobody uses: a run made them whose end state
+// never saw. Those of another state with the same hostname are in use, which protects them.
+func (t *task) dropLost(ctx context.Context, d *desired) diag.Diagnostics {
 	pools, err := t.client.Pools(ctx, t.ids.account)
 	if err != nil {
 		return t.fail(ctx, "Look for pools", path.Root("sites"), err)
 	}
 	for _, p := range pools {
-		if site, ours := marked(hostname, p.Description); ours && site != "" && t.ids.pools[site] == "" {
-			t.ids.pools[site] = p.ID
+		if site, ours := marked(d.hostname, p.Description); ours && site != "" {
+			if err := t.client.DeletePool(ctx, t.ids.account, p.ID); err != nil && !errors.Is(err, cloudflare.ErrInUse) {
+				return t.fail(ctx, "Delete pool "+p.Name, path.Root("sites"), err)
+			}
 		}
 	}
-	if t.ids.monitor == "" {
-		m, found, err := t.client.FindMonitor(ctx, t.ids.account, mark(hostname, ""))
-		if err != nil {
-			return t.fail(ctx, "Look for the monitor", path.Root("monitor"), err)
-		}
-		if found {
-			t.ids.monitor = m.ID
-		}
+	m, found, err := t.client.FindMonitor(ctx, t.ids.account, mark(d.hostname, ""))
+	if err == nil && found {
+		err = t.client.DeleteMonitor(ctx, t.ids.account, m.ID)
+	}
+	if err != nil && !errors.Is(err, cloudflare.ErrInUse) {
+		return t.fail(ctx, "Delete the monitor", path.Root("monitor"), err)
 	}
 	return nil
 }

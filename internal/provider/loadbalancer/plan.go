@@ -2,7 +2,6 @@ package loadbalancer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,8 +11,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/types"
-
-	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
 )
 
 // ModifyPlan fills in what follows from the configuration, and what ids are kept.
@@ -136,24 +133,22 @@ func (r *Resource) look(ctx context.Context, plan, state *Model, v view) diag.Di
 	if diags.HasError() {
 		return diags
 	}
+	t.asking = true
 	z, err := t.client.FindZone(ctx, plan.Zone.ValueString())
-	if errors.Is(err, cloudflare.ErrUnreachable) || errors.Is(err, cloudflare.ErrUnavailable) || errors.Is(err, cloudflare.ErrRateLimited) {
-		return diags
-	}
 	if err != nil {
 		return t.fail(ctx, "Find zone", path.Root("zone"), err)
 	}
 	t.ids.zone, t.ids.account = z.ID, z.AccountID
+	if state == nil {
+		diags.Append(t.checkHostname(ctx, plan, &desired{hostname: plan.Hostname.ValueString(), mode: Mode(plan.Mode.ValueString())})...)
+	}
 	if !v.complete || hasUnknown(plan.arguments()) {
-		return diags
+		return diags // the rest is checked when it is known
 	}
 	d, more := plan.desired(ctx)
-	if diags.Append(more...); diags.HasError() {
-		return diags
-	}
-	diags.Append(t.checkLimits(ctx, z, &d)...)
-	if state == nil {
-		diags.Append(t.checkHostname(ctx, plan, &d)...)
+	diags.Append(more...)
+	if !diags.HasError() {
+		diags.Append(t.checkLimits(ctx, z, &d)...)
 	}
 	return diags
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -56,11 +57,15 @@ type task struct {
 	client *cloudflare.Client
 	ids    ids
 	save   saver
+	// asking tells that nothing is to be done yet: that the API cannot be asked just now is then no failure.
+	asking bool
+	// adopted are the ids of what was there already although state did not know it.
+	adopted map[string]bool
 }
 
 // begin prepares an operation. Nothing is sent.
 func (r *Resource) begin(m *Model, save saver) (*task, diag.Diagnostics) {
-	t := &task{ids: m.ids(), save: save}
+	t := &task{ids: m.ids(), save: save, adopted: map[string]bool{}}
 	client, err := r.op.Cloudflare()
 	if err != nil {
 		return t, diagnose.Cloudflare("Cloudflare", path.Empty(), err)
@@ -71,7 +76,15 @@ func (r *Resource) begin(m *Model, save saver) (*task, diag.Diagnostics) {
 
 // fail returns the diagnostics of a failed request, on the attribute that it concerns.
 func (t *task) fail(ctx context.Context, summary string, at path.Path, err error) diag.Diagnostics {
+	if t.asking && transient(err) {
+		return nil
+	}
 	return diagnose.Cloudflare(summary, at, t.client.Explain(ctx, t.ids.account, err))
+}
+
+// transient tells whether a request may go well later.
+func transient(err error) bool {
+	return errors.Is(err, cloudflare.ErrUnreachable) || errors.Is(err, cloudflare.ErrUnavailable) || errors.Is(err, cloudflare.ErrRateLimited)
 }
 
 // findZone settles zone and account.
@@ -146,6 +159,8 @@ func (t *task) checkHostname(ctx context.Context, m *Model, d *desired) diag.Dia
 			return t.fail(ctx, "Look for a load balancer", at, err)
 		case found && t.owns(d, lb):
 			t.ids.balancer = lb.ID // its answer was lost
+		case found && t.asking && lb.Description == mark(d.hostname, ""):
+			// It may be the one that this plan replaces, which a plan is not told. The apply looks again.
 		case found && d.mode == ModeDNS:
 			diags.AddAttributeError(at, "Hostname is taken", fmt.Sprintf("Load balancer %s serves %s; DNS records would not be used beside it. Nothing was changed.\n\n"+
 				"Take it over with `terraform import ADDRESS %s`, delete it, or use another hostname.", lb.ID, d.hostname, d.hostname))
@@ -176,12 +191,16 @@ func (t *task) owns(d *desired, lb cloudflare.LoadBalancer) bool {
 	if lb.Description != mark(d.hostname, "") {
 		return false
 	}
-	for _, id := range t.ids.pools {
-		if id == lb.FallbackPool {
-			return true
-		}
+	return slices.Contains(slices.Collect(maps.Values(t.ids.pools)), lb.FallbackPool)
+}
+
+// disown forgets what was adopted, since it has turned out to be somebody else's: it is not to be removed with the rest.
+func (t *task) disown() diag.Diagnostics {
+	if t.adopted[t.ids.monitor] {
+		t.ids.monitor = ""
 	}
-	return false
+	maps.DeleteFunc(t.ids.pools, func(_, id string) bool { return t.adopted[id] })
+	return t.save(t.ids)
 }
 
 // foreignRecords reports the address records of the hostname that are not this resource's.

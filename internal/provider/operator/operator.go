@@ -71,6 +71,7 @@ type Operator struct {
 	linode func() (*linode.Client, error)
 	edge   func() (*cloudflare.Client, error)
 	memory memory
+	claims sync.Map
 
 	mu       sync.Mutex
 	clusters map[string]*Cluster
@@ -131,6 +132,12 @@ func (o *Operator) Adoption() adoption.Config { return o.cfg.Adoption }
 
 // Patience returns how long single attempts may take.
 func (o *Operator) Patience() Patience { return o.cfg.Patience }
+
+// Claim tells whether nobody else has claimed name in this run: two resources that are one thing to a vendor must not both make it.
+func (o *Operator) Claim(name string) bool {
+	_, taken := o.claims.LoadOrStore(name, true)
+	return !taken
+}
 
 // Cluster returns what this run knows of the cluster of that name.
 func (o *Operator) Cluster(name string) *Cluster {
