@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -197,11 +198,26 @@ func shrink(ctx context.Context, path string) error {
 
 // tool runs a program; highest is the highest exit status that is no failure.
 func tool(ctx context.Context, highest int, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	path, err := findTool(name)
+	if err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
 	var exit *exec.ExitError
 	if err == nil || errors.As(err, &exit) && exit.ExitCode() >= 0 && exit.ExitCode() <= highest {
 		return nil
 	}
 	text := strings.TrimSpace(string(out))
 	return fmt.Errorf("%s: %w: %s", name, err, text[max(len(text)-300, 0):])
+}
+
+// findTool finds a program also where Debian puts those for administrators, which is on nobody else's path.
+func findTool(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if err != nil {
+			path, err = exec.LookPath(filepath.Join(dir, name))
+		}
+	}
+	return path, err
 }

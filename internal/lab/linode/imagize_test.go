@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -46,9 +45,7 @@ func TestImageOfADisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	qcow2 := disk + ".qcow2"
-	if out, err := exec.CommandContext(ctx, "qemu-img", "convert", "-O", "qcow2", disk, qcow2).CombinedOutput(); err != nil {
-		t.Fatalf("qemu-img: %v: %s", err, out)
-	}
+	tool(t, "qemu-img", "convert", "-O", "qcow2", disk, qcow2)
 	for name, machines := range map[string]linode.Machines{
 		"in memory": nil, "machines without disks": &bench{}, "raw": &drives{path: disk}, "qcow2": &drives{path: qcow2},
 	} {
@@ -85,10 +82,7 @@ func TestImageOfADisk(t *testing.T) {
 				t.Errorf("an empty file system of 200 MB makes an image of %d MB", image.Size)
 			}
 			if ok {
-				out, err := exec.CommandContext(ctx, "e2fsck", "-fn", filepath.Join(s.ImageDir, content.Name)).CombinedOutput()
-				if err != nil {
-					t.Errorf("the image is damaged: %v: %s", err, out)
-				}
+				tool(t, "e2fsck", "-fn", filepath.Join(s.ImageDir, content.Name))
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -26,16 +27,24 @@ import (
 func fileSystem(t *testing.T, size string) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "root.img")
-	mke2fs := exec.CommandContext(t.Context(), "mke2fs", "-q", "-t", "ext4", "-L", "rootfs", path, size)
-	mke2fs.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if out, err := mke2fs.CombinedOutput(); err != nil {
-		t.Fatalf("mke2fs: %v: %s", err, out)
-	}
+	tool(t, "mke2fs", "-q", "-t", "ext4", "-L", "rootfs", path, size)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// tool runs a program of the Debian packages e2fsprogs and qemu-utils.
+func tool(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skipf("NOT RUN: %s is needed, which is there on Linux", name)
+	}
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s (make packages installs it): %v: %s", name, err, out)
+	}
 }
 
 func gzipped(t *testing.T, data []byte) []byte {
