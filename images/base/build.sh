@@ -20,6 +20,12 @@ if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
 fi
 export SOURCE_DATE_EPOCH
 
+# Packer leaves descriptors open to its children, and the shell in which mmdebstrap works knows none above 9.
+for fd in "/proc/$$/fd/"*; do
+  fd=${fd##*/}
+  if [ "$fd" -gt 2 ] && [ "$fd" -lt 255 ]; then eval "exec $fd>&-"; fi
+done
+
 say() { echo "$((SECONDS)) s: $*"; }
 
 # archive LABEL prints the address from which this machine's apt has an archive of Debian.

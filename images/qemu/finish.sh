@@ -39,9 +39,12 @@ mv "$ATOLL_SBOM" "$work/$name.sbom.cdx.json"
 rm -rf "$work/tree"
 
 say "compressing"
+# gzip has one thread and is at it the longest.
+gzip -6 -n -c "$root" >"$work/$name.linode.img.gz" &
+gzip=$!
 qemu-img convert -O qcow2 -c -o compression_type=zstd "$disk" "$work/$name.qcow2"
 zstd -q -T0 "-$ATOLL_COMPRESSION" --long=27 "$disk" -o "$work/$name.raw.zst"
-gzip -9 -n -c "$root" >"$work/$name.linode.img.gz"
+wait "$gzip"
 
 # The old files of that name go together with their manifest: at no time does one describe the others wrongly.
 rm -f "$output/$name.manifest.json"
@@ -50,5 +53,5 @@ for file in "$name.qcow2" "$name.raw.zst" "$name.linode.img.gz" "$name.sbom.cdx.
 done
 manifest=$(cd "$here" && go run ../../internal/nodeimage/manifest write --facts "$work/image.json" --dir "$output" \
   --qcow2 "$name.qcow2" --raw "$name.raw.zst" --linode "$name.linode.img.gz" --sbom "$name.sbom.cdx.json")
-rm -rf "$(dirname "$disk")"
+rm -rf "$(dirname "$disk")" "$(dirname "$disk").console.log"
 say "done: $manifest"

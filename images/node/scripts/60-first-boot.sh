@@ -2,7 +2,7 @@
 # Disks only.
 set -eu
 
-# The partition grows in the initramfs (cloud-initramfs-growroot), the file system when it is mounted.
+# The partition grows by systemd-repart, the file system by systemd-growfs: both at every boot, and with or without cloud-init.
 awk '$2 == "/" && $4 !~ /x-systemd.growfs/ { $4 = $4 ",x-systemd.growfs" } { print }' OFS=' ' /etc/fstab >/etc/fstab.new
 mv /etc/fstab.new /etc/fstab
 
