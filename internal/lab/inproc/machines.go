@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/hosttest"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
@@ -182,7 +183,7 @@ func (m *Machine) Start() {
 		StateDir: m.StateDir(),
 		Machine:  platform.Machine{Root: m.Root},
 		Listen:   m.Address.String(),
-		System:   hosttest.New(),
+		System:   system(),
 		Drivers:  map[spec.MeshDriver]mesh.New{spec.MeshTinc: m.newDriver},
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			return &prober{all: m.all}, nil
@@ -205,6 +206,13 @@ func (m *Machine) Start() {
 		done <- err
 	}()
 	m.cancel, m.done = cancel, done
+}
+
+// system is a machine without a firewall of its own.
+func system() host.System {
+	h := hosttest.New()
+	h.Handle("nft", func(host.Command) (host.Output, error) { return host.Output{Stdout: []byte(`{"nftables": []}`)}, nil })
+	return h
 }
 
 // Stop switches the machine off. Its files stay.
