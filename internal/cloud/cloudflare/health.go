@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -18,7 +19,8 @@ type Health struct {
 	Reasons []string
 }
 
-// PoolHealth returns what the monitors found of a pool's endpoints, by their addresses. It is empty before the first check.
+// PoolHealth returns what the monitors found of a pool's endpoints, by their addresses in the form that CanonicalAddress gives.
+// It is empty before the first check.
 func (c *Client) PoolHealth(ctx context.Context, account, id string) (map[string]Health, error) {
 	var p load_balancers.PoolHealthGetParams
 	p.AccountID.Value = account
@@ -55,6 +57,7 @@ func parseHealth(data []byte) (map[string]Health, error) {
 	for _, place := range answer.Places {
 		for _, origin := range place.Origins {
 			for address, found := range origin {
+				address = CanonicalAddress(address)
 				v, h := votes[address], out[address]
 				if found.Healthy {
 					v[1]++
@@ -71,4 +74,12 @@ func parseHealth(data []byte) (map[string]Health, error) {
 		}
 	}
 	return out, nil
+}
+
+// CanonicalAddress is an IP address in its usual form, or a host name as it is.
+func CanonicalAddress(address string) string {
+	if a, err := netip.ParseAddr(address); err == nil {
+		return a.String()
+	}
+	return address
 }

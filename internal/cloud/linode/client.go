@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/linode/linodego"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/rest"
 )
 
 // Config is how to reach the API.
@@ -57,12 +59,13 @@ func New(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("%q is not the address of an API, write https://host", cfg.URL)
 		}
 	}
-	t := &transport{
-		base: cfg.Transport, limits: newLimits(), tries: tries,
-		try: orDefault(cfg.Timeout, 30*time.Second), pause: orDefault(cfg.Pause, time.Second),
+	base := cfg.Transport
+	if base == nil {
+		base = http.DefaultTransport
 	}
-	if t.base == nil {
-		t.base = http.DefaultTransport
+	measured, pause := &clock{}, orDefault(cfg.Pause, time.Second)
+	t := &rest.Transport{
+		Base: base, Window: newLimits().window, Judge: measured.judge, Tries: tries, Try: orDefault(cfg.Timeout, 30*time.Second), Pause: pause,
 	}
 	api := linodego.NewClient(&http.Client{Transport: t})
 	api.SetToken(cfg.Token)
@@ -80,8 +83,8 @@ func New(cfg Config) (*Client, error) {
 	api.SetDebug(false)
 	api.UseCache(false)
 	return &Client{
-		api: api, poll: orDefault(cfg.Poll, 3*time.Second), clock: &t.clock,
-		base: t.base, pause: t.pause, beat: orDefault(cfg.Beat, 15*time.Second), stall: orDefault(cfg.Stall, time.Minute),
+		api: api, poll: orDefault(cfg.Poll, 3*time.Second), clock: measured,
+		base: base, pause: pause, beat: orDefault(cfg.Beat, 15*time.Second), stall: orDefault(cfg.Stall, time.Minute),
 	}, nil
 }
 
@@ -94,16 +97,16 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 
 // call runs one linodego call and types its error.
 func call[T any](ctx context.Context, op string, f func(context.Context) (T, error)) (T, error) {
-	out := &outcome{}
-	v, err := f(context.WithValue(ctx, outcomeKey{}, out))
+	watched, last := rest.Watch(ctx)
+	v, err := f(watched)
 	if err == nil {
 		return v, nil
 	}
 	var zero T
-	if out.failure != nil {
-		failure := *out.failure
-		failure.Op = op
-		return zero, &failure
+	if failure, ok := asError(last()); ok {
+		named := *failure
+		named.Op = op
+		return zero, &named
 	}
 	// The answer came and was a success, but linodego could not read it: the request has been carried out.
 	return zero, &Error{Op: op, Kind: ErrUnreachable, Err: fmt.Errorf("read answer: %w", err)}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/linode/linodego"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/rest"
 )
 
 // Linode's limits for images that are uploaded, from its guide "Upload an image" and the API's document. It counts in
@@ -230,7 +232,7 @@ func (c *Client) replicate(ctx context.Context, id string, to, await []string, p
 		if progress != nil {
 			progress(Progress{Image: id, Phase: PhaseReplicating, Regions: image.Regions})
 		}
-		if err := sleep(ctx, c.poll); err != nil {
+		if err := rest.Sleep(ctx, c.poll); err != nil {
 			return image, fmt.Errorf("wait for the copies of image %s in %s: %w", id, strings.Join(await, ", "), err)
 		}
 		seen, err := c.Image(ctx, id)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/linode/linodego"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/rest"
 )
 
 // MaxUserData is the largest user data that Linode takes, in bytes before base64.
@@ -107,7 +109,7 @@ func (c *Client) CreateInstance(ctx context.Context, in Create) (inst Instance, 
 		if errors.Is(failure.Kind, ErrInvalid) || n == tries {
 			return Instance{}, false, err
 		}
-		if sleep(ctx, c.poll) != nil {
+		if rest.Sleep(ctx, c.poll) != nil {
 			return Instance{}, false, err
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/linode/linodego"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/rest"
 )
 
 // Phase is what is being done with an image.
@@ -147,7 +149,7 @@ func (u *uploading) adopt(ctx context.Context, there []Image) (Image, error) {
 	since, patience := time.Now(), u.patience(sign)
 	for {
 		u.Progress(Progress{Image: best.ID, Phase: PhaseWaiting, Note: senderSays(sign)})
-		if err := sleep(ctx, u.poll); err != nil {
+		if err := rest.Sleep(ctx, u.poll); err != nil {
 			return best, fmt.Errorf("wait for image %s, which another run uploads (%s): %w", best.ID, senderSays(sign), err)
 		}
 		image, err := u.Image(ctx, best.ID)
@@ -285,7 +287,7 @@ func (u *uploading) announce(ctx context.Context) (Image, string, error) {
 		if failure == nil || !failure.ambiguous() || n == tries {
 			return Image{}, "", err
 		}
-		if sleep(ctx, u.poll) != nil {
+		if rest.Sleep(ctx, u.poll) != nil {
 			return Image{}, "", err
 		}
 		lost, lookErr := u.TaggedImages(ctx, u.sign(0, 0))
@@ -343,7 +345,7 @@ func (u *uploading) send(ctx context.Context, id, address string) error {
 			return err
 		}
 		u.Progress(Progress{Image: id, Phase: PhaseUploading, Total: u.Size, Try: n + 1, Note: note})
-		if sleep(ctx, max(pause, failure.RetryAfter)) != nil {
+		if rest.Sleep(ctx, max(pause, failure.RetryAfter)) != nil {
 			return err
 		}
 		pause *= 2
@@ -361,7 +363,7 @@ func (u *uploading) heartbeat(ctx context.Context, id string, sent *atomic.Int64
 		if err != nil && ctx.Err() == nil {
 			u.Progress(Progress{Image: id, Phase: PhaseUploading, Sent: sent.Load(), Total: u.Size, Note: "no sign of life could be given: " + err.Error()})
 		}
-		if sleep(ctx, u.beat) != nil {
+		if rest.Sleep(ctx, u.beat) != nil {
 			return
 		}
 	}
@@ -381,7 +383,7 @@ func (u *uploading) awaitAvailable(ctx context.Context, id string) (Image, error
 			return image, nil
 		}
 		u.Progress(Progress{Image: id, Phase: PhaseProcessing})
-		if err := sleep(ctx, u.poll); err != nil {
+		if err := rest.Sleep(ctx, u.poll); err != nil {
 			return image, fmt.Errorf("wait for image %s to become available, it is %s: %w", id, image.Status, err)
 		}
 	}

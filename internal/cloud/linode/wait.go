@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/linode/linodego"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/rest"
 )
 
 // JobError is a failed job of Linode's, such as an image that could not be written to the instance's disk.
@@ -62,7 +64,7 @@ func (c *Client) WaitRunning(ctx context.Context, id int) (Instance, error) {
 				}
 			}
 		}
-		if err := sleep(ctx, c.poll); err != nil {
+		if err := rest.Sleep(ctx, c.poll); err != nil {
 			return inst, fmt.Errorf("wait for instance %d to run, it is %s: %w", id, inst.Status, err)
 		}
 	}

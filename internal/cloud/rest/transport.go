@@ -12,6 +12,9 @@ import (
 // maxBody bounds what is read of one answer, in bytes.
 const maxBody = 32 << 20
 
+// longestPause is the longest pause between two tries unless the API asks for a longer one.
+const longestPause = 30 * time.Second
+
 // Verdict is what a client makes of one try.
 type Verdict struct {
 	// Err is the client's own error, nil for a success.
@@ -22,6 +25,8 @@ type Verdict struct {
 	After time.Duration
 	// Everything tells that the API refuses every request for that long, not this one alone.
 	Everything bool
+	// Passing tells that what is in the way ends by itself: the request is tried until the caller's context ends.
+	Passing bool
 }
 
 // Transport is an http.RoundTripper that keeps the rate limits, bounds every try in time and repeats what may be repeated.
@@ -36,7 +41,7 @@ type Transport struct {
 	Judge func(r *http.Request, resp *http.Response, body []byte, err error) Verdict
 	// Try bounds one try, answer included; Pause is the first pause between two tries, doubled each time.
 	Try, Pause time.Duration
-	// Tries is how often one request is sent at most.
+	// Tries is how often one request is sent at most, unless a verdict says Passing.
 	Tries int
 }
 
@@ -64,11 +69,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if v.Err != nil && v.Everything {
 			window.Hold(time.Now().Add(v.After))
 		}
-		if v.Err == nil || !v.Again || n >= t.Tries || ctx.Err() != nil {
+		if v.Err == nil || ctx.Err() != nil || !v.Again || n >= t.Tries && !v.Passing {
 			return resp, err
 		}
 		wait := max(pause, v.After)
-		pause *= 2
+		pause = min(2*pause, longestPause)
 		if Sleep(ctx, wait) != nil {
 			return resp, err // what the API said is worth more than "deadline exceeded"
 		}

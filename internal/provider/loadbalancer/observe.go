@@ -209,7 +209,7 @@ func (t *task) observeHealth(ctx context.Context, m *Model) diag.Diagnostics {
 		}
 		for _, e := range s.endpoints {
 			healthy, reasons := types.BoolNull(), []attr.Value{}
-			if h, checked := byAddress[e.serves()]; checked {
+			if h, checked := byAddress[cloudflare.CanonicalAddress(e.serves())]; checked {
 				healthy = types.BoolValue(h.Healthy)
 				for _, r := range h.Reasons {
 					reasons = append(reasons, types.StringValue(r))

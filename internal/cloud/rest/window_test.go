@@ -1,4 +1,4 @@
-package linode_test
+package rest_test
 
 import (
 	"testing"
@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/rest"
 )
 
 // TestWindow asks for starts at random times: no period ever holds more than the limit, nobody is made to wait in an idle
@@ -16,7 +16,7 @@ func TestWindow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 20).Draw(t, "limit")
 		period := time.Duration(rapid.IntRange(1, 1000).Draw(t, "period")) * time.Millisecond
-		w := linode.NewWindow(limit, period)
+		w := rest.NewWindow(limit, period)
 		now := time.Unix(1_000_000, 0)
 		var starts []time.Time
 		for range rapid.IntRange(1, 100).Draw(t, "requests") {
@@ -36,4 +36,19 @@ func TestWindow(t *testing.T) {
 			starts = append(starts, start)
 		}
 	})
+}
+
+// TestHold lets nothing start before the moment that is held, and keeps the later of two.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000, 0)
+	w := rest.NewWindow(10, time.Second)
+	w.Hold(now.Add(time.Minute))
+	w.Hold(now.Add(time.Second))
+	if start := w.Reserve(now); !start.Equal(now.Add(time.Minute)) {
+		t.Errorf("got start %v, want a minute later", start)
+	}
+	if start := w.Reserve(now.Add(2 * time.Minute)); !start.Equal(now.Add(2 * time.Minute)) {
+		t.Errorf("got start %v after it was over", start)
+	}
 }

@@ -1,0 +1,4 @@
+package cloudflare
+
+// ParseHealth is parseHealth, for tests.
+var ParseHealth = parseHealth
