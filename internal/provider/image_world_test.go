@@ -157,6 +157,7 @@ func newImageWorld(t *testing.T) *imageWorld {
 	w.env["LINODE_URL"] = front.URL
 	t.Cleanup(func() {
 		front.CloseClientConnections()
+		w.cloud.Close() // ends what hangs
 		front.Close()
 	})
 	return w
