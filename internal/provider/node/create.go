@@ -59,10 +59,14 @@ func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp 
 		diags.Append(mem.save(ctx, resp.Private)...)
 		return diags
 	}
-	payload, diags := t.payload(ctx, &mem)
-	resp.Diagnostics.Append(diags...)
-	if resp.Diagnostics.HasError() {
-		return
+	t.removed = known.generation
+	var payload []byte
+	if plan.variant() != spec.MachineManual { // whose ticket comes with its seed
+		payload, diags = t.payload(ctx, &mem)
+		resp.Diagnostics.Append(diags...)
+		if resp.Diagnostics.HasError() {
+			return
+		}
 	}
 	resp.Diagnostics.Append(t.machine().provision(ctx, t, payload, save)...)
 	if resp.Diagnostics.HasError() {
@@ -222,6 +226,11 @@ func (t *task) introduce(ctx context.Context, mem *memory, endpoints []string) d
 }
 
 func (t *task) notReady(err error, addresses []string) string {
+	if t.model.variant() == spec.MachineManual {
+		return fmt.Sprintf("%v.\n\nThe node has joined and is marked tainted. If it only needs longer, run `terraform untaint` and apply again: "+
+			"without that the next apply removes it, and its machine needs a new seed (`%s`). Ports %d and %d (TCP) of %v must be reachable from here.",
+			err, t.seedCommand(), t.api, t.health, addresses)
+	}
 	return fmt.Sprintf("%v.\n\nThe machine is kept and marked tainted: the next apply removes it and makes it again. "+
 		"Ports %d and %d (TCP) of %v must be reachable from here. If it only needs longer, raise timeouts.create and run `terraform untaint` before.",
 		err, t.api, t.health, addresses)

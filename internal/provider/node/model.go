@@ -25,6 +25,7 @@ type Model struct {
 	Addresses     types.List     `tfsdk:"addresses"`
 	Linode        types.Object   `tfsdk:"linode"`
 	SSH           types.Object   `tfsdk:"ssh"`
+	Seed          types.Object   `tfsdk:"seed"`
 	Endpoints     types.List     `tfsdk:"endpoints"`
 	Identity      types.String   `tfsdk:"identity"`
 	InstanceID    types.String   `tfsdk:"instance_id"`
@@ -72,8 +73,11 @@ func (m Model) ToSpec(ctx context.Context) (spec.Node, diag.Diagnostics) {
 
 // variant tells where the node's machine comes from. An imported node that is not a Linode has neither argument in state.
 func (m Model) variant() spec.MachineVariant {
-	if !m.Linode.IsNull() {
+	switch {
+	case !m.Linode.IsNull():
 		return spec.MachineLinode
+	case !m.Seed.IsNull():
+		return spec.MachineManual
 	}
 	return spec.MachineSSH
 }

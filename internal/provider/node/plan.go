@@ -43,9 +43,12 @@ func (r *Resource) ValidateConfig(ctx context.Context, req resource.ValidateConf
 	if ssh, ok, _ := m.ssh(ctx); ok && known(ssh.Host) {
 		resp.Diagnostics.Append(diagnose.Problems(invalid, path.Empty(), nil, spec.ValidateHost("ssh.host", ssh.Host.ValueString()))...)
 	}
-	if known(m.SSH) && m.FailureDomain.IsNull() {
+	if seed, ok, _ := m.seed(ctx); ok && known(seed.Host) {
+		resp.Diagnostics.Append(diagnose.Problems(invalid, path.Empty(), nil, spec.ValidateHost("seed.host", seed.Host.ValueString()))...)
+	}
+	if (known(m.SSH) || known(m.Seed)) && m.FailureDomain.IsNull() {
 		resp.Diagnostics.AddAttributeError(path.Root("failure_domain"), invalid,
-			"Whose machine it is and where it stands is not known of an adopted machine.\n\n"+
+			"Whose machine it is and where it stands is not known of a machine that Atoll did not create.\n\n"+
 				"Write it down, for example failure_domain = { provider = \"colo\", site = \"hong-kong\" }.")
 	}
 }
@@ -97,9 +100,11 @@ func (m *Model) derive(ctx context.Context, config Model, state *Model, c refere
 	diags.Append(more...)
 	ssh, isSSH, more := m.ssh(ctx)
 	diags.Append(more...)
+	seed, isSeed, more := m.seed(ctx)
+	diags.Append(more...)
 	l, isLinode, more := m.linode(ctx)
 	diags.Append(more...)
-	if isSSH {
+	if isSSH || isSeed {
 		m.InstanceID = types.StringNull()
 	}
 	if isLinode {
@@ -117,7 +122,9 @@ func (m *Model) derive(ctx context.Context, config Model, state *Model, c refere
 		switch {
 		case isSSH && known(ssh.Host):
 			m.Addresses = reference.StringList([]string{ssh.Host.ValueString()})
-		case !isSSH && state != nil && known(state.Addresses):
+		case isSeed && known(seed.Host):
+			m.Addresses = reference.StringList([]string{seed.Host.ValueString()})
+		case !isSSH && !isSeed && state != nil && known(state.Addresses):
 			m.Addresses = state.Addresses
 		default:
 			m.Addresses = types.ListUnknown(types.StringType)
@@ -140,10 +147,12 @@ func replacement(plan, state Model) path.Paths {
 		out.Append(path.Root("identity"))
 	}
 	switch {
-	case plan.Linode.IsNull() != state.Linode.IsNull() && (!state.Linode.IsNull() || !state.SSH.IsNull()):
+	case plan.Linode.IsNull() != state.Linode.IsNull() && (!state.Linode.IsNull() || !state.SSH.IsNull() || !state.Seed.IsNull()):
 		out.Append(path.Root("linode"))
 	case known(state.InstanceID) && !plan.SSH.IsNull():
 		out.Append(path.Root("ssh"))
+	case known(state.InstanceID) && !plan.Seed.IsNull():
+		out.Append(path.Root("seed"))
 	}
 	return out
 }

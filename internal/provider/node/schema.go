@@ -42,7 +42,8 @@ func Schema(ctx context.Context) schema.Schema {
 	keep := []planmodifier.String{stringplanmodifier.UseStateForUnknown()}
 	return schema.Schema{
 		MarkdownDescription: "A node: a machine that runs Atoll's agent and is a member of a cluster. " +
-			"Write exactly one of `linode` (an instance that is created) and `ssh` (an existing machine that is adopted).\n\n" +
+			"Write exactly one of `linode` (an instance that is created), `ssh` (an existing machine that is adopted) and `seed` (a machine that boots the node " +
+			"image with a seed and joins by itself).\n\n" +
 			"Creating a node returns when its agent has joined and the node is as described. " +
 			"Destroying it removes it from the cluster first, at every other node, and its machine (or the agent on an adopted machine) afterwards; " +
 			"that works too when the machine is already gone.",
@@ -72,10 +73,11 @@ func Schema(ctx context.Context) schema.Schema {
 				Optional: true, Computed: true, ElementType: types.StringType,
 				Validators: []validator.List{listvalidator.UniqueValues()},
 				MarkdownDescription: "Public addresses or host names at which the other nodes and the operator reach the node, best first. " +
-					"A Linode's are known; an adopted machine has `ssh.host` unless others are given. An empty list is for a machine that can reach others but not be reached.",
+					"A Linode's are known; other machines have `ssh.host` or `seed.host` unless others are given. An empty list is for a machine that can reach others but not be reached.",
 			},
 			"linode": linodeAttribute(),
 			"ssh":    sshAttribute(),
+			"seed":   seedAttribute(),
 			"endpoints": schema.ListAttribute{
 				Computed: true, ElementType: types.StringType,
 				MarkdownDescription: "`host:port` of the agent's API at each of `addresses`.",
@@ -108,7 +110,7 @@ func linodeAttribute() schema.SingleNestedAttribute {
 		Optional:            true,
 		MarkdownDescription: "An instance that is created at Linode. Needs the provider's Linode token.",
 		Validators: []validator.Object{
-			objectvalidator.ExactlyOneOf(path.MatchRoot("linode"), path.MatchRoot("ssh")),
+			objectvalidator.ExactlyOneOf(path.MatchRoot("linode"), path.MatchRoot("ssh"), path.MatchRoot("seed")),
 		},
 		Attributes: map[string]schema.Attribute{
 			"region": schema.StringAttribute{Required: true, PlanModifiers: replace, MarkdownDescription: "Region, for example `ap-south`. Changing it makes a new node."},

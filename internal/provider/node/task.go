@@ -45,6 +45,8 @@ type task struct {
 	api, health int
 	// ticket is the id of the ticket by which the machine must join; empty when an earlier run has issued it.
 	ticket string
+	// removed is the generation of the removal of this node's predecessor, as far as the nodes that were asked know it.
+	removed uint64
 	// told is set once the node itself has taken the news of its removal.
 	told bool
 }
@@ -82,8 +84,12 @@ func (t *task) ref() spec.Ref { return spec.Ref{Kind: spec.KindNode, Name: t.nam
 func (t *task) mark() string { return instanceMark(t.root.Cluster, t.name) }
 
 func (t *task) machine() machine {
-	if t.model.variant() == spec.MachineLinode {
+	switch t.model.variant() {
+	case spec.MachineLinode:
 		return linodeMachine{}
+	case spec.MachineManual:
+		return seedMachine{}
+	case spec.MachineSSH:
 	}
 	return sshMachine{}
 }

@@ -60,9 +60,9 @@ func (t *task) push(ctx context.Context, state Model, mem *memory) diag.Diagnost
 	n, diags := t.model.ToSpec(ctx)
 	was, more := state.ToSpec(ctx)
 	diags.Append(more...)
-	if n.Machine.Variant == spec.MachineSSH {
+	if n.Machine.Variant != spec.MachineLinode {
 		// An imported node has no argument for its machine in state, and its machine is the same.
-		was.Machine.Variant = spec.MachineSSH
+		was.Machine.Variant = n.Machine.Variant
 	}
 	ps, _ := t.op.Cluster(t.root.Cluster).Plan(t.cluster.Cluster.MeshCIDR, t.name, operator.Planned{MeshAddress: n.MeshAddress, Addresses: n.Addresses})
 	diags.Append(clusterProblems(t.name, ps)...)
