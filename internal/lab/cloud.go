@@ -136,7 +136,7 @@ func (c linodes) Create(ctx context.Context, spec linode.Machine) (linode.Addres
 // name calls a machine by its label unless another machine of the lab has that name.
 func (c linodes) name(ctx context.Context, spec linode.Machine) string {
 	c.awaitName(ctx, spec.Label)
-	if _, err := c.lab.machine(spec.Label); err == nil || spec.Label == "" || spec.Label == network.Operator {
+	if _, err := c.lab.machine(spec.Label); err == nil || spec.Label == "" || spec.Label == network.Operator || spec.Label == network.Edge {
 		return fmt.Sprintf("linode-%d", spec.ID)
 	}
 	return spec.Label

@@ -27,6 +27,7 @@ type Description struct {
 	Router      string               `json:"router_namespace"`
 	ExecConfig  string               `json:"exec_config"` // for ssh from the router into virtual machines
 	Nodes       []NodeState          `json:"nodes"`
+	Edge        EdgeState            `json:"edge"`
 	Impairments []network.Impairment `json:"impairments"`
 }
 
@@ -36,7 +37,7 @@ func (l *Lab) Describe() Description {
 		Name: l.options.Name, PID: l.record.data.PID, Started: l.started, LinodeURL: LinodeURL,
 		Operator: string(l.net.OperatorNamespace()), SSHConfig: l.operator.sshConfig(),
 		Router: string(l.net.Router()), ExecConfig: l.entry.config(),
-		Nodes: l.Nodes(), Impairments: l.net.Impairments(),
+		Nodes: l.Nodes(), Edge: l.front.describe(), Impairments: l.net.Impairments(),
 	}
 	if d.Impairments == nil {
 		d.Impairments = []network.Impairment{}
@@ -84,6 +85,7 @@ func (l *Lab) serveControl(ctx context.Context) error {
 		"plug":   func(_ context.Context, name string) error { return l.PlugCable(name) },
 	}
 	mux := http.NewServeMux()
+	//nolint:contextcheck // the edge's checks outlive the request
 	mux.HandleFunc("GET /v1/lab", func(w http.ResponseWriter, _ *http.Request) { l.answer(w, l.Describe(), nil) })
 	mux.HandleFunc("GET /v1/environment", func(w http.ResponseWriter, _ *http.Request) { l.answer(w, l.Environment(), nil) })
 	mux.HandleFunc("POST /v1/nodes/{name}/{action}", func(w http.ResponseWriter, r *http.Request) {

@@ -45,6 +45,8 @@ type Options struct {
 	DataDir string
 	// CacheDir holds what all labs share; nodes.DefaultCacheDir when empty.
 	CacheDir string
+	// Zones are the domains of the lab's Cloudflare account; cloudflare.DefaultZone when empty.
+	Zones []string
 	// Temporary labs are swept by SweepDead when their process is gone. Tests set it.
 	Temporary bool
 	// Progress is told what Start is doing. It may be nil.
@@ -98,6 +100,7 @@ type Lab struct {
 	record   *record
 	net      *network.Network
 	cloud    *linode.Server
+	front    *front
 	operator *operator
 	entry    *entry
 	layers   layers
@@ -167,6 +170,9 @@ func (l *Lab) start(ctx context.Context) error {
 	}
 	l.entry = &entry{dir: l.files.dir(), key: l.operator.keyFile()}
 	if err := l.serveCloud(ctx); err != nil {
+		return err
+	}
+	if err := l.serveEdge(ctx); err != nil {
 		return err
 	}
 	if err := l.serveControl(ctx); err != nil {
@@ -245,6 +251,7 @@ func (l *Lab) Remove(ctx context.Context) error {
 	if l.cloud != nil {
 		l.cloud.Close()
 	}
+	l.front.close() //nolint:contextcheck // what it ends has a context of its own
 	var errs []error
 	for _, s := range l.servers {
 		errs = append(errs, stop(ctx, s))

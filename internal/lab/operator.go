@@ -113,6 +113,7 @@ func (l *Lab) Environment() []string {
 		"ATOLL_SSH_PRIVATE_KEY_FILE=" + o.keyFile(),
 		"ATOLL_SSH_KNOWN_HOSTS_FILE=" + o.knownHosts(),
 	}
+	env = append(env, l.front.environment()...)
 	if l.options.Atolld != "" {
 		env = append(env, "ATOLL_AGENT_BINARY="+l.options.Atolld)
 	}

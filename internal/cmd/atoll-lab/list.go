@@ -70,12 +70,36 @@ func (a *app) printLab(d lab.Description) error {
 	if err := a.printTable(rows); err != nil {
 		return err
 	}
+	if err := a.printEdge(d.Edge); err != nil {
+		return err
+	}
 	for _, i := range d.Impairments {
 		if _, err := fmt.Fprintln(a.out, i); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// printEdge shows what the edge serves, and from where.
+func (a *app) printEdge(e lab.EdgeState) error {
+	if _, err := fmt.Fprintf(a.out, "edge %s for %s\n", e.URL, strings.Join(e.Zones, ", ")); err != nil {
+		return err
+	}
+	if len(e.Hostnames) == 0 {
+		return nil
+	}
+	rows := [][]string{{"HOSTNAME", "POOL", "ENDPOINT", "ADDRESS", "ENABLED", "HEALTH"}}
+	for _, h := range e.Hostnames {
+		for _, p := range h.Endpoints {
+			enabled := "yes"
+			if !p.Enabled {
+				enabled = "no"
+			}
+			rows = append(rows, []string{h.Name, p.Pool, p.Name, p.Address, enabled, p.Health})
+		}
+	}
+	return a.printTable(rows)
 }
 
 func (a *app) envCommand() *cobra.Command {

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/vm"
 )
 
@@ -42,6 +43,7 @@ const reportFile = 3
 type shape struct {
 	atolld   string
 	machines []string
+	zones    []string
 	boot     string
 	image    string
 	memory   int
@@ -50,6 +52,7 @@ type shape struct {
 func (s *shape) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.atolld, "atolld", "", "`path` of the agent that cloud images carry (default: atolld next to atoll-lab)")
 	cmd.Flags().StringArrayVar(&s.machines, "machine", nil, "unmanaged machine as `NAME@SITE`, repeatable (default hk1@hk-colo, hk2@hk-vps)")
+	cmd.Flags().StringArrayVar(&s.zones, "zone", nil, "`domain` of the lab's Cloudflare account, repeatable (default "+cloudflare.DefaultZone+")")
 	cmd.Flags().StringVar(&s.boot, "boot", string(lab.BootContainer),
 		"what machines are: container, or vm for virtual machines of the real node image")
 	cmd.Flags().StringVar(&s.image, "image", "",
@@ -65,6 +68,12 @@ func (s *shape) options(name string) (lab.Options, error) {
 	if s.memory < leastMemory {
 		return o, fmt.Errorf("%w: --memory %d: the node image does not boot with less than %d MiB", errUsage, s.memory, leastMemory)
 	}
+	for _, zone := range s.zones {
+		if err := cloudflare.CheckZone(zone); err != nil {
+			return o, fmt.Errorf("%w: --zone: %w", errUsage, err)
+		}
+	}
+	o.Zones = s.zones
 	for _, m := range s.machines {
 		machine, err := parseMachine(m)
 		if err != nil {
@@ -87,6 +96,9 @@ func parseMachine(text string) (lab.Machine, error) {
 // args are the same flags for the background process.
 func (s *shape) args() []string {
 	args := []string{"--atolld", s.atolld, "--boot", s.boot, "--image", s.image, "--memory", strconv.Itoa(s.memory)}
+	for _, zone := range s.zones {
+		args = append(args, "--zone", zone)
+	}
 	for _, m := range s.machines {
 		args = append(args, "--machine", m)
 	}

@@ -46,7 +46,7 @@ type Server struct {
 	// Tokens are further tokens and what they may do.
 	Tokens map[string]Token
 
-	// Zones are the names of the account's zones; DefaultZone alone when nil.
+	// Zones are the names of the account's zones; DefaultZone alone when empty.
 	Zones []string
 	// Quotas are those of an account without an Enterprise contract when zero.
 	Quotas Quotas
@@ -142,7 +142,7 @@ func (s *Server) start() {
 		if s.Now == nil {
 			s.Now = time.Now
 		}
-		if s.Zones == nil {
+		if len(s.Zones) == 0 {
 			s.Zones = []string{DefaultZone}
 		}
 		s.Quotas = s.Quotas.withDefaults()

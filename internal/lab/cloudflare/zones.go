@@ -1,6 +1,7 @@
 package cloudflare
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,14 @@ type Zone struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
 	CreatedOn time.Time `json:"created_on"`
+}
+
+// CheckZone says what is wrong with the name of a zone.
+func CheckZone(name string) error {
+	if !hostPattern.MatchString(name) || !strings.Contains(name, ".") || strings.ToLower(name) != name || strings.Contains(name, "*") {
+		return fmt.Errorf("%q is no domain such as %s", name, DefaultZone)
+	}
+	return nil
 }
 
 // zoneView is a zone as the API shows it.

@@ -32,7 +32,7 @@ func (n *Network) setUpRouter() error {
 	if err != nil {
 		return err
 	}
-	for _, a := range []string{RouterAddress, MetadataAddress, MetadataAddress6} {
+	for _, a := range []string{RouterAddress, CloudflareAddress, MetadataAddress, MetadataAddress6} {
 		if err := addAddress(h, lo, netip.MustParseAddr(a)); err != nil {
 			return err
 		}

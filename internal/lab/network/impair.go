@@ -15,6 +15,8 @@ const (
 	Everything = "*"
 	// Operator is the operator's workstation.
 	Operator = "operator"
+	// Edge is the edge in front of the nodes.
+	Edge = "edge"
 )
 
 // Impairment is one direction of traffic that the lab's internet carries badly.

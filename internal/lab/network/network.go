@@ -71,9 +71,13 @@ func (n *Network) start(ctx context.Context) error {
 			return err
 		}
 	}
-	operator := &host{name: Operator, cable: Operator, namespace: n.OperatorNamespace(), addresses: workstation()}
-	if err := n.connect(ctx, operator); err != nil {
-		return err
+	for _, h := range []*host{
+		{name: Operator, cable: Operator, namespace: n.OperatorNamespace(), addresses: workstation()},
+		{name: Edge, cable: Edge, namespace: n.EdgeNamespace(), addresses: edgePlace()},
+	} {
+		if err := n.connect(ctx, h); err != nil {
+			return err
+		}
 	}
 	return n.applyRules(ctx)
 }
@@ -84,11 +88,14 @@ func (n *Network) Router() Namespace { return Namespace(Prefix(n.lab) + "router"
 // OperatorNamespace is where the operator's commands run.
 func (n *Network) OperatorNamespace() Namespace { return Namespace(Prefix(n.lab) + "operator") }
 
+// EdgeNamespace is where the edge listens and from where it reaches the nodes, over the router as everybody does.
+func (n *Network) EdgeNamespace() Namespace { return Namespace(Prefix(n.lab) + "edge") }
+
 // Reserve gives a host its addresses at a site; a site seen for the first time gets its own subnets.
 func (n *Network) Reserve(name, site string) (Addresses, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if name == Operator {
+	if name == Operator || name == Edge {
 		return Addresses{}, fmt.Errorf("a host cannot be called %q: the lab uses that name itself", name)
 	}
 	if !hostName.MatchString(name) {
@@ -170,7 +177,7 @@ func (n *Network) Release(ctx context.Context, name string) error {
 	return n.applyRules(ctx)
 }
 
-// Impair makes a path bad: from one end to the other and, unless oneWay, back as well. Ends are hosts, sites, Operator or
+// Impair makes a path bad: from one end to the other and, unless oneWay, back as well. Ends are hosts, sites, Operator, Edge or
 // Everything. Impairing a direction again replaces what was there.
 func (n *Network) Impair(ctx context.Context, from, to string, percent int, oneWay bool) error {
 	n.mu.Lock()
@@ -260,6 +267,8 @@ func (n *Network) resolve(name string) ([]netip.Prefix, error) {
 		return []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}, nil
 	case Operator:
 		return single(workstation()), nil
+	case Edge:
+		return single(edgePlace()), nil
 	}
 	return nil, fmt.Errorf("%q is neither a host nor a site of the lab; there are %s", name, strings.Join(n.names(), ", "))
 }
@@ -278,5 +287,5 @@ func (n *Network) names() []string {
 	for _, s := range n.plan.sites {
 		names = append(names, s.Name)
 	}
-	return append(names, Operator, Everything)
+	return append(names, Operator, Edge, Everything)
 }

@@ -129,13 +129,17 @@ func TestHostsReachEachOtherAndTheOperator(t *testing.T) {
 	i.want("a", "b", true)
 	i.want("a", "c", true)
 	i.want("c", "a", true)
-	for _, address := range []string{network.OperatorAddress, network.RouterAddress, network.MetadataAddress, network.MetadataAddress6} {
+	for _, address := range []string{
+		network.OperatorAddress, network.EdgeAddress, network.RouterAddress, network.CloudflareAddress, network.MetadataAddress, network.MetadataAddress6,
+	} {
 		if i.ping(i.namespaces["a"], address, 2) == 0 {
 			t.Errorf("a host does not reach %s", address)
 		}
 	}
-	if i.ping(i.OperatorNamespace(), i.addresses["c"].IPv4.String(), 2) == 0 {
-		t.Error("the operator does not reach a host")
+	for name, from := range map[string]network.Namespace{"operator": i.OperatorNamespace(), "edge": i.EdgeNamespace()} {
+		if i.ping(from, i.addresses["c"].IPv4.String(), 2) == 0 {
+			t.Errorf("the %s does not reach a host", name)
+		}
 	}
 }
 

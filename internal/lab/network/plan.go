@@ -11,8 +11,12 @@ import (
 const (
 	// RouterAddress is where the clouds' APIs answer.
 	RouterAddress = "198.18.0.1"
+	// CloudflareAddress is where Cloudflare's API answers, which agents ask as well.
+	CloudflareAddress = "198.18.0.2"
 	// OperatorAddress is the operator's workstation.
 	OperatorAddress = "198.18.0.10"
+	// EdgeAddress is where the edge in front of the nodes answers, and where its checks come from.
+	EdgeAddress = "198.18.0.20"
 	// MetadataAddress is the link-local address of the clouds' metadata services.
 	MetadataAddress = "169.254.169.254"
 	// MetadataAddress6 is the same for IPv6, as Linode has it.
@@ -59,6 +63,14 @@ type Addresses struct {
 func workstation() Addresses {
 	return Addresses{
 		IPv4: netip.MustParseAddr(OperatorAddress), IPv6: netip.MustParseAddr("2001:db8:ffff::10"),
+		Gateway: netip.MustParseAddr(RouterAddress),
+	}
+}
+
+// edgePlace is the edge's place in the network.
+func edgePlace() Addresses {
+	return Addresses{
+		IPv4: netip.MustParseAddr(EdgeAddress), IPv6: netip.MustParseAddr("2001:db8:ffff::20"),
 		Gateway: netip.MustParseAddr(RouterAddress),
 	}
 }
