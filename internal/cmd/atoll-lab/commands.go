@@ -53,7 +53,7 @@ func (a *app) sshCommand() *cobra.Command {
 func atLeast(n int) cobra.PositionalArgs { return between(n, 1<<20) }
 
 // ends explains what the ends of a path may be.
-const ends = `An end is a node, a site, "operator" (the operator's workstation), or "*" (everything: as if the cable were pulled).`
+const ends = `An end is a node, a site, "operator" (the operator's workstation), "edge" (the edge in front of the nodes), or "*" (everything: as if the cable were pulled).`
 
 func (a *app) cutCommand() *cobra.Command {
 	oneWay := false
