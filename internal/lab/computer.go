@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
@@ -58,14 +59,45 @@ func (b Boot) patience() patience {
 	return patience{ssh: time.Minute, shutdown: 15 * time.Second}
 }
 
+// anyVM says whether a lab may have virtual machines.
+func (o Options) anyVM() bool {
+	return o.Boot == BootVM || slices.ContainsFunc(o.Machines, func(m Machine) bool { return m.Boot == BootVM })
+}
+
+// anyContainer says whether a lab may have containers.
+func (o Options) anyContainer() bool {
+	return o.Boot != BootVM || slices.ContainsFunc(o.Machines, func(m Machine) bool { return m.Boot == BootContainer })
+}
+
+// allow says whether the lab can have a machine.
+func (o Options) allow(m Machine) error {
+	boot := m.Boot
+	if boot == "" {
+		boot = o.Boot
+	}
+	switch {
+	case !slices.Contains(Boots(), boot):
+		return fmt.Errorf("%s: %q is nothing that a machine can be: %q are", m.Name, boot, Boots())
+	case boot == BootVM && !o.anyVM():
+		return fmt.Errorf("%s: %w", m.Name, ErrNotVirtual)
+	case boot == BootContainer && !o.anyContainer():
+		return fmt.Errorf("%s: the lab was started for virtual machines alone", m.Name)
+	case boot != BootVM && (m.Seed != "" || m.DirectKernel || m.Disk != 0):
+		return fmt.Errorf("%s: %w", m.Name, ErrNotVirtual)
+	}
+	return nil
+}
+
 // Check returns an error that says what this machine lacks for such a lab, and how to get it.
 func (o Options) Check() error {
-	switch o.withDefaults().Boot {
-	case BootContainer:
-		return nodes.Check()
-	case BootVM:
-		return nodes.Check(vm.Requirements()...)
-	default:
-		return fmt.Errorf("%q is nothing that a machine can be: %q are", o.Boot, Boots())
+	o = o.withDefaults()
+	for _, m := range append([]Machine{{Name: "the lab"}}, o.Machines...) {
+		if err := o.allow(m); err != nil {
+			return err
+		}
 	}
+	if o.anyVM() {
+		return nodes.Check(vm.Requirements()...)
+	}
+	return nodes.Check()
 }

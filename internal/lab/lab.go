@@ -59,9 +59,21 @@ type Options struct {
 type Machine struct {
 	Name string `json:"name"`
 	Site string `json:"site"`
-	// Seed is the path of a seed disk (an image) that a virtual machine has from the start. Without it the machine has
-	// one that lets the operator log in. Containers cannot have one.
+	// Boot is what the machine is, when it is not what the lab's machines are.
+	Boot Boot `json:"boot,omitempty"`
+	// Off keeps the machine without power until PowerOn.
+	Off bool `json:"off,omitempty"`
+
+	// What follows is for virtual machines alone.
+
+	// Seed is the path of a seed disk (an image) that the machine has from the start. Without it the machine has one that
+	// lets the operator log in.
 	Seed string `json:"seed,omitempty"`
+	// DirectKernel starts the kernel without the machine's own boot loader, as a PXE boot does: some seconds faster. The
+	// disk has no partitions then.
+	DirectKernel bool `json:"direct_kernel,omitempty"`
+	// Disk is the size of the disk in MiB; vm.DefaultDisk when 0.
+	Disk int `json:"disk,omitempty"`
 }
 
 // DefaultMachines are the two of the reference topology: the operator's own in a rack, and a VPS of a provider without
@@ -186,6 +198,9 @@ func (l *Lab) start(ctx context.Context) error {
 	}
 	progress("waiting for SSH")
 	for _, m := range l.options.Machines {
+		if m.Off || m.Seed != "" {
+			continue // whoever wants to log in there says so
+		}
 		if err := l.WaitSSH(ctx, m.Name); err != nil {
 			return err
 		}
@@ -195,18 +210,22 @@ func (l *Lab) start(ctx context.Context) error {
 
 // prepareImages makes ready what the machines' disks are made of.
 func (l *Lab) prepareImages(ctx context.Context) error {
-	var err error
-	if l.options.Boot == BootVM {
+	if l.options.anyVM() {
 		l.images = &nodeImage{
 			manifest: l.options.Image, own: filepath.Join(l.record.data.DataDir, "images"), shared: l.options.imageCache(),
 		}
-		if l.options.Image == "" && len(l.options.Machines) == 0 {
-			return nil // whoever makes Linodes uploads their image
+		// Whoever makes Linodes alone may upload their image.
+		if l.options.Image != "" || len(l.options.Machines) > 0 {
+			l.options.Progress("checking the node image")
+			if _, err := l.images.disk(ctx); err != nil {
+				return err
+			}
 		}
-		l.options.Progress("checking the node image")
-		_, err = l.images.disk(ctx)
-		return err
 	}
+	if !l.options.anyContainer() {
+		return nil
+	}
+	var err error
 	cache := nodes.Cache{Dir: l.options.CacheDir, Log: l.options.Log}
 	if l.layers.base, err = cache.Ensure(ctx, nodes.DefaultImage(), l.options.Progress); err != nil {
 		return err

@@ -85,14 +85,17 @@ type seed struct {
 	name, site     string
 	kind           Kind
 	id             int
+	boot           Boot // of the lab when empty
 	authorizedKeys []string
 	// Of containers.
 	layers []string
 	files  map[string]string
-	// Of virtual machines: a seed disk, the raw file system to start from, and the disk's size in MiB. Each may be empty.
-	seedDisk  string
-	imageFile string
-	disk      int
+	// Of virtual machines: a seed disk, the raw file system to start from, the disk's size in MiB, and whether the kernel is
+	// started without a boot loader. Each may be empty.
+	seedDisk     string
+	imageFile    string
+	disk         int
+	directKernel bool
 }
 
 // add reserves a machine's addresses and makes its disk. It has no power yet.
@@ -117,7 +120,10 @@ func (l *Lab) add(ctx context.Context, s seed) (*machine, error) {
 
 // furnish makes the machine's disk and what is on it from the start.
 func (l *Lab) furnish(ctx context.Context, m *machine, s seed) error {
-	if l.options.Boot == BootVM {
+	if s.boot == "" {
+		s.boot = l.options.Boot
+	}
+	if s.boot == BootVM {
 		return l.makeVM(ctx, m, s)
 	}
 	return l.makeContainer(m, s)
@@ -179,6 +185,7 @@ func (l *Lab) addUnmanaged(ctx context.Context, spec Machine) error {
 	m, err := l.add(ctx, seed{
 		name: spec.Name, site: spec.Site, kind: KindUnmanaged,
 		layers: []string{l.layers.base}, authorizedKeys: []string{l.operator.publicKey}, seedDisk: spec.Seed,
+		boot: spec.Boot, directKernel: spec.DirectKernel, disk: spec.Disk,
 	})
 	if err != nil {
 		return err
@@ -188,7 +195,18 @@ func (l *Lab) addUnmanaged(ctx context.Context, spec Machine) error {
 			return err
 		}
 	}
+	if spec.Off {
+		return nil
+	}
 	return l.boot(ctx, m)
+}
+
+// is says what the machine is.
+func (m *machine) is() Boot {
+	if m.virtual != nil {
+		return BootVM
+	}
+	return BootContainer
 }
 
 // dispose takes a machine's power and removes everything of it.
@@ -262,12 +280,9 @@ func (l *Lab) Node(name string) (NodeState, error) {
 
 func (m *machine) state() NodeState {
 	s := NodeState{
-		Name: m.name, Kind: m.kind, Site: m.site, ID: m.id, Power: "off", HostKey: m.knownKey(), Boot: BootContainer,
+		Name: m.name, Kind: m.kind, Site: m.site, ID: m.id, Power: "off", HostKey: m.knownKey(), Boot: m.is(),
 		Console: m.node.Console(),
 		IPv4:    m.addresses.IPv4.String(), IPv6: m.addresses.IPv6.String(),
-	}
-	if m.virtual != nil {
-		s.Boot = BootVM
 	}
 	pid, err := m.node.PID()
 	if err != nil {

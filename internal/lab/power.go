@@ -116,7 +116,7 @@ func (l *Lab) Shutdown(ctx context.Context, name string) error {
 func (l *Lab) shutdown(ctx context.Context, m *machine) error {
 	m.power.Lock()
 	defer m.power.Unlock()
-	if err := m.node.Shutdown(ctx, l.options.Boot.patience().shutdown); err != nil {
+	if err := m.node.Shutdown(ctx, m.is().patience().shutdown); err != nil {
 		return err
 	}
 	l.tellCloud(m, false)
@@ -163,7 +163,7 @@ func (l *Lab) WaitSSH(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.options.Boot.patience().ssh)
+	ctx, cancel := context.WithTimeout(ctx, m.is().patience().ssh)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

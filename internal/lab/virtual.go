@@ -48,6 +48,10 @@ func (l *Lab) makeVM(ctx context.Context, m *machine, s seed) error {
 			c.Image, err = l.images.filesystem(ctx, l.options.Progress)
 		}
 	case KindUnmanaged:
+		if c.DirectKernel = s.directKernel; c.DirectKernel {
+			c.Image, err = l.images.filesystem(ctx, l.options.Progress)
+			break
+		}
 		c.Image, err = l.images.disk(ctx)
 	}
 	if err != nil {
@@ -148,6 +152,21 @@ func (m *machine) hangUp() error {
 	return err
 }
 
+// Disk is the file of a virtual machine's disk: raw when it has no partitions, else qcow2. The machine must be off for
+// anybody to touch it.
+func (l *Lab) Disk(name string) (string, error) {
+	m, err := l.machine(name)
+	switch {
+	case err != nil:
+		return "", err
+	case m.virtual == nil:
+		return "", fmt.Errorf("%s: %w", name, ErrNotVirtual)
+	case m.virtual.On():
+		return "", fmt.Errorf("%s is on: its disk is its own", name)
+	}
+	return m.virtual.Disk(), nil
+}
+
 // Insert puts a seed disk (the path of an image) into a virtual machine, in the place of the one that is there; "" only
 // takes that one out. A running machine notices at once.
 func (l *Lab) Insert(ctx context.Context, name, path string) error {
@@ -165,8 +184,8 @@ func (l *Lab) Insert(ctx context.Context, name, path string) error {
 
 // Add makes another machine that no API knows and boots it. It does not wait for it.
 func (l *Lab) Add(ctx context.Context, spec Machine) error {
-	if spec.Seed != "" && l.options.Boot != BootVM {
-		return fmt.Errorf("%s: %w", spec.Name, ErrNotVirtual)
+	if err := l.options.allow(spec); err != nil {
+		return err
 	}
 	return l.addUnmanaged(ctx, spec)
 }
