@@ -35,6 +35,12 @@ variable "snapshot_service" {
   description = "Address of the snapshot service that has debian/MOMENT/ and debian-security/MOMENT/."
 }
 
+variable "check_valid_until" {
+  type        = bool
+  default     = true
+  description = "Refuse archives that are older than they say they are good for. A mirror that stands still needs false, a snapshot does not."
+}
+
 variable "root_size" {
   type        = number
   default     = 3072
@@ -56,6 +62,7 @@ build {
       ATOLL_SECURITY_MIRROR  = var.security_mirror
       ATOLL_SNAPSHOT         = var.snapshot
       ATOLL_SNAPSHOT_SERVICE = var.snapshot_service
+      ATOLL_VALID_UNTIL      = var.check_valid_until ? "yes" : "no"
       ATOLL_ROOT_SIZE        = var.root_size
     }
   }

@@ -3,7 +3,7 @@
 # password. It stands in for Debian's own image where that cannot be downloaded, and takes its place in the lab. There is no
 # loop device, no mount and no installer in it: the partitions are put together from files.
 #   ATOLL_OUTPUT            folder for disk.qcow2, root.img (the root file system alone) and SHA256SUMS
-#   ATOLL_MIRROR, ATOLL_SECURITY_MIRROR, ATOLL_SNAPSHOT, ATOLL_SNAPSHOT_SERVICE: as in ../node/build.sh
+#   ATOLL_MIRROR, ATOLL_SECURITY_MIRROR, ATOLL_SNAPSHOT, ATOLL_SNAPSHOT_SERVICE, ATOLL_VALID_UNTIL: as in ../node/build.sh
 #   ATOLL_ROOT_SIZE         size of the root file system in MiB
 # shellcheck disable=SC2016 # apt and GRUB have variables of their own
 set -euo pipefail
@@ -42,6 +42,7 @@ security=${ATOLL_SECURITY_MIRROR:-}
 [ -n "$security" ] || [ -n "${ATOLL_MIRROR:-}" ] || security=$(archive Debian-Security)
 security=${security:-${mirror%/}-security}
 options=
+[ "${ATOLL_VALID_UNTIL:-yes}" = yes ] || options='[check-valid-until=no]'
 from=$mirror from_security=$security
 if [ -n "$snapshot" ]; then
   service=${ATOLL_SNAPSHOT_SERVICE:?a snapshot needs the address of a snapshot service}
@@ -74,7 +75,7 @@ done >"$root/etc/apt/sources.list.d/debian.sources"
 
 cat >"$root/etc/fstab" <<'END'
 LABEL=rootfs / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1
-LABEL=ESP /boot/efi vfat umask=0077,nofail,x-systemd.device-timeout=10s 0 0
+LABEL=ESP /boot/efi vfat umask=0077,nofail,x-systemd.device-timeout=30s 0 0
 END
 mkdir -p "$root/boot/efi" "$root/boot/grub/i386-pc"
 console='console=tty0 console=ttyS0,115200 net.ifnames=0'

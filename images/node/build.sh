@@ -9,6 +9,7 @@
 #   ATOLL_SECURITY_MIRROR  archive of its security updates; ATOLL_MIRROR with -security at its end when empty
 #   ATOLL_SNAPSHOT         moment of the archive to build from, such as 20261101T000000Z; now when empty
 #   ATOLL_SNAPSHOT_SERVICE address of a snapshot service that holds it, with debian/ and debian-security/ below
+#   ATOLL_VALID_UNTIL      "no" takes archives that are older than they say they are good for, as mirrors that stand still are
 #   ATOLL_MYSQL_ARCHIVE    apt source line of the vendor's MySQL archive; Debian's packages when empty
 #   ATOLL_MYSQL_KEY        that archive's signing key, in base64: it lands in /etc/apt/keyrings/mysql.asc
 #   SOURCE_DATE_EPOCH      time to write into what is built; now when empty
@@ -17,6 +18,7 @@ cd "$(dirname "$0")"
 export ATOLL_TARGET="${ATOLL_TARGET:-disk}" ATOLL_VERSION="${ATOLL_VERSION:-}" ATOLL_ATOLLD="${ATOLL_ATOLLD:-}" \
   ATOLL_DATABASES="${ATOLL_DATABASES:-}" ATOLL_MIRROR="${ATOLL_MIRROR:-}" ATOLL_SECURITY_MIRROR="${ATOLL_SECURITY_MIRROR:-}" \
   ATOLL_SNAPSHOT="${ATOLL_SNAPSHOT:-}" ATOLL_SNAPSHOT_SERVICE="${ATOLL_SNAPSHOT_SERVICE:-}" \
+  ATOLL_VALID_UNTIL="${ATOLL_VALID_UNTIL:-yes}" \
   ATOLL_MYSQL_ARCHIVE="${ATOLL_MYSQL_ARCHIVE:-}" ATOLL_MYSQL_KEY="${ATOLL_MYSQL_KEY:-}"
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 

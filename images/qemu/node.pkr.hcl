@@ -16,6 +16,7 @@ locals {
     "ATOLL_SECURITY_MIRROR=${var.security_mirror}",
     "ATOLL_SNAPSHOT=${var.snapshot}",
     "ATOLL_SNAPSHOT_SERVICE=${var.snapshot_service}",
+    "ATOLL_VALID_UNTIL=${var.check_valid_until ? "yes" : "no"}",
   ]
 }
 

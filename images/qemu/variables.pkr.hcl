@@ -79,6 +79,12 @@ variable "snapshot" {
   }
 }
 
+variable "check_valid_until" {
+  type        = bool
+  default     = true
+  description = "Refuse archives that are older than they say they are good for. A mirror that stands still needs false, a snapshot does not."
+}
+
 variable "snapshot_service" {
   type        = string
   default     = ""

@@ -7,7 +7,7 @@ set -eu
 # shellcheck source=/dev/null
 . /etc/os-release
 
-# sources MIRROR SECURITY_MIRROR [OPTION]
+# sources MIRROR SECURITY_MIRROR
 sources() {
   cat <<END
 Types: deb
@@ -15,13 +15,12 @@ URIs: $1
 Suites: $VERSION_CODENAME $VERSION_CODENAME-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-${3:-}
+
 Types: deb
 URIs: $2
 Suites: $VERSION_CODENAME-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-${3:-}
 END
 }
 
@@ -40,9 +39,7 @@ if [ -n "$ATOLL_SNAPSHOT" ]; then
   if [ -e $list ]; then mv $list /var/lib/atoll-build/; fi
   if [ -e /etc/apt/sources.list ]; then mv /etc/apt/sources.list /var/lib/atoll-build/; fi
   service=${ATOLL_SNAPSHOT_SERVICE%/}
-  # What was signed for a week then is out of date by now, and meant to be.
-  sources "$service/debian/$ATOLL_SNAPSHOT/" "$service/debian-security/$ATOLL_SNAPSHOT/" "Check-Valid-Until: no
-" >$list
+  sources "$service/debian/$ATOLL_SNAPSHOT/" "$service/debian-security/$ATOLL_SNAPSHOT/" >$list
 fi
 
 # The packages that follow leave their manuals out already.
@@ -54,6 +51,10 @@ APT::Install-Recommends "false";
 Dpkg::Options { "--force-confdef"; "--force-confold"; };
 Dpkg::Use-Pty "0";
 END
+# What was signed for a week at the moment of a snapshot is out of date by now, and meant to be.
+if [ -n "$ATOLL_SNAPSHOT" ] || [ "$ATOLL_VALID_UNTIL" = no ]; then
+  echo 'Acquire::Check-Valid-Until "false";' >>/etc/apt/apt.conf.d/99atoll-build
+fi
 # Nothing starts while it is installed: what starts makes keys and data that no two nodes may share.
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d

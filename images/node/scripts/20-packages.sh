@@ -3,16 +3,17 @@
 set -eu
 
 lists="base mesh files balancer machine"
+mysql_release=
 for engine in $ATOLL_DATABASES; do
   if [ ! -e "packages/database-$engine.list" ]; then
     echo "the database engine $engine is unknown: mysql, mariadb and postgresql are there" >&2
     exit 1
   fi
-  lists="$lists database-$engine"
+  [ "$engine" = mysql ] || lists="$lists database-$engine"
 done
 
-# mysql_from_unstable lets MySQL, and only what it needs and stable does not have, come out of Debian's unstable: Debian 13
-# itself has no MySQL. Security updates for it come from there as well, and an operator installs them by hand.
+# mysql_from_unstable lets packages come out of Debian's unstable when they are asked for: Debian 13 itself has no MySQL. What
+# MySQL needs and stable does not have comes along. Updates for these come from there as well, and an operator installs them.
 mysql_from_unstable() {
   mirror=$(sed -n 's/^URIs: //p' /etc/apt/sources.list.d/debian.sources | head -n 1)
   cat >/etc/apt/sources.list.d/mysql.sources <<END
@@ -22,15 +23,10 @@ Suites: sid
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 END
-  [ -z "$ATOLL_SNAPSHOT" ] || echo "Check-Valid-Until: no" >>/etc/apt/sources.list.d/mysql.sources
   cat >/etc/apt/preferences.d/mysql <<'END'
 Package: *
 Pin: release n=sid
 Pin-Priority: 50
-
-Package: mysql-*
-Pin: release n=sid
-Pin-Priority: 500
 END
 }
 
@@ -45,7 +41,7 @@ mysql_from_vendor() {
 
 case " $ATOLL_DATABASES " in
 *" mysql "*)
-  if [ -n "$ATOLL_MYSQL_ARCHIVE" ]; then mysql_from_vendor; else mysql_from_unstable; fi
+  if [ -n "$ATOLL_MYSQL_ARCHIVE" ]; then mysql_from_vendor; else mysql_from_unstable && mysql_release="--target-release sid"; fi
   apt-get -qq update
   ;;
 esac
@@ -57,8 +53,14 @@ case " $ATOLL_DATABASES " in
   ;;
 esac
 
-packages=$(for list in $lists; do sed 's/#.*//' "packages/$list.list"; done)
+packages() { for list in "$@"; do sed 's/#.*//' "packages/$list.list"; done; }
 apt-get -qq dist-upgrade
-# shellcheck disable=SC2086 # one word a package
-apt-get -qq install $packages
+# shellcheck disable=SC2046,SC2086 # one word a list and a package
+apt-get -qq install $(packages $lists)
+case " $ATOLL_DATABASES " in
+*" mysql "*)
+  # shellcheck disable=SC2046,SC2086 # as above
+  apt-get -qq install $mysql_release $(packages database-mysql)
+  ;;
+esac
 apt-get -qq autoremove --purge
