@@ -100,6 +100,11 @@ func (a *Agent) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if m != nil {
+		if m, err = a.settleHardware(ctx, m); err != nil {
+			return err
+		}
+	}
 	if m == nil {
 		if m, err = a.waitForMembership(ctx); err != nil {
 			return err

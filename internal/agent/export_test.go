@@ -122,3 +122,12 @@ func ReconcileFirewall(ctx context.Context, system host.System, c *spec.Cluster)
 		return memberPorts(c.Ports, c)
 	}}.reconcile(ctx, input{})
 }
+
+// Twin is twin for tests.
+type Twin struct{ twin }
+
+// Observe gives the watch a status of the node.
+func (t *Twin) Observe(sequence uint64, boot string, reported, now time.Time) string {
+	t.observe(spec.Status{Sequence: sequence, BootID: boot, Reported: reported}, "mine", now)
+	return t.problem("hk1")
+}

@@ -39,7 +39,7 @@ func (a *Agent) join(ctx context.Context, found *platform.Found) (*membership, e
 	if err != nil {
 		return nil, err
 	}
-	id, err := ensureIdentity(a.state)
+	id, err := a.ensureIdentity()
 	if err != nil {
 		return nil, err
 	}

@@ -146,7 +146,7 @@ func (s *session) judge(in input, failed []string) {
 	} else {
 		s.keeper.set(spec.ConditionStoreSound, spec.ConditionTrue, "Sound", "")
 	}
-	if conflicts := conflictsOf(in); len(conflicts) > 0 {
+	if conflicts := append(s.twinConflicts(), conflictsOf(in)...); len(conflicts) > 0 {
 		s.keeper.set(spec.ConditionConflict, spec.ConditionTrue, "Conflict", "%s", strings.Join(conflicts, "; "))
 	} else {
 		s.keeper.set(spec.ConditionConflict, spec.ConditionFalse, "NoConflict", "")

@@ -96,11 +96,27 @@ func loadIdentity(s state) (*trust.Identity, error) {
 	return id, nil
 }
 
-// ensureIdentity returns the node's identity and makes it if there is none.
-func ensureIdentity(s state) (*trust.Identity, error) {
-	id, err := loadIdentity(s)
-	if err != nil || id != nil {
-		return id, err
+// ensureIdentity returns the node's identity and makes it if there is none. One that was made on another machine and has not
+// joined came with a copy of its disk.
+func (a *Agent) ensureIdentity() (*trust.Identity, error) {
+	id, err := loadIdentity(a.state)
+	if err != nil {
+		return nil, err
+	}
+	_, elsewhere, err := a.elsewhere()
+	if err != nil {
+		return nil, err
+	}
+	if id != nil && !elsewhere {
+		return id, a.rememberHardware()
+	}
+	if elsewhere {
+		if err := errors.Join(a.state.remove(identityFile), a.state.remove(hardwareFile)); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.rememberHardware(); err != nil {
+		return nil, err
 	}
 	if id, err = trust.NewIdentity(); err != nil {
 		return nil, err
@@ -109,5 +125,5 @@ func ensureIdentity(s state) (*trust.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return id, s.write(identityFile, pem)
+	return id, a.state.write(identityFile, pem)
 }

@@ -46,6 +46,8 @@ type session struct {
 	firstSeen map[string]time.Time
 	// announced tells that the console has been told that this node is up; only observe uses it.
 	announced bool
+	// twin watches for a copy of this node; only observe uses it.
+	twin twin
 
 	mu                 sync.Mutex
 	departed           *departure
@@ -57,6 +59,7 @@ type session struct {
 	meshStatus         mesh.Status
 	meshLooked         time.Time
 	fileProblem        string
+	twinProblem        string
 	reachable          int
 	peers              int
 	appliedGenerations map[spec.Ref]uint64

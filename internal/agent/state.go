@@ -21,6 +21,8 @@ const (
 	observedFile = "observed.json"
 	sequenceFile = "sequence.json"
 	storeDir     = "store"
+	// hardwareFile goes last when a membership is taken back: it keeps a copy's identity from being used.
+	hardwareFile = "hardware.json"
 
 	// damagedPrefix begins the names of directories with what was set aside because it could not be used.
 	damagedPrefix = "damaged-"

@@ -40,6 +40,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	cmd.AddCommand(runCommand(), planCommand(), statusCommand(), installCommand(), packagesCommand(), uninstallCommand(), versionCommand())
+	cmd.AddCommand(runCommand(), planCommand(), statusCommand(), movedCommand(), copiedCommand(), installCommand(), packagesCommand(), uninstallCommand(), versionCommand())
 	return cmd
 }
