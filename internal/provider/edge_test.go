@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract/contracttest"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 )
@@ -41,13 +42,14 @@ func newEdge(t *testing.T) *edge {
 		t.Skip("ACCEPTANCE TEST DID NOT RUN: set TF_ACC (make testacc does)")
 	}
 	e := &edge{Server: &cloudflare.Server{Token: edgeToken, Zones: []string{"example.com", "example.net"}}}
+	handler := contracttest.Watched(t, contracttest.Cloudflare)(e.Server)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			e.mu.Lock()
 			e.calls = append(e.calls, r.Method+" "+kindOfPath(r.URL.Path))
 			e.mu.Unlock()
 		}
-		e.ServeHTTP(w, r)
+		handler.ServeHTTP(w, r)
 	}))
 	e.env = map[string]string{"CLOUDFLARE_API_TOKEN": edgeToken, "CLOUDFLARE_BASE_URL": server.URL + "/client/v4"}
 	t.Cleanup(func() {

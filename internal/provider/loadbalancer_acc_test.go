@@ -111,6 +111,25 @@ func TestLoadBalancer(t *testing.T) {
 	}
 }
 
+// TestLoadBalancerLeavesToVendor takes out what the vendor has a default for that is not ours to know.
+func TestLoadBalancerLeavesToVendor(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t)
+	look := func(regions, up int) []statecheck.StateCheck {
+		return []statecheck.StateCheck{checkState(func() error {
+			a := e.Account()
+			if p, m := a.Pools[0], a.Monitors[0]; len(p.CheckRegions) != regions || m.ConsecutiveUp != up {
+				return fmt.Errorf("got regions %q and consecutive_up %d", p.CheckRegions, m.ConsecutiveUp)
+			}
+			return nil
+		})}
+	}
+	e.test(t,
+		resource.TestStep{Config: served("check_regions = [\"WEU\", \"SEAS\"]\nmonitor = { consecutive_up = 2 }", hk1), ConfigStateChecks: look(2, 2)},
+		resource.TestStep{Config: served("", hk1), ConfigPlanChecks: updatesInPlace(), ConfigStateChecks: look(0, 0)},
+	)
+}
+
 // TestLoadBalancerImported applies a configuration to an imported load balancer: nothing changes at Cloudflare.
 func TestLoadBalancerImported(t *testing.T) {
 	t.Parallel()

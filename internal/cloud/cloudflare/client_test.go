@@ -16,6 +16,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
 	emulated "github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract/contracttest"
 )
 
 const (
@@ -36,11 +37,12 @@ type cloud struct {
 func newCloud(t *testing.T, change func(*cloudflare.Config)) *cloud {
 	t.Helper()
 	c := &cloud{Server: &emulated.Server{Token: "right"}, zone: emulated.ZoneID(domain), calls: map[string]int{}}
+	handler := contracttest.Watched(t, contracttest.Cloudflare)(c.Server)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		c.calls[r.Method+" "+r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]]++
 		c.mu.Unlock()
-		c.ServeHTTP(w, r)
+		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(func() {
 		server.CloseClientConnections()

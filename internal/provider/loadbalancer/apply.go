@@ -53,7 +53,7 @@ func (t *task) putMonitor(ctx context.Context, d *desired) diag.Diagnostics {
 			return diags
 		}
 	}
-	if len(monitorDifferences(want, have)) > 0 {
+	if len(monitorDifferences(want, have)) > 0 || t.before != nil && t.before.monitor != d.monitor {
 		want.ID = have.ID
 		if err := t.client.UpdateMonitor(ctx, t.ids.account, want); err != nil {
 			return t.fail(ctx, "Update monitor", at, err)
@@ -115,7 +115,7 @@ func (t *task) putPool(ctx context.Context, d *desired, p desiredPool) diag.Diag
 			return diags
 		}
 	}
-	if len(poolDifferences(p.site, want, have)) > 0 {
+	if len(poolDifferences(p.site, want, have)) > 0 || t.before.lost(p) {
 		want.ID = have.ID
 		if err := t.client.UpdatePool(ctx, t.ids.account, want); err != nil {
 			return t.fail(ctx, "Update the pool of site "+p.site, at, err)

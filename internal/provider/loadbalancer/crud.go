@@ -72,7 +72,13 @@ func (r *Resource) put(ctx context.Context, plan, before *Model, save saver) dia
 		return diags
 	}
 	d, more := plan.desired(ctx)
-	if diags.Append(more...); diags.HasError() {
+	diags.Append(more...)
+	if before != plan {
+		was, more := before.desired(ctx)
+		diags.Append(more...)
+		t.before = &was
+	}
+	if diags.HasError() {
 		return diags
 	}
 	z, more := t.findZone(ctx, plan.Zone.ValueString())

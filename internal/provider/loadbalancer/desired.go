@@ -124,7 +124,14 @@ func (d *desired) withPools(ids map[string]string) cloudflare.LoadBalancer {
 	return lb
 }
 
-// sites returns the names of the sites that have a pool.
+// lost tells whether a pool has been described with something that is left to the vendor now.
+func (d *desired) lost(p desiredPool) bool {
+	return d != nil && len(p.pool.CheckRegions) == 0 && slices.ContainsFunc(d.pools, func(was desiredPool) bool {
+		return was.site == p.site && len(was.pool.CheckRegions) > 0
+	})
+}
+
+// hasSite tells whether a site has a pool.
 func (d *desired) hasSite(name string) bool {
 	return slices.ContainsFunc(d.pools, func(p desiredPool) bool { return p.site == name })
 }

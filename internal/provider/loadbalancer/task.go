@@ -57,6 +57,8 @@ type task struct {
 	client *cloudflare.Client
 	ids    ids
 	save   saver
+	// before is what was described before, nil when nothing was. What is left to the vendor now but was not then differs from it only.
+	before *desired
 	// asking tells that nothing is to be done yet: that the API cannot be asked just now is then no failure.
 	asking bool
 	// adopted are the ids of what was there already although state did not know it.
