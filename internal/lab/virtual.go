@@ -126,7 +126,7 @@ func (l *Lab) connect(ctx context.Context, m *machine) (network.Namespace, error
 		Server: netip.MustParseAddr(network.RouterAddress),
 	}
 	if network.HaveIPv6() {
-		lease.Address6 = m.addresses.IPv6
+		lease.Address6, lease.Gateway6 = m.addresses.IPv6, netip.MustParseAddr(network.GatewayAddress6)
 	}
 	if err := l.net.AtCable(m.name, func(device string) error {
 		m.dhcp, err = dhcp.Serve(device, lease, l.options.Log.With("machine", m.name))

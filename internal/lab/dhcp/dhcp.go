@@ -25,8 +25,9 @@ type Lease struct {
 	MAC net.HardwareAddr
 	// Address is given as a single one (/32), as on a cable that leads to a router only.
 	Address netip.Addr
-	// Address6 is given as a single one (/128), by the router at its link-local address; none when it is not valid.
-	Address6 netip.Addr
+	// Address6 is given as a single one (/128) by the router, whose link-local address Gateway6 is; none when it is not
+	// valid.
+	Address6, Gateway6 netip.Addr
 	// Gateway is reachable without belonging to any prefix of the machine.
 	Gateway netip.Addr
 	// Server identifies the DHCP server; the machine renews its lease there.

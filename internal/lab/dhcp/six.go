@@ -26,7 +26,8 @@ func (s *Server) serve6(device string) error {
 	if err != nil {
 		return err
 	}
-	conn, _, err := ndp.Listen(link, ndp.LinkLocal)
+	// The interface may have other link-local addresses, which the kernel still probes for duplicates.
+	conn, _, err := ndp.Listen(link, ndp.Addr(s.lease.Gateway6.String()))
 	if err != nil {
 		return fmt.Errorf("listen for router solicitations: %w", err)
 	}

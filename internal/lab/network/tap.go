@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// GatewayAddress6 is the router's link-local address on every cable.
+const GatewayAddress6 = gateway6
+
 // bridge joins a virtual machine's end of the cable to the cable.
 const bridge = "br0"
 
