@@ -46,6 +46,17 @@ func cloudConfig(t *testing.T, payload []byte) []byte {
 	return []byte("#cloud-config\npackages: [tinc]\natoll:\n  " + indented.String() + "\n")
 }
 
+// multiPart returns user-data as Terraform's cloudinit provider makes it: a script and content.
+func multiPart(content []byte, encoded bool) []byte {
+	header, text := "Content-Transfer-Encoding: 7bit", string(content)
+	if encoded {
+		header, text = "Content-Transfer-Encoding: base64", base64.StdEncoding.EncodeToString(content)
+	}
+	return []byte("Content-Type: multipart/mixed; boundary=\"MIMEBOUNDARY\"\nMIME-Version: 1.0\r\n\r\n" +
+		"--MIMEBOUNDARY\r\nContent-Type: text/x-shellscript\r\n\r\n#!/bin/sh\n\r\n" +
+		"--MIMEBOUNDARY\r\n" + header + "\r\nContent-Type: text/cloud-config\r\n\r\n" + text + "\r\n--MIMEBOUNDARY--\r\n")
+}
+
 func TestExtract(t *testing.T) {
 	payload, _ := newPayload(t)
 	tests := []struct {
@@ -59,6 +70,13 @@ func TestExtract(t *testing.T) {
 		{"compressed", compress(t, payload), true, ""},
 		{"cloud-config", cloudConfig(t, payload), true, ""},
 		{"compressed cloud-config", compress(t, cloudConfig(t, payload)), true, ""},
+		{"a template", append([]byte("## template: jinja\n"), cloudConfig(t, payload)...), true, ""},
+		{"a part", multiPart(payload, false), true, ""},
+		{"a part in base64", multiPart(cloudConfig(t, payload), true), true, ""},
+		{"a compressed message", compress(t, multiPart(compress(t, payload), true)), true, ""},
+		{"somebody's message", multiPart([]byte("#cloud-config\n{}\n"), false), false, ""},
+		{"a message in one part", []byte("Content-Type: text/cloud-config\n\n#cloud-config\n"), false, ""},
+		{"a message that is cut off", multiPart(payload, false)[:300], false, "cut off"},
 		{"nothing", nil, false, ""},
 		{"somebody's script", []byte("#!/bin/sh\necho hello\n"), false, ""},
 		{"somebody's cloud-config", []byte("#cloud-config\npackages: [nginx]\n"), false, ""},

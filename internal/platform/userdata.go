@@ -18,8 +18,8 @@ const cloudConfigKey = "atoll"
 // than the payload.
 const maxUserData = 16 * MaxPayload
 
-// Extract returns the payload's JSON form out of user-data: bare, or under the key "atoll" of a cloud-config, each also
-// compressed by gzip. Found is false for user-data that is for somebody else.
+// Extract returns the payload's JSON form out of user-data: bare, or under the key "atoll" of a cloud-config, or one of both
+// as a part of a MIME message, each also compressed by gzip. Found is false for user-data that is for somebody else.
 func Extract(userData []byte) (data []byte, found bool, err error) {
 	if bytes.HasPrefix(userData, []byte{0x1f, 0x8b}) {
 		if userData, err = gunzip(userData); err != nil {
@@ -30,11 +30,17 @@ func Extract(userData []byte) (data []byte, found bool, err error) {
 		return nil, false, &SizeError{Size: len(userData)}
 	}
 	userData = bytes.TrimSpace(userData)
+	// cloud-init may fill in templates; a payload has nothing to fill in.
+	if first, rest, more := bytes.Cut(userData, []byte("\n")); more && bytes.HasPrefix(first, []byte("## template:")) {
+		userData = rest
+	}
 	switch {
 	case bytes.HasPrefix(userData, []byte("{")):
 		return bare(userData)
 	case bytes.HasPrefix(userData, []byte("#cloud-config")):
 		return fromCloudConfig(userData)
+	case isMultipart(userData):
+		return fromMultipart(userData)
 	default:
 		return nil, false, nil
 	}
