@@ -321,23 +321,28 @@ func TestImageRefusals(t *testing.T) {
 		"no file system":       {rewrite(make([]byte, 8192)), true, "", []string{"holds no ext file system"}},
 		"refused for good": {
 			fault(linode.Fault{Method: http.MethodPut, PathPrefix: linode.UploadPath, Status: http.StatusForbidden, Times: -1}),
-			false, "", []string{"HTTP 403 (AccessDenied", "Nothing is left of it"},
+			false, "",
+			[]string{"HTTP 403 (AccessDenied", "Nothing is left of it"},
 		},
 		"cut for good": {
 			fault(linode.Fault{Method: http.MethodPut, PathPrefix: linode.UploadPath, CutAfter: 100_000, Times: -1}),
-			false, "", []string{"5 tries"},
+			false, "",
+			[]string{"5 tries"},
 		},
 		"quota": {
 			func(_ *testing.T, w *imageWorld, _ builtImage) { w.cloud.Quota.Images = 1 },
-			false, "", []string{"Account Limit reached", "keep_previous"},
+			false, "",
+			[]string{"Account Limit reached", "keep_previous"},
 		},
 		"cannot be made": {
 			fault(linode.Fault{Method: http.MethodPut, PathPrefix: linode.UploadPath, FailJob: true}),
-			false, "", []string{"could not make image", "one unpartitioned ext4 file system"},
+			false, "",
+			[]string{"could not make image", "one unpartitioned ext4 file system"},
 		},
 		"too slow": {
 			fault(linode.Fault{Method: http.MethodPut, PathPrefix: linode.UploadPath, BytesPerSecond: 20_000, Times: -1}),
-			false, `timeouts = { create = "3s" }`, []string{"not done after 3s", "Raise timeouts.create"},
+			false, `timeouts = { create = "3s" }`,
+			[]string{"not done after 3s", "Raise timeouts.create"},
 		},
 		"unknown region":  {nil, false, `replicas = ["nowhere"]`, []string{"replicas", "nowhere is not valid"}},
 		"own replica":     {nil, false, `replicas = ["ap-south"]`, []string{"the image's own"}},
