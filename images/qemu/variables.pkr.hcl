@@ -42,6 +42,10 @@ variable "databases" {
     condition     = alltrue([for engine in var.databases : contains(["mysql", "mariadb", "postgresql"], engine)])
     error_message = "The database engines are mysql, mariadb and postgresql."
   }
+  validation {
+    condition     = !(contains(var.databases, "mysql") && contains(var.databases, "mariadb"))
+    error_message = "MySQL and MariaDB cannot be on one machine: choose one of them."
+  }
 }
 
 variable "mysql_archive" {

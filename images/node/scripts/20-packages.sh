@@ -11,6 +11,12 @@ for engine in $ATOLL_DATABASES; do
   fi
   [ "$engine" = mysql ] || lists="$lists database-$engine"
 done
+case " $ATOLL_DATABASES " in
+*" mysql "*mariadb* | *" mariadb "*mysql*)
+  echo "mysql and mariadb cannot be on one machine: choose one of them" >&2
+  exit 1
+  ;;
+esac
 
 # mysql_from_unstable lets packages come out of Debian's unstable when they are asked for: Debian 13 itself has no MySQL. What
 # MySQL needs and stable does not have comes along. Updates for these come from there as well, and an operator installs them.

@@ -27,11 +27,15 @@ rm -rf /var/lib/apt/lists /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /va
 mkdir -p /var/lib/apt/lists/partial
 rm -f /var/lib/apt/periodic/* /var/lib/apt/daily_lock /var/lib/apt/extended_states.*
 
+# empty FOLDER…: what is in it goes, the folder stays as its package made it
+empty() {
+  for folder in "$@"; do
+    if [ -d "$folder" ]; then find "$folder" -mindepth 1 -delete; fi
+  done
+}
+
 # Data that database engines made when they were installed: nodes would share the server's identity and keys.
-rm -rf /var/lib/mysql /var/lib/mysql-files /var/lib/mysql-keyring /var/lib/mysqlrouter /var/lib/postgresql/*/main /var/lib/etcd/*
-for engine in mysql:mysql-server mysql:mariadb-server; do
-  if [ -e "/var/lib/dpkg/info/${engine#*:}.list" ]; then install -d -o mysql -g mysql -m 750 /var/lib/mysql; fi
-done
+empty /var/lib/mysql /var/lib/mysql-files /var/lib/mysql-keyring /var/lib/mysqlrouter /var/lib/postgresql /var/lib/etcd
 rm -f /etc/mysql/debian.cnf /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
 
 # The identity of the machine and of its agent.
@@ -52,12 +56,9 @@ rm -f /etc/systemd/network/10-cloud-init-* /etc/systemd/network/05-* /etc/ssh/ss
 # Logs, histories, caches, and what waits in temporary folders.
 find /var/log -type f -delete
 rm -rf /var/log/journal/* /root/.ssh /root/.cache /root/.local /root/.config
-find /home -mindepth 1 -delete
 rm -f /root/.bash_history /root/.python_history /root/.viminfo /root/.lesshst /root/.wget-hsts
-for folder in /var/lib/systemd/timers /var/lib/systemd/coredump /var/lib/systemd/network /var/lib/systemd/timesync /var/lib/chrony \
-  /var/lib/private /var/lib/dhcp /var/lib/lastlog /var/lib/wtmpdb /var/lib/NetworkManager /var/lib/sudo /var/crash; do
-  if [ -d $folder ]; then find $folder -mindepth 1 -delete; fi
-done
+empty /home /var/lib/systemd/timers /var/lib/systemd/coredump /var/lib/systemd/network /var/lib/systemd/timesync /var/lib/chrony \
+  /var/lib/private /var/lib/dhcp /var/lib/lastlog /var/lib/wtmpdb /var/lib/NetworkManager /var/lib/sudo /var/crash
 rm -f /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/.pwd.lock /etc/machine-info \
   /var/cache/ldconfig/aux-cache
 # mmdebstrap, which makes containers, keeps apt's settings in there until its end, and empties it then: without them its apt
