@@ -101,18 +101,16 @@ func checkRootFS(path string) (err error) {
 	if err != nil {
 		return &ContentError{path, "is not compressed by gzip", remedy}
 	}
-	inside := make([]byte, headSize)
-	n, err := io.ReadFull(z, inside)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	inside, err := io.ReadAll(io.LimitReader(z, headSize))
+	if err != nil {
 		return &ContentError{path, "is damaged (" + err.Error() + ")", "build or download it again"}
 	}
-	inside = inside[:n]
 	switch {
 	case isExt(inside):
 		return nil
 	case bytes.HasPrefix(inside, []byte("QFI\xfb")):
 		return &ContentError{path, "holds a QEMU disk", remedy}
-	case n > 520 && (bytes.Equal(inside[510:512], []byte{0x55, 0xaa}) || bytes.Equal(inside[512:520], []byte("EFI PART"))):
+	case len(inside) > 520 && (bytes.Equal(inside[510:512], []byte{0x55, 0xaa}) || bytes.Equal(inside[512:520], []byte("EFI PART"))):
 		return &ContentError{path, "holds a disk with partitions; Linode wants one file system", remedy}
 	default:
 		return &ContentError{path, "holds no ext file system", remedy}
