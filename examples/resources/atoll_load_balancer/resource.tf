@@ -54,9 +54,9 @@ resource "atoll_load_balancer" "shop" {
     jp-osa   = { regions = ["NEAS", "WNAM"], priority = 1 }
   }
 
-  # Half of its site's share, and nothing new while it is being worked on.
+  # Half of what the other nodes of its site get. With enabled = false it gets nothing new.
   node_settings = {
-    os1 = { weight = 0.5, enabled = true }
+    os1 = { weight = 0.5 }
   }
 }
 

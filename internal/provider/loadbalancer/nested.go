@@ -11,7 +11,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
 )
 
-// The vendor's bounds, in seconds (VENDOR: developers.cloudflare.com/load-balancing).
+// The vendor's bounds, in seconds (developers.cloudflare.com/load-balancing/monitors and /understand-basics/session-affinity).
 const (
 	minInterval = 10 // on an Enterprise plan; others have more
 	maxInterval = 3600
@@ -35,7 +35,8 @@ func monitorAttribute() schema.SingleNestedAttribute {
 	notEmpty := stringvalidator.LengthAtLeast(1)
 	return schema.SingleNestedAttribute{
 		Optional: true, Computed: true,
-		MarkdownDescription: "How Cloudflare finds out whether a node is well. By default it asks the agent's health endpoint, which says 200 only when everything on the node is good.",
+		MarkdownDescription: "How Cloudflare finds out whether a node is well. By default it asks the agent's health endpoint, which answers 200 while the node is as described. " +
+			"That says nothing of the application; name its own port and path to let it decide.",
 		Attributes: map[string]schema.Attribute{
 			"type":   text("`http` (default), `https` or `tcp`.", stringvalidator.OneOf(texts(cloudflare.MonitorTypes())...)),
 			"port":   number(1, 65535, "Port to ask. Default: that of the cluster's health endpoint."),

@@ -112,7 +112,7 @@ func Schema(ctx context.Context) schema.Schema {
 	return schema.Schema{
 		MarkdownDescription: "A public hostname that several nodes serve through Cloudflare: one monitor, a pool for each site, and the load balancer, " +
 			"or plain DNS records. The resource owns them all and makes, changes and removes them in the right order; something that was made by a run that broke off is found again by its name.\n\n" +
-			"The monitor asks each node's own health endpoint unless told otherwise. Needs the provider's Cloudflare token, with the permissions " +
+			"The monitor asks each node's health endpoint unless told otherwise. Needs the provider's Cloudflare token, with the permissions " +
 			"`Load Balancing: Monitors and Pools Write` (account), `Load Balancers Write`, `DNS Read` and `Zone Read` (zone); in mode `dns` with `DNS Write`, `Load Balancers Read` and `Zone Read` (zone).",
 		Attributes: attributes,
 	}
