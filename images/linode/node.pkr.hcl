@@ -25,7 +25,7 @@ source "linode" "node" {
   image         = var.base_image
 
   instance_label    = "atoll-image-${substr(uuidv4(), 0, 8)}"
-  image_label       = var.image_label == "" ? "atoll-node-${var.version}" : var.image_label
+  image_label       = var.image_label == "" ? "atoll-node-${regex_replace(var.version, "[+~]", "-")}" : var.image_label
   image_description = "Atoll node ${var.version}"
   # Every region that is to have a copy, the one it was made in too: Linode removes it from all others.
   image_regions = length(var.regions) == 0 ? [] : distinct(concat([var.region], var.regions))
