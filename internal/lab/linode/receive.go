@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"strconv"
@@ -71,7 +72,10 @@ func (s *Server) store(r *http.Request, id string) (_ arrival, err error) {
 	body := &wire{Reader: r.Body, ctx: r.Context(), server: s, fault: faultOf(r.Context()), sum: sha256.New()}
 	limit := int64(s.Quota.withDefaults().Uncompressed) * mebibyte
 	sum := sha256.New()
-	problem := decompress(io.MultiWriter(raw, sum), bufio.NewReaderSize(body, 1<<20), limit)
+	problem, err := decompress(io.MultiWriter(raw, sum), bufio.NewReaderSize(body, 1<<20), limit)
+	if err != nil {
+		return arrival{}, fmt.Errorf("store an upload: %w", err)
+	}
 	if _, err := io.Copy(io.Discard, body); err != nil {
 		return arrival{}, err
 	}
@@ -81,34 +85,36 @@ func (s *Server) store(r *http.Request, id string) (_ arrival, err error) {
 	if err := raw.finish(); err != nil {
 		return arrival{}, fmt.Errorf("store an upload: %w", err)
 	}
-	if ext, err := isExt(path); problem == nil && (err != nil || !ext) {
+	if ext, err := isExt(path); problem == "" && (err != nil || !ext) {
 		// The vendor takes it all the same (its own client's tests upload a few bytes of text); nothing will boot from it.
 		s.Log.Warn("the uploaded image holds no ext file system", "image", id, "error", err)
 	}
 	came := arrival{path: path, Content: Content{
 		Name: name, SHA256: hex.EncodeToString(body.sum.Sum(nil)), Bytes: body.bytes,
-		RawSHA256: hex.EncodeToString(sum.Sum(nil)), RawBytes: raw.size,
+		RawSHA256: hex.EncodeToString(sum.Sum(nil)), RawBytes: raw.size, Problem: problem,
 	}}
-	if problem != nil {
-		came.Problem = problem.Error()
-	}
 	return came, nil
 }
 
-// decompress returns what is wrong with an image. The Cloud Manager puts "MB" behind the numbers of such messages.
-func decompress(to io.Writer, from io.Reader, limit int64) error {
+// decompress returns what is wrong with an image in words for its event. The Cloud Manager puts "MB" behind their numbers. An
+// error is this machine's, such as a full disk.
+func decompress(to io.Writer, from io.Reader, limit int64) (problem string, err error) {
+	const noGzip = "Upload is not a valid gzip file"
 	unpacked, err := gzip.NewReader(from)
 	if err != nil {
-		return errors.New("Upload is not a valid gzip file") //nolint:staticcheck // shown as the vendor's
+		return noGzip, nil //nolint:nilerr // it is the sender's
 	}
 	n, err := io.Copy(to, io.LimitReader(unpacked, limit+1))
+	var ours *fs.PathError
 	switch {
+	case errors.As(err, &ours):
+		return "", err
 	case n > limit:
-		return fmt.Errorf("Uncompressed image exceeds the maximum size of %d", limit/mebibyte) //nolint:staticcheck // as above
+		return fmt.Sprintf("Uncompressed image exceeds the maximum size of %d", limit/mebibyte), nil
 	case err != nil:
-		return errors.New("Upload is not a valid gzip file") //nolint:staticcheck // as above
+		return noGzip, nil //nolint:nilerr // as above
 	}
-	return nil
+	return "", nil
 }
 
 // wire is a request's body as it comes in, with faults.

@@ -22,8 +22,11 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 )
 
-// version is the version of the image that is built here.
-const version = "0.1.0-packertest"
+// version is the version of the image that is built here, label what the image is then called: Linode takes no plus sign.
+const (
+	version = "0.1.0+packertest"
+	label   = "atoll-node-0.1.0-packertest"
+)
 
 // TestPackerBuildsALinodeImage_WithPlugin100_WithoutCloudInitAndImageRegions builds images/linode and has two nodes join
 // from the result.
@@ -108,7 +111,7 @@ func (c *cloud) build(t *testing.T, tools tools, programs *rig.Programs) *linode
 	}
 	api := c.client()
 	images, err := api.ListImages(ctx, linodego.NewListOptions(0, `{"is_public":false}`))
-	if err != nil || len(images) != 1 || images[0].Label != "atoll-node-"+version || images[0].Status != linodego.ImageStatusAvailable {
+	if err != nil || len(images) != 1 || images[0].Label != label || images[0].Status != linodego.ImageStatusAvailable {
 		t.Fatalf("the account has the images %+v, error %v", images, err)
 	}
 	t.Logf("%s has %d MB", images[0].ID, images[0].Size)
