@@ -78,6 +78,9 @@ func TestExamples(t *testing.T) {
 				t.Fatal(err)
 			}
 			text := allConfig(t, folder)
+			if strings.Contains(text, "atoll_image") {
+				builtImage{work.Path(".build/images")}.build(t, facts("0.1.0"), t.Name())
+			}
 			if !strings.Contains(text, "required_providers") {
 				if err := work.Write("versions.tf", "terraform {\n  required_providers {\n    atoll = { source = \"atollhq/atoll\" }\n  }\n}\n"); err != nil {
 					t.Fatal(err)

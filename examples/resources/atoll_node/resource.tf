@@ -19,6 +19,21 @@ resource "atoll_node" "hk1" {
   }
 }
 
+# A machine that nobody can log in to: it boots the node image with the seed that `atoll seed --cluster web --node hk2` makes.
+resource "atoll_node" "hk2" {
+  cluster = atoll_cluster.web
+  name    = "hk2"
+
+  failure_domain = {
+    provider = "colo"
+    site     = "hong-kong"
+  }
+
+  seed = {
+    host = "198.51.100.10"
+  }
+}
+
 # A machine that is made.
 resource "atoll_node" "sg1" {
   cluster = atoll_cluster.web

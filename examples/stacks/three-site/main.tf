@@ -6,7 +6,7 @@ resource "atoll_cluster" "web" {
   mesh_cidr = var.mesh_cidr
 
   # Nodes whose addresses are known beforehand: whoever joins later asks them for the others.
-  seeds = [for machine in var.machines : "${machine.host}:7443"]
+  seeds = [for machine in merge(var.machines, var.seeded) : "${machine.host}:7443"]
 }
 
 # Machines that exist, wherever they stand: Atoll is installed on them over SSH.
@@ -25,6 +25,27 @@ resource "atoll_node" "machine" {
   }
 }
 
+# Machines that nobody can log in to: they boot the node image with a seed, which `atoll seed --cluster web --node NAME`
+# makes, and join by themselves. The apply waits for them.
+resource "atoll_node" "seeded" {
+  for_each = var.seeded
+
+  cluster        = atoll_cluster.web
+  name           = each.key
+  failure_domain = { provider = each.value.provider, site = each.value.site }
+
+  seed = { host = each.value.host }
+}
+
+# The node image that `make image` has built, unless the Linodes' images are at Linode already.
+resource "atoll_image" "node" {
+  count = var.image != null && length(local.regions) > 0 ? 1 : 0
+
+  source   = var.image
+  region   = local.regions[0]
+  replicas = length(local.regions) > 1 ? slice(local.regions, 1, length(local.regions)) : null
+}
+
 # Machines that are made.
 resource "atoll_node" "linode" {
   for_each = var.linodes
@@ -36,13 +57,16 @@ resource "atoll_node" "linode" {
     label  = each.key
     region = each.value.region
     type   = each.value.type
-    image  = each.value.image
+    image  = var.image == null ? each.value.image : atoll_image.node[0].id
   }
 }
 
 locals {
-  nodes = merge(atoll_node.machine, atoll_node.linode)
-  names = keys(merge(var.machines, var.linodes))
+  nodes = merge(atoll_node.machine, atoll_node.seeded, atoll_node.linode)
+  names = keys(merge(var.machines, var.seeded, var.linodes))
+
+  # Where the image is kept: wherever machines are made of it.
+  regions = distinct([for linode in var.linodes : linode.region])
 
   # Every pair of nodes once. The keys are known at plan time, as for_each wants them.
   pairs = {

@@ -33,8 +33,24 @@ variable "machines" {
   }
 }
 
+variable "seeded" {
+  description = "Machines that boot with a seed, by node name: whose they are, where they stand, where they will answer."
+  type = map(object({
+    provider = string
+    site     = string
+    host     = string
+  }))
+  default = {}
+}
+
+variable "image" {
+  description = "Manifest of the node image to upload to Linode, such as .build/images/current.manifest.json. Null when it is there: see linodes."
+  type        = string
+  default     = null
+}
+
 variable "linodes" {
-  description = "Linodes to make, by node name. The image has Atoll's agent in it."
+  description = "Linodes to make, by node name. The image, with Atoll's agent in it, is one that Linode has; it does not count when var.image is given."
   type = map(object({
     region = string
     type   = optional(string, "g6-nanode-1")
@@ -46,7 +62,7 @@ variable "linodes" {
   }
 
   validation {
-    condition     = length(setintersection(keys(var.linodes), keys(var.machines))) == 0
-    error_message = "A node is either a machine or a Linode: no name may be in both maps."
+    condition     = length(distinct(concat(keys(var.linodes), keys(var.machines), keys(var.seeded)))) == length(var.linodes) + length(var.machines) + length(var.seeded)
+    error_message = "A node is a machine, a seeded machine or a Linode: no name may be in two of the maps."
   }
 }
