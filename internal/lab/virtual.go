@@ -190,6 +190,21 @@ func (l *Lab) Add(ctx context.Context, spec Machine) error {
 	return l.addUnmanaged(ctx, spec)
 }
 
+// Discard takes a machine that no API knows out of the lab, with its disk.
+func (l *Lab) Discard(ctx context.Context, name string) error {
+	m, err := l.machine(name)
+	if err != nil {
+		return err
+	}
+	if m.kind != KindUnmanaged {
+		return fmt.Errorf("%s belongs to a cloud: delete it by its API", name)
+	}
+	if err := l.net.Silence(name); err != nil {
+		return err
+	}
+	return l.dispose(ctx, m)
+}
+
 // PullCable takes a machine that is on off the network: other than with a cut path, not even an address is to be had.
 func (l *Lab) PullCable(name string) error { return l.net.Silence(name) }
 

@@ -57,15 +57,19 @@ func require(t *testing.T) (engine, manifest string) {
 	return path, manifest
 }
 
-// newSite builds the programs, starts a lab and prepares the operator's folder. Nothing of the cluster exists yet.
-func newSite(t *testing.T) *site {
+// newSite builds the programs, starts a lab and prepares the operator's folder with a configuration of testdata. Nothing of
+// the cluster exists yet.
+func newSite(t *testing.T, configuration string, machines ...lab.Machine) *site {
 	t.Helper()
 	engine, manifest := require(t)
 	programs, err := rig.Build(t.Context(), filepath.Join(t.TempDir(), "bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	stack, err := filepath.Abs(filepath.Join("testdata", "stack"))
+	if configuration == "stack" {
+		t.Setenv("TF_VAR_image", manifest)
+	}
+	stack, err := filepath.Abs(filepath.Join("testdata", configuration))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +78,8 @@ func newSite(t *testing.T) *site {
 	s.Site, err = rig.NewSite(t.Context(), programs, rig.SiteOptions{
 		Engine: engine, Dir: s.dir, Stack: stack,
 		Lab: lab.Options{
-			Name: fmt.Sprintf("image-%d", os.Getpid()), Temporary: true, Boot: lab.BootVM, Image: manifest, Memory: memory,
-			Machines: []lab.Machine{{Name: "hk1", Site: "hk-colo"}},
+			Name: fmt.Sprintf("%s-%d", configuration, os.Getpid()), Temporary: true, Boot: lab.BootVM, Image: manifest, Memory: memory,
+			Machines: machines,
 			Progress: func(doing string) { t.Logf("lab after %.1f s: %s", time.Since(from).Seconds(), doing) },
 		},
 	})
@@ -108,6 +112,11 @@ func (s *site) run(t *testing.T, args ...string) (rig.Result, error) {
 	defer cancel()
 	r, err := s.Work.Run(ctx, args...)
 	t.Logf("%s %s: exit code %d in %.1f s", filepath.Base(s.Work.Engine), strings.Join(args, " "), r.Code, r.Took.Seconds())
+	for line := range strings.Lines(r.Stdout) {
+		if strings.Contains(line, " complete after ") {
+			t.Log("  ", strings.TrimSpace(line))
+		}
+	}
 	return r, err
 }
 
@@ -223,7 +232,12 @@ func (s *site) keepConsoles(t *testing.T) {
 			t.Log(err)
 			continue
 		}
-		lines := strings.Split(string(text), "\n")
-		t.Logf("console of %s:\n%s", n.Name, strings.Join(lines[max(0, len(lines)-60):], "\n"))
+		t.Logf("console of %s:\n%s", n.Name, lastLines(string(text), 60))
 	}
+}
+
+// lastLines is the end of a text.
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

@@ -5,20 +5,28 @@ package imagetest_test
 import (
 	"testing"
 	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab"
 )
 
 // everyNode are the nodes of the stack, which are also the names of their machines.
-var everyNode = []string{"hk1", "sg1"}
+var everyNode = []string{"hk1", "hk3", "sg1"}
 
 // TestImage brings a cluster of the image up once and then looks at it from all sides and does to it what the world does.
 func TestImage(t *testing.T) {
-	s := newSite(t)
+	s := newSite(t, "stack", lab.Machine{Name: "hk1", Site: "hk-colo"})
+	s.addSeeded(t)
 	for _, scenario := range []struct {
 		name string
 		run  func(*testing.T, *site)
 	}{
 		{"apply brings the cluster up", applyBringsUp},
 		{"a second plan is empty", planIsEmpty},
+		{"the user's own cloud-config has run", userConfigRan},
+		{"machines are running, each with an identity of its own", areThemselves},
+		{"nobody logs in with a password", noPasswords},
+		{"only the expected ports are open", onlyExpectedPorts},
+		{"the agent is confined", agentIsConfined},
 		{"reboots and power cuts are survived", survives},
 		{"destroy leaves nothing", destroyLeavesNothing},
 	} {
@@ -62,7 +70,10 @@ func survives(t *testing.T, s *site) {
 
 func destroyLeavesNothing(t *testing.T, s *site) {
 	s.mustRun(t, "destroy", "-auto-approve")
-	if nodes := s.Nodes(); len(nodes) != 1 {
-		t.Errorf("the lab still has %v", nodes)
+	if nodes := s.Nodes(); len(nodes) != 2 {
+		t.Errorf("the lab has the machines %v, want those that no API made", nodes)
+	}
+	if images := s.images(t); len(images) != 0 {
+		t.Errorf("the cloud still has the images %v", images)
 	}
 }

@@ -1,10 +1,19 @@
 # One node by each way in: a machine that answers by SSH, a Linode of the uploaded image, a machine with a seed disk.
 provider "atoll" {}
 
+variable "image" {
+  type = string
+}
+
 resource "atoll_cluster" "web" {
   name      = "web"
   mesh_cidr = "10.66.0.0/16"
   seeds     = ["198.51.100.10:7443"]
+}
+
+resource "atoll_image" "node" {
+  source = var.image
+  region = "ap-south"
 }
 
 resource "atoll_node" "hk1" {
@@ -17,6 +26,16 @@ resource "atoll_node" "hk1" {
   }
 }
 
+resource "atoll_node" "hk3" {
+  cluster        = atoll_cluster.web
+  name           = "hk3"
+  failure_domain = { provider = "colo", site = "hong-kong" }
+
+  seed = {
+    host = "198.51.100.11"
+  }
+}
+
 resource "atoll_node" "sg1" {
   cluster = atoll_cluster.web
   name    = "sg1"
@@ -25,11 +44,18 @@ resource "atoll_node" "sg1" {
     label  = "sg1"
     region = "ap-south"
     type   = "g6-nanode-1"
-    image  = "private/1"
+    image  = atoll_image.node.id
   }
 }
 
-resource "atoll_mesh_link" "hk1_sg1" {
-  from = atoll_node.hk1
-  to   = atoll_node.sg1
+locals {
+  nodes = { hk1 = atoll_node.hk1, hk3 = atoll_node.hk3, sg1 = atoll_node.sg1 }
+  pairs = { "hk1-hk3" = ["hk1", "hk3"], "hk1-sg1" = ["hk1", "sg1"], "hk3-sg1" = ["hk3", "sg1"] }
+}
+
+resource "atoll_mesh_link" "pair" {
+  for_each = local.pairs
+
+  from = local.nodes[each.value[0]]
+  to   = local.nodes[each.value[1]]
 }
