@@ -226,7 +226,7 @@ func (t *task) progress(ctx context.Context) func(linode.Progress) {
 		last, at = p, time.Now()
 		fields := map[string]any{"image": p.Image}
 		if p.Phase == linode.PhaseUploading {
-			fields["sent"], fields["total"], fields["try"] = p.Sent, p.Total, p.Try
+			fields["sent"], fields["total"], fields["try"] = megabytes(p.Sent), megabytes(p.Total), p.Try
 		}
 		if len(p.Regions) > 0 {
 			fields["regions"] = p.Regions
@@ -237,6 +237,8 @@ func (t *task) progress(ctx context.Context) func(linode.Progress) {
 		tflog.Info(ctx, "image "+string(p.Phase), fields)
 	}
 }
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // uploadDiagnostics explains why an image did not become available.
 func (t *task) uploadDiagnostics(ctx context.Context, summary, operation string, timeout time.Duration, err error) diag.Diagnostics {
