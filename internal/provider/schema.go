@@ -70,7 +70,7 @@ func Schema(context.Context) schema.Schema {
 				Attributes: map[string]schema.Attribute{
 					"token": schema.StringAttribute{
 						Optional: true, Sensitive: true,
-						MarkdownDescription: "Personal access token with the scopes `linodes:read_write` and `events:read_only`. Or `LINODE_TOKEN`.",
+						MarkdownDescription: "Personal access token with the scopes `linodes:read_write` and `events:read_only`, and `images:read_write` for `atoll_image`. Or `LINODE_TOKEN`.",
 					},
 					"url": schema.StringAttribute{
 						Optional: true, MarkdownDescription: "Base URL of the API. Or `LINODE_URL`. Default `https://api.linode.com`.",
