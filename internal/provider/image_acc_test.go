@@ -394,6 +394,27 @@ func TestImageChangesAfterThePlan(t *testing.T) {
 	w.noImages(t)
 }
 
+// TestStuckImage uploads an image that Linode does not get on with. The message says what helps, and it does.
+func TestStuckImage(t *testing.T) {
+	t.Parallel()
+	w := newImageWorld(t)
+	b := newImage(t, "0.1.0")
+	w.cloud.Inject(linode.Fault{Method: http.MethodPut, PathPrefix: linode.UploadPath, Stuck: true})
+	impatient := b.config(b.manifest(), `timeouts = { create = "2s" }`)
+	stuck := resource.TestStep{Config: impatient, ExpectError: says("not done after 2s", "it is creating", "delete that image")}
+	w.test(t, stuck, stuck, resource.TestStep{
+		PreConfig: func() {
+			w.demandUploads(t, 1)
+			for _, image := range w.images(t) {
+				w.call(t, http.MethodDelete, "/v4/images/"+strings.ReplaceAll(image.ID, "/", "%2F"))
+			}
+		},
+		Config: impatient, ConfigPlanChecks: planned(plancheck.ResourceActionCreate),
+	})
+	w.demandUploads(t, 2)
+	w.noImages(t)
+}
+
 // TestFailedCopyResumes fails in the second half. The next apply goes on with the image that is there.
 func TestFailedCopyResumes(t *testing.T) {
 	t.Parallel()

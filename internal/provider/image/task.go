@@ -245,10 +245,14 @@ func (t *task) uploadDiagnostics(ctx context.Context, summary, operation string,
 	var diags diag.Diagnostics
 	var put *linode.UploadError
 	var image *linode.ImageError
+	var failure *linode.Error
+	// A pause that would outlast the deadline ends at once, before the context does.
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &failure)
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case late:
 		diags.AddAttributeError(path.Root("timeouts").AtName(operation), summary, fmt.Sprintf(
-			"It is not done after %s: %v.\n\nRaise timeouts.%s and apply again; an image that Linode is working on is found again.", timeout, err, operation))
+			"It is not done after %s: %v.\n\nRaise timeouts.%s and apply again; an image that Linode is working on is found again. "+
+				"If Linode does not get on with it, delete that image: then the next apply uploads it anew.", timeout, err, operation))
 	case errors.Is(ctx.Err(), context.Canceled):
 		diags.AddError(summary, fmt.Sprintf("It was interrupted: %v.\n\nApply again; an image that Linode is working on is found again.", err))
 	case errors.Is(err, linode.ErrContentChanged):
