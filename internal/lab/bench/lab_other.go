@@ -8,4 +8,8 @@ import (
 	"io"
 )
 
-func benchLab(context.Context, io.Writer) error { return errors.New("the lab needs root on Linux") }
+var errNoLab = errors.New("the lab needs root on Linux")
+
+func benchLab(context.Context, io.Writer) error { return errNoLab }
+
+func benchImage(context.Context, io.Writer) error { return errNoLab }

@@ -71,16 +71,15 @@ func scan(ctx context.Context, target string) found {
 	return f
 }
 
-// onlyExpectedPorts scans every TCP port of every node from the operator's workstation, which is nobody in particular to
-// them.
-func onlyExpectedPorts(t *testing.T, s *site) {
+// wantOpen scans every TCP port of nodes from the operator's workstation, which is nobody in particular to them. Ports that
+// are not open must say nothing.
+func (s *site) wantOpen(t *testing.T, nodes []string, want ...int) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports := spec.DefaultPorts()
-	want := []int{22, ports.API}
-	for _, n := range everyNode {
+	for _, n := range nodes {
 		t.Run(n, func(t *testing.T) {
 			t.Parallel()
 			machine, err := s.Node(n)
@@ -103,4 +102,12 @@ func onlyExpectedPorts(t *testing.T, s *site) {
 			}
 		})
 	}
+}
+
+func onlySSH(t *testing.T, s *site) { s.wantOpen(t, []string{"hk1"}, 22) }
+
+func onlyExpectedPorts(t *testing.T, s *site) {
+	const mesh = 655 // the default of the cluster
+	ports := spec.DefaultPorts()
+	s.wantOpen(t, everyNode, 22, mesh, ports.API, ports.Health)
 }
