@@ -19,8 +19,8 @@ type Boot string
 const (
 	// BootContainer is a systemd in a container: up in a second, with the kernel of this machine.
 	BootContainer Boot = "container"
-	// BootVM is a virtual machine of the real node image, with its own boot loader and kernel: up in about a minute,
-	// because it runs without hardware help wherever the lab does.
+	// BootVM is a virtual machine of the real node image, with its own boot loader and kernel: up in about a minute where
+	// there is no KVM.
 	BootVM Boot = "vm"
 )
 

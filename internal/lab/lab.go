@@ -18,6 +18,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/vm"
 )
 
 // DefaultName is the lab that commands mean when none is named.
@@ -117,6 +118,8 @@ type Lab struct {
 	entry    *entry
 	layers   layers
 	images   *nodeImage
+	// accelerator is how virtual machines run.
+	accelerator vm.Accelerator
 	servers  []*http.Server
 	serving  sync.WaitGroup
 
@@ -213,6 +216,10 @@ func (l *Lab) prepareImages(ctx context.Context) error {
 	if l.options.anyVM() {
 		l.images = &nodeImage{
 			manifest: l.options.Image, own: filepath.Join(l.record.data.DataDir, "images"), shared: l.options.imageCache(),
+		}
+		var err error
+		if l.accelerator, err = vm.BestAccelerator(ctx); err != nil {
+			return fmt.Errorf("find out how to run virtual machines: %w", err)
 		}
 		// Whoever makes Linodes alone may upload their image.
 		if l.options.Image != "" || len(l.options.Machines) > 0 {

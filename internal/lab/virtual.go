@@ -35,7 +35,7 @@ func (l *Lab) makeVM(ctx context.Context, m *machine, s seed) error {
 	c := vm.Config{
 		Lab: l.options.Name, Name: m.name,
 		Dir: filepath.Join(l.record.data.DataDir, "nodes", m.name), Run: filepath.Join(l.files.dir(), "run"),
-		Memory: l.options.Memory, Disk: s.disk, MAC: m.mac(l.options.Name), Seed: s.seedDisk,
+		Memory: l.options.Memory, Accelerator: l.accelerator, Disk: s.disk, MAC: m.mac(l.options.Name), Seed: s.seedDisk,
 		System: vm.System{UUID: randomUUID()},
 	}
 	var err error

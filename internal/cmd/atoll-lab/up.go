@@ -160,8 +160,8 @@ func (a *app) upCommand() *cobra.Command {
 The first lab of a machine builds the nodes' root file system from Debian packages, which takes about half a minute; later
 ones take a few seconds. A lab that runs already is left alone. Interrupting it removes what was begun.
 
-With --boot vm every machine is a virtual machine that boots the real node image under QEMU, without hardware help: up in
-about a minute, half a GiB of memory and more of this machine each.`,
+With --boot vm every machine is a virtual machine that boots the real node image under QEMU. Without KVM each is up in
+about a minute. It takes more memory of this machine than it has itself.`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), s) },
 	}

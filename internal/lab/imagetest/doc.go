@@ -4,6 +4,6 @@
 //
 //	sudo ATOLL_E2E=terraform go test -v ./internal/lab/imagetest
 //
-// ATOLL_IMAGE is the path of the image's manifest when it is not the newest that was built here. Everything runs without
-// hardware help, some ten minutes on two processors.
+// ATOLL_IMAGE is the path of the image's manifest when it is not the newest that was built here. Without KVM all of
+// it takes some ten minutes on two processors.
 package imagetest

@@ -47,6 +47,8 @@ type Config struct {
 	Disk int
 	// Memory is in MiB; DefaultMemory when 0.
 	Memory int
+	// Accelerator is how the processor is run; TCG when empty.
+	Accelerator Accelerator
 	// CPUs is the number of processors; 1 when 0.
 	CPUs int
 	// Seed is the path of a second disk, "" for none. The machine gets a copy, for it may write to it: an agent takes
@@ -116,7 +118,7 @@ func (c Config) argv(p places, socket string, k *kernel) []string {
 		"qemu-system-x86_64",
 		"-name", "guest=" + escape("atoll."+c.Lab+"."+c.Name),
 		"-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35",
-		"-accel", "tcg,tb-size=256", "-cpu", processor, "-smp", strconv.Itoa(c.CPUs), "-m", strconv.Itoa(c.Memory),
+		"-smp", strconv.Itoa(c.CPUs), "-m", strconv.Itoa(c.Memory),
 		"-rtc", "base=utc", "-action", "reboot=shutdown",
 		"-chardev", "file,id=console,append=on,path=" + escape(p.console()), "-serial", "chardev:console",
 		"-chardev", "socket,id=monitor,server=on,wait=off,path=" + escape(socket), "-mon", "chardev=monitor,mode=control",
@@ -127,6 +129,7 @@ func (c Config) argv(p places, socket string, k *kernel) []string {
 		"-netdev", c.netdev(),
 		"-device", "virtio-net-pci,netdev=cable,romfile=,mac=" + c.MAC.String(),
 	}
+	argv = append(argv, c.Accelerator.arguments()...)
 	if c.Seed != "" {
 		argv = append(argv,
 			"-blockdev", "driver=raw,node-name="+filepath.Base(c.Seed)+",cache.no-flush=on,file.driver=file,file.filename="+escape(c.Seed),

@@ -92,6 +92,9 @@ func machine(t *testing.T) (m *vm.VM, namespace string) {
 	dir := t.TempDir()
 	c := config(dir)
 	c.Lab = lab
+	if c.Accelerator, err = vm.BestAccelerator(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if out, err := exec.CommandContext(t.Context(), "qemu-img", "create", "-q", "-f", "qcow2", c.Image, "8M").CombinedOutput(); err != nil {
 		t.Fatalf("qemu-img: %v\n%s", err, out)
 	}
@@ -242,4 +245,18 @@ func TestBrokenImage(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "hk1") {
 		t.Errorf("booting a disk without a kernel: %v", err)
 	}
+}
+
+// TestBestAccelerator asks for what this machine can do. A machine that is run with the answer shows whether it is true:
+// all other tests do.
+func TestBestAccelerator(t *testing.T) {
+	requireVM(t)
+	got, err := vm.BestAccelerator(t.Context())
+	if err != nil || got != vm.TCG && got != vm.KVM {
+		t.Fatalf("the best accelerator is %q, %v", got, err)
+	}
+	if _, err := os.Stat("/dev/kvm"); err != nil && got == vm.KVM {
+		t.Error("it is KVM, which is not there")
+	}
+	t.Logf("machines run with %s here", got)
 }
