@@ -120,8 +120,8 @@ type Lab struct {
 	images   *nodeImage
 	// accelerator is how virtual machines run.
 	accelerator vm.Accelerator
-	servers  []*http.Server
-	serving  sync.WaitGroup
+	servers     []*http.Server
+	serving     sync.WaitGroup
 
 	mu       sync.Mutex
 	machines map[string]*machine
