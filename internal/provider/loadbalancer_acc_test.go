@@ -105,6 +105,10 @@ func TestLoadBalancer(t *testing.T) {
 			ResourceName: www, ImportState: true, ImportStateVerify: true, ImportStateId: "www.example.com",
 			ImportStateVerifyIgnore: []string{"nodes", "health", "timeouts"},
 		},
+		// The same hostname can be made again.
+		resource.TestStep{Config: served("", hk1, sg1), Taint: []string{www}, ConfigStateChecks: []statecheck.StateCheck{
+			look(func() error { e.changes(); return nil }),
+		}},
 	)
 	if got, want := e.changes(), []string{"DELETE load_balancers", "DELETE pools", "DELETE pools", "DELETE monitors"}; !slices.Equal(got, want) {
 		t.Errorf("destroyed in the order %q, want %q", got, want)

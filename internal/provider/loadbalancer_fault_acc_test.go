@@ -110,6 +110,20 @@ func TestLoadBalancerShadowsRecords(t *testing.T) {
 	}
 }
 
+// TestLoadBalancerShadowsLater changes a load balancer beside which somebody made a record: a change must not fail for that.
+func TestLoadBalancerShadowsLater(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t)
+	path := "/zones/" + cloudflare.ZoneID("example.com") + "/dns_records"
+	record := func() {
+		e.send(t, http.MethodPost, path, map[string]any{"type": "A", "name": "www.example.com", "content": "198.51.100.7", "ttl": 1})
+	}
+	e.runSteps(t,
+		resource.TestStep{Config: served("", hk1, sg1)},
+		resource.TestStep{PreConfig: record, Config: served("node_settings = { hk1 = { enabled = false } }", hk1, sg1), ConfigPlanChecks: updatesInPlace()},
+	)
+}
+
 // TestLoadBalancerExists leaves a load balancer alone that state does not know.
 func TestLoadBalancerExists(t *testing.T) {
 	t.Parallel()

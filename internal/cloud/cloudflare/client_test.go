@@ -358,6 +358,26 @@ func TestFindZone(t *testing.T) {
 	}
 }
 
+// TestZoneInTwoAccounts takes the active one of two, and neither of two that are.
+func TestZoneInTwoAccounts(t *testing.T) {
+	t.Parallel()
+	for other, wantErr := range map[string]error{"pending": nil, "active": cloudflare.ErrInvalid} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			zone := `{"id": %q, "name": "example.com", "status": %q, "account": {"id": "a", "name": "A"}}`
+			_, _ = fmt.Fprintf(w, `{"success": true, "errors": [], "messages": [], "result": [`+zone+","+zone+`]}`, "one", other, "two", "active")
+		}))
+		t.Cleanup(server.Close)
+		client, err := cloudflare.New(cloudflare.Config{Token: "right", URL: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if z, err := client.FindZone(t.Context(), domain); !errors.Is(err, wantErr) || err == nil && z.ID != "two" {
+			t.Errorf("%s: got %+v, error %v", other, z, err)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, nil)

@@ -2,6 +2,8 @@ package cloudflare
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/cloudflare/cloudflare-go/v7/zones"
 )
@@ -39,16 +41,24 @@ func (c *Client) FindZone(ctx context.Context, name string) (Zone, error) {
 	if err != nil {
 		return Zone{}, err
 	}
-	for _, z := range list {
-		if z.Name == name {
-			//nolint:staticcheck // only to change the plan is deprecated; the other way to read it needs a permission for billing
-			enterprise := z.Plan.LegacyID == enterprisePlan
-			out := Zone{ID: z.ID, Name: z.Name, AccountID: z.Account.ID, Enterprise: enterprise}
-			c.found.Store(name, out)
-			return out, nil
-		}
+	list = slices.DeleteFunc(list, func(z zones.Zone) bool { return z.Name != name })
+	if active := slices.DeleteFunc(slices.Clone(list), func(z zones.Zone) bool { return z.Status != zones.ZoneStatusActive }); len(active) > 0 {
+		list = active // a zone that is being moved is in two accounts, and pending in one of them
 	}
-	return Zone{}, &ZoneNotFoundError{Zone: name}
+	switch len(list) {
+	case 0:
+		return Zone{}, &ZoneNotFoundError{Zone: name}
+	case 1:
+	default:
+		return Zone{}, &Error{Op: "find zone " + name, Kind: ErrInvalid, Err: fmt.Errorf(
+			"the token sees it in %d accounts, %s and %s among them; give the provider a token for one account", len(list), list[0].Account.Name, list[1].Account.Name)}
+	}
+	z := list[0]
+	//nolint:staticcheck // only to change the plan is deprecated; the other way to read it needs a permission for billing
+	enterprise := z.Plan.LegacyID == enterprisePlan
+	out := Zone{ID: z.ID, Name: z.Name, AccountID: z.Account.ID, Enterprise: enterprise}
+	c.found.Store(name, out)
+	return out, nil
 }
 
 // zonesPerPage is the most that the vendor gives of zones; fewer than perPage, so the walk ends after one page, which is

@@ -73,7 +73,7 @@ func (m *Model) deriveDNS(config *Model) {
 
 // fallback is the first site with a node that may get traffic.
 func (v view) fallback() types.String {
-	if !v.placed || !v.complete && len(v.settings) > 0 {
+	if !v.placed || !v.settled {
 		return types.StringUnknown()
 	}
 	for _, s := range v.sites() {

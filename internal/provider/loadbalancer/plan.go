@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -67,12 +68,17 @@ func (m *Model) expect(state *Model, v view) {
 		m.Health = types.MapValueMust(types.ObjectType{AttrTypes: healthTypes()}, map[string]attr.Value{})
 	default:
 		m.RecordIDs = stringMap(nil)
-		// An id that vanished may be another one afterwards; the rest stay what they are.
-		if len(state.Drift.Elements()) == 0 && known(state.LoadBalancerID) {
+		if len(state.Drift.Elements()) != 0 {
+			break // what is gone will have another id
+		}
+		if known(state.LoadBalancerID) {
 			m.LoadBalancerID = state.LoadBalancerID
 		}
-		if len(state.Drift.Elements()) == 0 && known(state.MonitorID) {
+		if known(state.MonitorID) {
 			m.MonitorID = state.MonitorID
+		}
+		if v.placed && slices.Equal(v.siteNames(), slices.Sorted(maps.Keys(mapStrings(state.PoolIDs)))) {
+			m.PoolIDs = state.PoolIDs
 		}
 	}
 }
@@ -90,13 +96,18 @@ func (m *Model) wanting(v view) bool {
 		}
 		return !m.LoadBalancerID.IsNull() || len(m.PoolIDs.Elements()) > 0 || !m.MonitorID.IsNull()
 	}
+	return m.LoadBalancerID.IsNull() || m.MonitorID.IsNull() || len(m.RecordIDs.Elements()) > 0 ||
+		!slices.Equal(v.siteNames(), slices.Sorted(maps.Keys(mapStrings(m.PoolIDs))))
+}
+
+// siteNames are the names of the sites in alphabetical order.
+func (v view) siteNames() []string {
 	var names []string
 	for _, s := range v.sites() {
 		names = append(names, s.name)
 	}
 	slices.Sort(names)
-	return m.LoadBalancerID.IsNull() || m.MonitorID.IsNull() || len(m.RecordIDs.Elements()) > 0 ||
-		!slices.Equal(names, slices.Sorted(maps.Keys(mapStrings(m.PoolIDs))))
+	return names
 }
 
 // warn reports what works but would not survive what it is there to survive.
@@ -116,6 +127,9 @@ func warn(m *Model, v view) diag.Diagnostics {
 	return diags
 }
 
+// lookTimeout bounds what a plan asks, since it also works without the answers.
+const lookTimeout = 30 * time.Second
+
 // look asks Cloudflare whether a plan can be carried out, so that it is known before anything is done. A plan must also work
 // where Cloudflare cannot be asked: then the apply finds out.
 func (r *Resource) look(ctx context.Context, plan, state *Model, v view) diag.Diagnostics {
@@ -134,6 +148,8 @@ func (r *Resource) look(ctx context.Context, plan, state *Model, v view) diag.Di
 		return diags
 	}
 	t.asking = true
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	z, err := t.client.FindZone(ctx, plan.Zone.ValueString())
 	if err != nil {
 		return t.fail(ctx, "Find zone", path.Root("zone"), err)

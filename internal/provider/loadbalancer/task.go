@@ -106,11 +106,8 @@ func (t *task) checkLimits(ctx context.Context, z cloudflare.Zone, d *desired) d
 		return diags
 	}
 	limits, err := t.client.Limits(ctx, z.AccountID)
-	if errors.Is(err, cloudflare.ErrNotFound) {
-		return diags // an API without it decides when it gets the request
-	}
 	if err != nil {
-		return t.fail(ctx, "Read the account's limits", path.Empty(), err)
+		return diags // the API says so when it gets a request that it minds
 	}
 	if limits.Interval > 0 && d.monitor.Interval < limits.Interval {
 		diags.AddAttributeError(path.Root("monitor").AtName("interval"), overLimit, fmt.Sprintf(
@@ -184,7 +181,11 @@ func (t *task) checkHostname(ctx context.Context, m *Model, d *desired) diag.Dia
 		diags.Append(t.fail(ctx, "Look for DNS records", at, err)...)
 		return diags
 	}
-	diags.Append(foreignRecords(m, d, records)...)
+	serving := t.ids.balancer != ""
+	if d.mode == ModeDNS {
+		serving = len(t.ids.records) > 0
+	}
+	diags.Append(foreignRecords(m, d, records, serving)...)
 	return diags
 }
 
@@ -205,8 +206,9 @@ func (t *task) disown() diag.Diagnostics {
 	return t.save(t.ids)
 }
 
-// foreignRecords reports the address records of the hostname that are not this resource's.
-func foreignRecords(m *Model, d *desired, records []cloudflare.Record) diag.Diagnostics {
+// foreignRecords reports the address records of the hostname that are not this resource's. Serving tells that this resource
+// serves the hostname already.
+func foreignRecords(m *Model, d *desired, records []cloudflare.Record, serving bool) diag.Diagnostics {
 	var diags diag.Diagnostics
 	var found []string
 	for _, r := range records {
@@ -217,11 +219,15 @@ func foreignRecords(m *Model, d *desired, records []cloudflare.Record) diag.Diag
 	slices.Sort(found)
 	list := strings.Join(found, ", ")
 	switch {
-	case len(found) == 0:
+	case len(found) == 0 || d.mode == ModeBalancer && m.ShadowDNSRecords.ValueBool():
+	case serving:
+		// A change must not fail because of them: it may be what takes a dead node out.
+		diags.AddAttributeWarning(path.Root("hostname"), "Hostname has DNS records", fmt.Sprintf(
+			"%s has got DNS records that are not Atoll's (%s). Delete them.", d.hostname, list))
 	case d.mode == ModeDNS:
 		diags.AddAttributeError(path.Root("hostname"), "Hostname has DNS records", fmt.Sprintf(
 			"%s has DNS records that are not Atoll's (%s); clients would go there too. Nothing was changed.\n\nDelete them, or use another hostname.", d.hostname, list))
-	case !m.ShadowDNSRecords.ValueBool():
+	default:
 		diags.AddAttributeError(path.Root("hostname"), "Hostname has DNS records", fmt.Sprintf(
 			"%s has DNS records (%s), which a load balancer of that name makes useless without a word. Nothing was changed.\n\n"+
 				"Delete them, or set shadow_dns_records = true to let the load balancer take precedence over them.", d.hostname, list))

@@ -164,10 +164,7 @@ func (c *check) address(e endpoint, dns bool) {
 // places checks sites and steering, as far as it is known which sites there are.
 func (c *check) places(v view) {
 	sites := v.sites()
-	var names []string
-	for _, s := range sites {
-		names = append(names, s.name)
-	}
+	names := v.siteNames()
 	for _, e := range v.endpoints {
 		if e.homeless && c.m.Mode.ValueString() == string(ModeBalancer) {
 			c.fault(e.at().AtName("failure_domain"), "node %s has no failure_domain, whose site says which pool it is in.", e.name)

@@ -45,21 +45,22 @@ type view struct {
 	// endpoints are in the order of their keys.
 	endpoints []endpoint
 	settings  map[string]siteModel
-	// complete tells that nothing is unknown; placed that at least every node's site is known.
-	complete, placed bool
+	// complete tells that nothing is unknown, placed that at least every node's site is known, and settled that what is particular
+	// of nodes and sites is.
+	complete, placed, settled bool
 }
 
 // view reads nodes, node_settings and sites. Values inside may be unknown.
 func (m *Model) view(ctx context.Context) (view, diag.Diagnostics) {
 	var diags diag.Diagnostics
-	v := view{complete: true, placed: true, settings: map[string]siteModel{}}
+	v := view{settled: true, settings: map[string]siteModel{}}
 	settings := map[string]settingsModel{}
-	read(ctx, m.NodeSettings, settings, &v.complete, &diags)
-	read(ctx, m.Sites, v.settings, &v.complete, &diags)
+	read(ctx, m.NodeSettings, settings, &v.settled, &diags)
+	read(ctx, m.Sites, v.settings, &v.settled, &diags)
 	nodes := map[string]nodeModel{}
 	whole := true
 	read(ctx, m.Nodes, nodes, &whole, &diags)
-	v.complete, v.placed = v.complete && whole, whole
+	v.complete, v.placed = v.settled && whole, whole
 	for key, n := range nodes {
 		e, more := n.endpoint(ctx, key, settings[key])
 		diags.Append(more...)
