@@ -104,7 +104,7 @@ resource "atoll_node" %[1]q {
 func (b *box) left(t *testing.T) []string {
 	t.Helper()
 	var out []string
-	for _, path := range []string{"usr/local/bin/atolld", "etc/atoll/first-boot.json", "var/lib/atoll"} {
+	for _, path := range []string{"usr/local/bin/atolld", "usr/local/bin/.atolld.abcdef", "etc/atoll/first-boot.json", "var/lib/atoll"} {
 		if _, err := os.Stat(filepath.Join(b.Root, path)); err == nil {
 			out = append(out, path)
 		}
@@ -240,6 +240,39 @@ func (b *box) joinElsewhere(t *testing.T) {
 	record := []byte(`{"cluster":"other","node":"old","signing_key":"ed25519:AAAA"}`)
 	if err := os.WriteFile(filepath.Join(b.StateDir(), "join.json"), record, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestUploadBreaksOff loses the connection once the agent is on the machine, before the operator hears of it. The node is in
+// state, so that whoever gives up now leaves a clean machine, and whoever goes on gets a node.
+func TestUploadBreaksOff(t *testing.T) {
+	t.Parallel()
+	for name, goOn := range map[string]bool{"give up": false, "go on": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			b := w.newBox(t)
+			b.ssh.CutAfter("sha256sum -c")
+			config := b.machineNode("hk1", b.ssh.HostKey(), "")
+			next := resource.TestStep{Config: clusterConfig}
+			if goOn {
+				next = resource.TestStep{Config: config, ConfigPlanChecks: resource.ConfigPlanChecks{
+					PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction("atoll_node.hk1", plancheck.ResourceActionDestroyBeforeCreate)},
+				}}
+			}
+			next.PreConfig = func() {
+				if left := b.left(t); len(left) == 0 {
+					t.Error("nothing was uploaded")
+				}
+				if err := os.WriteFile(filepath.Join(b.Root, "usr/local/bin/.atolld.abcdef"), []byte("half"), 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+			w.test(t, resource.TestStep{Config: config, ExpectError: says("upload the agent")}, next)
+			if left := b.left(t); len(left) != 0 {
+				t.Errorf("the machine still has %q", left)
+			}
+		})
 	}
 }
 

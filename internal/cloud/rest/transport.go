@@ -29,6 +29,9 @@ type Verdict struct {
 	Passing bool
 }
 
+// readTry bounds one try of a request that only reads: it answers soon or not at all, and is harmless to repeat.
+const readTry = 10 * time.Second
+
 // Transport is an http.RoundTripper that keeps the rate limits, bounds every try in time and repeats what may be repeated.
 // All fields but Base must be set. Safe for concurrent use.
 type Transport struct {
@@ -81,7 +84,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (t *Transport) once(ctx context.Context, r *http.Request, body []byte) (*http.Response, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.Try)
+	try := t.Try
+	if r.Method == http.MethodGet {
+		try = min(try, readTry)
+	}
+	ctx, cancel := context.WithTimeout(ctx, try)
 	defer cancel()
 	req := r.Clone(ctx)
 	if body != nil {

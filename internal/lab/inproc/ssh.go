@@ -29,6 +29,7 @@ type SSH struct {
 	commands []string
 	uname    string
 	clock    time.Duration
+	cut      string
 
 	allowed ssh.PublicKey
 	work    sync.WaitGroup
@@ -109,6 +110,24 @@ func (s *SSH) SetClock(ahead time.Duration) {
 	s.clock = ahead
 }
 
+// CutAfter carries the next command out that has the text in it, and then cuts the connection instead of answering.
+func (s *SSH) CutAfter(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut = text
+}
+
+// cuts tells whether the answer to a command is lost.
+func (s *SSH) cuts(command string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut == "" || !strings.Contains(command, s.cut) {
+		return false
+	}
+	s.cut = ""
+	return true
+}
+
 // Commands returns every command that was run, which is what everybody on the machine could see.
 func (s *SSH) Commands() []string {
 	s.mu.Lock()
@@ -138,11 +157,11 @@ func (s *SSH) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		go s.session(channel, requests)
+		go s.session(channel, requests, func() { _ = c.Close() })
 	}
 }
 
-func (s *SSH) session(channel ssh.Channel, requests <-chan *ssh.Request) {
+func (s *SSH) session(channel ssh.Channel, requests <-chan *ssh.Request, cut func()) {
 	defer func() { _ = channel.Close() }()
 	for r := range requests {
 		if r.Type != "exec" {
@@ -157,6 +176,10 @@ func (s *SSH) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 		} else if err := s.run(command.Text, channel); err != nil {
 			_, _ = fmt.Fprintln(channel.Stderr(), err)
 			status.Status = 1
+		}
+		if s.cuts(command.Text) {
+			cut()
+			return
 		}
 		_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(&status))
 		return
@@ -176,7 +199,12 @@ func (s *SSH) run(command string, channel ssh.Channel) error {
 		s.machine.Start()
 		return nil
 	case strings.Contains(command, "atolld uninstall"):
-		return s.uninstall()
+		if err := s.uninstall(); err != nil {
+			return err
+		}
+		// What comes before the agent's own part is for the shell.
+		command, _, _ = strings.Cut(command, "; if test")
+		command += "'"
 	}
 	for _, path := range []string{"/usr/local", "/etc/atoll", "/var/lib/atoll"} {
 		command = strings.ReplaceAll(command, path, s.machine.Root+path)

@@ -49,8 +49,9 @@ func (m *Machine) Joined(ctx context.Context) (*Membership, error) {
 }
 
 // Install puts the agent onto the machine, unless the same is there already. The program appears whole or not at all.
-// When no program is configured, an agent that is there (from an image) is left as it is.
-func (m *Machine) Install(ctx context.Context, c Config, f Facts) error {
+// When no program is configured, an agent that is there (from an image) is left as it is. Before is called when there is
+// something to upload, before anything is: after an error nobody knows what arrived.
+func (m *Machine) Install(ctx context.Context, c Config, f Facts, before func() error) error {
 	if c.Binary == "" {
 		if f.AgentSum != "" {
 			return nil
@@ -76,6 +77,9 @@ func (m *Machine) Install(ctx context.Context, c Config, f Facts) error {
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return &BinaryError{Path: path, Arch: f.Arch, Err: err}
+	}
+	if err := before(); err != nil {
+		return err
 	}
 	const script = `set -e
 mkdir -p /usr/local/bin
@@ -126,9 +130,10 @@ mv -f "$new" ` + payloadPath
 	return err
 }
 
-// Uninstall takes the agent off the machine, with everything that it made. A payload that was never used is removed too.
+// Uninstall takes the agent off the machine, with everything that it made. A payload that was never used is removed too, and
+// what an upload that broke off has left.
 func (m *Machine) Uninstall(ctx context.Context) error {
 	_, err := m.run(ctx, "uninstall the agent",
-		"rm -f "+payloadPath+"; if test -x "+binaryPath+"; then "+binaryPath+" uninstall --purge; fi", nil)
+		"rm -f "+payloadPath+" /etc/atoll/.first-boot.?????? /usr/local/bin/.atolld.??????; if test -x "+binaryPath+"; then "+binaryPath+" uninstall --purge; fi", nil)
 	return err
 }

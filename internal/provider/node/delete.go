@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
@@ -34,7 +35,8 @@ func (r *Resource) Delete(ctx context.Context, req resource.DeleteRequest, resp 
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	if resp.Diagnostics.Append(t.machine().mayRemove(ctx, t)...); resp.Diagnostics.HasError() {
+	defer func() { t.login.close() }()
+	if resp.Diagnostics.Append(t.machine().beforeRemoval(ctx, t)...); resp.Diagnostics.HasError() {
 		return
 	}
 	resp.Diagnostics.Append(t.evict(ctx, mem)...)
@@ -50,11 +52,13 @@ func (t *task) evict(ctx context.Context, mem memory) diag.Diagnostics {
 	reg.Forget(t.name)
 	endpoints, diags := reference.Strings(ctx, t.model.Endpoints)
 	generation := mem.Generation
-	if len(endpoints) > 0 {
-		if seen, err := t.op.Look(ctx, t.root.Cluster, t.name, endpoints, t.model.Identity.ValueString()); err == nil {
+	if len(endpoints) > 0 && !t.gone {
+		seen, err := t.op.Look(ctx, t.root.Cluster, t.name, endpoints, t.model.Identity.ValueString())
+		if err == nil {
 			generation = max(generation, seen.Generations[t.ref()])
 			maps.Copy(mem.nonNilPeers(), seen.Endpoints(t.name))
 		}
+		t.silent = errors.Is(err, api.ErrUnreachable)
 	}
 	if len(t.others(mem)) == 0 {
 		// This state was never refreshed since the others joined, or there are none.
@@ -75,7 +79,8 @@ func (t *task) evict(ctx context.Context, mem memory) diag.Diagnostics {
 		missed = t.op.Tell(ctx, t.root.Cluster, others, records)
 		return nil
 	})
-	if len(endpoints) > 0 {
+	// One that is silent hears of it from the others when it is back.
+	if len(endpoints) > 0 && !t.gone && !t.silent {
 		g.Go(func() error {
 			t.told = t.op.TellOnce(ctx, t.root.Cluster, operator.Peer{Name: t.name, Endpoints: endpoints}, records) == nil
 			return nil

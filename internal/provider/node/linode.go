@@ -228,9 +228,9 @@ func (linodeMachine) remove(ctx context.Context, t *task) diag.Diagnostics {
 	return nil
 }
 
-// mayRemove asks for the instance with the token that is to delete it. Only a refusal counts: an API that is down must not
-// keep a node in its cluster.
-func (linodeMachine) mayRemove(ctx context.Context, t *task) diag.Diagnostics {
+// beforeRemoval asks for the instance with the token that is to delete it. Only a refusal counts: an API that is down must
+// not keep a node in its cluster.
+func (linodeMachine) beforeRemoval(ctx context.Context, t *task) diag.Diagnostics {
 	id, err := strconv.Atoi(t.model.InstanceID.ValueString())
 	if err != nil {
 		return nil // there is nothing to delete
@@ -238,6 +238,7 @@ func (linodeMachine) mayRemove(ctx context.Context, t *task) diag.Diagnostics {
 	client, err := t.op.Linode()
 	if err == nil {
 		_, err = client.Instance(ctx, id)
+		t.gone = errors.Is(err, linode.ErrNotFound)
 	}
 	if errors.Is(err, linode.ErrUnauthorized) || client == nil {
 		return diagnose.Linode("Delete Linode", linodePath(), err)

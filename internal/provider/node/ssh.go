@@ -14,9 +14,6 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 )
 
-// farewellDial is how long a machine that is let go may take to answer.
-const farewellDial = 10 * time.Second
-
 // sshMachine is an existing machine that Atoll adopts.
 type sshMachine struct{}
 
@@ -53,10 +50,21 @@ func (sshMachine) provision(ctx context.Context, t *task, payload []byte, save s
 	if diags.Append(t.checkClock(path.Root("ssh").AtName("host"), "the machine "+host.Address, facts.ClockAhead)...); diags.HasError() {
 		return diags
 	}
-	if err := m.Install(ctx, t.op.Adoption(), facts); err != nil {
+	// From here on there may be something of ours on the machine even if this process dies.
+	errState := errors.New("the state cannot be written")
+	err = m.Install(ctx, t.op.Adoption(), facts, func() error {
+		if diags.Append(save()...); diags.HasError() {
+			return errState
+		}
+		return nil
+	})
+	if errors.Is(err, errState) {
+		return diags
+	}
+	if err != nil {
 		return fail(err)
 	}
-	// From here on the machine may be a member even if this process dies.
+	// From here on the machine may be a member.
 	if diags.Append(save()...); diags.HasError() {
 		return diags
 	}
@@ -83,8 +91,6 @@ func (sshMachine) read(context.Context, *task) (bool, diag.Diagnostics) { return
 
 func (sshMachine) update(context.Context, *task, Model) diag.Diagnostics { return nil }
 
-func (sshMachine) mayRemove(context.Context, *task) diag.Diagnostics { return nil }
-
 // remove takes the agent off the machine. The cluster has dropped the node before, so a machine that cannot be reached is
 // worth a warning only: what is left on it is of no use to anybody.
 func (sshMachine) remove(ctx context.Context, t *task) diag.Diagnostics {
@@ -101,11 +107,7 @@ func (sshMachine) remove(ctx context.Context, t *task) diag.Diagnostics {
 		diags.AddAttributeWarning(path.Root("ssh"), d.Summary(), "The node is removed from the cluster, but the agent could not be taken off its machine.\n\n"+
 			d.Detail()+"\n\n`atolld uninstall --purge` on the machine removes it.")
 	}
-	cfg := t.op.Adoption()
-	if cfg.Timeout == 0 {
-		cfg.Timeout = farewellDial // it is not about to boot
-	}
-	m, err := adoption.Dial(ctx, cfg, host)
+	m, err := t.login.wait(t.silent)
 	if err != nil {
 		warn(err)
 		return diags

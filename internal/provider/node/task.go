@@ -24,8 +24,9 @@ type machine interface {
 	read(ctx context.Context, t *task) (gone bool, diags diag.Diagnostics)
 	// update changes the machine in place; the cluster is not its business.
 	update(ctx context.Context, t *task, state Model) diag.Diagnostics
-	// mayRemove tells, before the cluster hears of it, why the machine could not be removed.
-	mayRemove(ctx context.Context, t *task) diag.Diagnostics
+	// beforeRemoval tells, before the cluster hears of it, why the machine could not be removed. It changes nothing. What it
+	// begins to find out meanwhile goes on until ctx ends.
+	beforeRemoval(ctx context.Context, t *task) diag.Diagnostics
 	// remove ends the machine, or takes the agent off it. That it is gone already is no error.
 	remove(ctx context.Context, t *task) diag.Diagnostics
 }
@@ -47,8 +48,11 @@ type task struct {
 	ticket string
 	// removed is the generation of the removal of this node's predecessor, as far as the nodes that were asked know it.
 	removed uint64
-	// told is set once the node itself has taken the news of its removal.
-	told bool
+	// told is set once the node itself has taken the news of its removal, silent when its agent did not answer, and gone when
+	// there is no machine any more that could.
+	told, silent, gone bool
+	// login is the way to a machine that is let go.
+	login *login
 }
 
 // begin prepares an operation: the key, the cluster's name and ports. Nothing is dialled.
