@@ -58,6 +58,11 @@ func (c *Client) Add(ctx context.Context, m Machine) error {
 	return c.call(ctx, http.MethodPost, "/v1/nodes", m, nil)
 }
 
+// Discard takes a machine that no API knows out of the lab, as Lab.Discard does.
+func (c *Client) Discard(ctx context.Context, node string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/nodes/"+url.PathEscape(node), nil, nil)
+}
+
 // Insert puts a seed disk into a virtual machine, as Lab.Insert does. The path must be absolute.
 func (c *Client) Insert(ctx context.Context, node, path string) error {
 	return c.call(ctx, http.MethodPut, "/v1/nodes/"+url.PathEscape(node)+"/seed", seedRequest{path}, nil)

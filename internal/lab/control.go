@@ -104,6 +104,9 @@ func (l *Lab) serveControl(ctx context.Context) error {
 		}
 		l.answer(w, struct{}{}, err)
 	})
+	mux.HandleFunc("DELETE /v1/nodes/{name}", func(w http.ResponseWriter, r *http.Request) {
+		l.answer(w, struct{}{}, l.Discard(r.Context(), r.PathValue("name")))
+	})
 	mux.HandleFunc("PUT /v1/nodes/{name}/seed", func(w http.ResponseWriter, r *http.Request) {
 		var q seedRequest
 		err := json.NewDecoder(r.Body).Decode(&q)

@@ -17,8 +17,8 @@ func (a *app) addCommand() *cobra.Command {
 	seed := ""
 	cmd := &cobra.Command{
 		Use: "add NAME@SITE", Short: "Put another unmanaged machine into the lab",
-		Long: `Put another unmanaged machine into the lab and give it power. It answers by SSH a while later.
-With a seed disk, which only virtual machines can have, it is what the seed makes of it.`,
+		Long: `Put another unmanaged machine into the lab, give it power, and wait until it answers by SSH. With a seed disk, which
+only virtual machines can have, it is what the seed makes of it, and nothing is waited for.`,
 		Example: "  atoll-lab add hk3@hk-colo\n  atoll seed --node hk3 --out seed.img && atoll-lab add hk3@hk-colo --seed seed.img",
 		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,11 +31,26 @@ With a seed disk, which only virtual machines can have, it is what the seed make
 					return err
 				}
 			}
-			return lab.Connect(a.name).Add(cmd.Context(), machine)
+			client := lab.Connect(a.name)
+			if err := client.Add(cmd.Context(), machine); err != nil || seed != "" {
+				return err
+			}
+			return client.Power(cmd.Context(), machine.Name, "wait-ssh")
 		},
 	}
 	cmd.Flags().StringVar(&seed, "seed", "", "`image` of a seed disk that is in the machine from the start")
 	return cmd
+}
+
+func (a *app) removeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "remove NODE", Short: "Take an unmanaged machine out of the lab",
+		Long: "Take an unmanaged machine out of the lab, with its disk. Machines of a cloud are deleted by its API.",
+		Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return lab.Connect(a.name).Discard(cmd.Context(), args[0])
+		},
+	}
 }
 
 func (a *app) insertCommand() *cobra.Command {

@@ -87,7 +87,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage; exec, run and ssh exit as their com
 		a.powerCommand("thaw", "Let a frozen node go on", "Let a frozen node go on where it stopped."),
 		a.powerCommand("unplug", "Pull a node's network cable", "Pull a node's network cable: other than when it is cut off, it cannot even get an address."),
 		a.powerCommand("plug", "Put a node's network cable back", "Put a node's network cable back."),
-		a.addCommand(), a.insertCommand(), a.ejectCommand(), a.consoleCommand(),
+		a.addCommand(), a.removeCommand(), a.insertCommand(), a.ejectCommand(), a.consoleCommand(),
 	)
 	return root
 }

@@ -147,6 +147,23 @@ func TestLifeOfALab(t *testing.T) {
 	p.must("power-on", "hk2")
 	p.must("ssh", "hk2", "--", "true")
 
+	p.must("add", "hk3@hk-colo")
+	if out, _ := p.must("exec", "hk3", "--", "hostname"); out != "hk3\n" {
+		t.Errorf("an added machine calls itself %q", out)
+	}
+	if out, _ := p.must("console", "hk3"); !strings.Contains(out, "systemd") {
+		t.Errorf("the console of hk3 shows %q", out)
+	}
+	p.must("unplug", "hk3")
+	p.must("plug", "hk3")
+	if _, messages, code := p.run("insert", "hk3", os.DevNull); code != exitFailed || !strings.Contains(messages, "--boot vm") {
+		t.Errorf("a seed disk for a container: %d %s", code, messages)
+	}
+	p.must("remove", "hk3")
+	if _, messages, code := p.run("console", "hk3"); code != exitFailed || !strings.Contains(messages, "no such machine") {
+		t.Errorf("the console of a machine that is gone: %d %s", code, messages)
+	}
+
 	down := p.command("down")
 	if _, messages, code := p.run(append([]string{"run", "--"}, down.Args...)...); code != exitFailed || !strings.Contains(messages, "leave that shell") {
 		t.Errorf("down from inside the lab: %d %s", code, messages)
@@ -199,6 +216,14 @@ func TestUsage(t *testing.T) {
 		{[]string{"loss", "hk1", "hk2", "many"}, exitUsage, "not a percentage"},
 		{[]string{"heal", "hk1"}, exitUsage, "both ends"},
 		{[]string{"up", "--machine", "hk1"}, exitUsage, "NAME@SITE"},
+		{[]string{"up", "--boot", "cloud"}, exitUsage, "container"},
+		{[]string{"up", "--boot", "vm", "--image", "/nowhere/image.manifest.json"}, exitUsage, "--image"},
+		{[]string{"up", "--image", "/nowhere/image.manifest.json"}, exitUsage, "--boot vm"},
+		{[]string{"up", "--boot", "vm", "--memory", "64"}, exitUsage, "256 MiB"},
+		{[]string{"up", "--boot", "vm"}, exitFailed, "make image"},
+		{[]string{"add", "hk3"}, exitUsage, "NAME@SITE"},
+		{[]string{"add", "hk3@hk-colo", "--seed", "/nowhere/seed.img"}, exitUsage, "no such file"},
+		{[]string{"insert", "hk1", "/nowhere/seed.img"}, exitUsage, "no such file"},
 		{[]string{"list", "--nonsense"}, exitUsage, "unknown flag"},
 		{[]string{"list"}, exitFailed, "atoll-lab up"},
 		{[]string{"kill", "hk1"}, exitFailed, "atoll-lab up"},
