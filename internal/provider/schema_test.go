@@ -17,6 +17,7 @@ import (
 	atoll "github.com/atollhq/terraform-provider-atoll/internal/provider"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/cluster"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/clusterstatus"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/image"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/loadbalancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/meshlink"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/node"
@@ -37,7 +38,7 @@ func all(t *testing.T) []described {
 	t.Helper()
 	ctx := t.Context()
 	models := map[string]any{
-		"resource atoll_cluster": cluster.Model{}, "resource atoll_node": node.Model{}, "resource atoll_mesh_link": meshlink.Model{},
+		"resource atoll_cluster": cluster.Model{}, "resource atoll_image": image.Model{}, "resource atoll_node": node.Model{}, "resource atoll_mesh_link": meshlink.Model{},
 		"resource atoll_load_balancer": loadbalancer.Model{},
 		"data atoll_cluster_status":    clusterstatus.Model{}, "data atoll_node": nodestatus.Model{},
 	}

@@ -149,10 +149,15 @@ func (u *uploading) adopt(ctx context.Context, there []Image) (Image, error) {
 	since, patience := time.Now(), u.patience(sign)
 	for {
 		u.Progress(Progress{Image: best.ID, Phase: PhaseWaiting, Note: senderSays(sign)})
-		if err := rest.Sleep(ctx, u.poll); err != nil {
-			return best, fmt.Errorf("wait for image %s, which another run uploads (%s): %w", best.ID, senderSays(sign), err)
+		late := rest.Sleep(ctx, u.poll)
+		image, err := best, error(nil)
+		if late == nil {
+			image, err = u.Image(ctx, best.ID)
+			late = ctx.Err()
 		}
-		image, err := u.Image(ctx, best.ID)
+		if late != nil {
+			return best, fmt.Errorf("wait for image %s, which another run uploads (%s): %w", best.ID, senderSays(sign), late)
+		}
 		if err != nil {
 			return best, err
 		}
@@ -371,22 +376,29 @@ func (u *uploading) heartbeat(ctx context.Context, id string, sent *atomic.Int64
 
 // awaitAvailable waits until Linode has made an image of its content. *ImageError when Linode could not.
 func (u *uploading) awaitAvailable(ctx context.Context, id string) (Image, error) {
+	last := Image{ID: id}
 	for {
 		image, err := u.Image(ctx, id)
-		if errors.Is(err, ErrNotFound) {
-			return Image{ID: id}, &ImageError{ID: id, Message: u.whyGone(ctx, id)}
-		}
-		if err != nil {
-			return Image{ID: id}, err
-		}
-		if image.Status == ImageAvailable {
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return last, &ImageError{ID: id, Message: u.whyGone(ctx, id)}
+		case err != nil && ctx.Err() != nil && last.Status != "":
+			return last, notAvailable(last, ctx.Err()) // what it was says more than that this read was cut short
+		case err != nil:
+			return last, err
+		case image.Status == ImageAvailable:
 			return image, nil
 		}
+		last = image
 		u.Progress(Progress{Image: id, Phase: PhaseProcessing})
 		if err := rest.Sleep(ctx, u.poll); err != nil {
-			return image, fmt.Errorf("wait for image %s to become available, it is %s: %w", id, image.Status, err)
+			return last, notAvailable(last, err)
 		}
 	}
+}
+
+func notAvailable(image Image, err error) error {
+	return fmt.Errorf("wait for image %s to become available, it is %s: %w", image.ID, image.Status, err)
 }
 
 // whyGone returns what Linode says of an image that vanished, empty when it says nothing.
