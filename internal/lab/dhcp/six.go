@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
@@ -26,8 +27,12 @@ func (s *Server) serve6(device string) error {
 	if err != nil {
 		return err
 	}
+	// Package net remembers interfaces' numbers by name for a minute, whatever namespace they are in; a cable keeps its name
+	// when its machine boots again.
+	numbered := *link
+	numbered.Name = strconv.Itoa(link.Index)
 	// The interface may have other link-local addresses, which the kernel still probes for duplicates.
-	conn, _, err := ndp.Listen(link, ndp.Addr(s.lease.Gateway6.String()))
+	conn, _, err := ndp.Listen(&numbered, ndp.Addr(s.lease.Gateway6.String()))
 	if err != nil {
 		return fmt.Errorf("listen for router solicitations: %w", err)
 	}
