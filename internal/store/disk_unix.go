@@ -114,6 +114,7 @@ func (s *Store) load(d *files) error {
 			delete(loaded.entries, e.key)
 		}
 	}
+	s.recallRivals(d, next)
 	next.noted = false
 	if s.readOnly {
 		s.show(next)

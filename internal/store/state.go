@@ -14,7 +14,8 @@ import (
 type state struct {
 	entries map[Key]*entry
 	// candidates are valid proofs that are not admitted, by node. They are remembered because the operator may pin one of
-	// them, and because a second identity is a fact to report. They are not on disk: who still wants in asks again.
+	// them, and because a second identity is a fact to report. They are on disk as notes: a rival that has knocked and gone
+	// silent must not be forgotten because this agent was updated.
 	candidates map[string][]candidate
 	// noted is set when something besides entries changed that a snapshot shows.
 	noted bool

@@ -41,6 +41,8 @@ type Store struct {
 // disk keeps entries. Save makes the change durable before it returns; what it saved before an error may stay.
 type disk interface {
 	save(changed []*entry, removed []Key) error
+	// note keeps the candidates, in place of those that it kept before.
+	note(candidates map[string][]candidate) error
 	close() error
 }
 
@@ -269,6 +271,12 @@ func (s *Store) commit(before, next *state) error {
 			return err
 		}
 	}
+	if next.noted {
+		// Nothing that was acknowledged hangs on it.
+		if err := s.disk.note(next.candidates); err != nil {
+			s.log.Warn("second identities are not remembered across a restart", "error", err)
+		}
+	}
 	next.noted = false
 	s.show(next)
 	s.waiting.Lock()
@@ -319,5 +327,6 @@ func records(entries []*entry) []Record {
 
 type noDisk struct{}
 
-func (noDisk) save([]*entry, []Key) error { return nil }
-func (noDisk) close() error               { return nil }
+func (noDisk) save([]*entry, []Key) error        { return nil }
+func (noDisk) note(map[string][]candidate) error { return nil }
+func (noDisk) close() error                      { return nil }
