@@ -21,12 +21,13 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 )
 
-// TestServe asks a server as a machine does, on a real cable, and again after the cable was replaced as at each boot.
-func TestServe(t *testing.T) {
+// cable makes a network with one machine and replaces its cable twice, as each boot does. An error of use is fatal.
+func cable(t *testing.T, name string, use func(n *network.Network, ns network.Namespace, a network.Addresses) error) {
+	t.Helper()
 	if err := nodes.Check(); err != nil {
 		t.Skipf("NOT RUN: %v", err)
 	}
-	n, err := network.New(t.Context(), fmt.Sprintf("dhcp-%d", os.Getpid()), slog.New(slog.DiscardHandler))
+	n, err := network.New(t.Context(), fmt.Sprintf("%s-%d", name, os.Getpid()), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,10 +45,44 @@ func TestServe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := ns.Do(func() error { return ask(t, n, a) }); err != nil {
+		if err := use(n, ns, a); err != nil {
 			t.Fatalf("boot %d: %v", boot+1, err)
 		}
 	}
+}
+
+// TestServe asks a server as a machine does, on a real cable.
+func TestServe(t *testing.T) {
+	cable(t, "dhcp", func(n *network.Network, ns network.Namespace, a network.Addresses) error {
+		return ns.Do(func() error { return ask(t, n, a) })
+	})
+}
+
+// TestServeAgain serves a cable that is new but has the name of one before it. No client disturbs what package net
+// remembers of interfaces.
+func TestServeAgain(t *testing.T) {
+	cable(t, "again", func(n *network.Network, _ network.Namespace, a network.Addresses) error {
+		server, err := serve(n, net.HardwareAddr{2, 0, 0, 0, 0, 1}, a)
+		if err != nil {
+			return err
+		}
+		return server.Close()
+	})
+}
+
+// serve runs a server at the router's end of the cable.
+func serve(n *network.Network, mac net.HardwareAddr, a network.Addresses) (server *dhcp.Server, err error) {
+	lease := dhcp.Lease{
+		MAC: mac, Address: a.IPv4, Gateway: a.Gateway, Server: netip.MustParseAddr(network.RouterAddress),
+	}
+	if network.HaveIPv6() {
+		lease.Address6, lease.Gateway6 = a.IPv6, netip.MustParseAddr(network.GatewayAddress6)
+	}
+	err = n.AtCable("hk1", func(device string) error {
+		server, err = dhcp.Serve(device, lease, slog.New(slog.DiscardHandler))
+		return err
+	})
+	return server, err
 }
 
 // ask runs a server at the router's end of the cable and its clients in the namespace of this thread.
@@ -56,17 +91,8 @@ func ask(t *testing.T, n *network.Network, a network.Addresses) error {
 	if err != nil {
 		return err
 	}
-	lease := dhcp.Lease{
-		MAC: link.HardwareAddr, Address: a.IPv4, Gateway: a.Gateway, Server: netip.MustParseAddr(network.RouterAddress),
-	}
-	if network.HaveIPv6() {
-		lease.Address6, lease.Gateway6 = a.IPv6, netip.MustParseAddr(network.GatewayAddress6)
-	}
-	var server *dhcp.Server
-	if err := n.AtCable("hk1", func(device string) error {
-		server, err = dhcp.Serve(device, lease, slog.New(slog.DiscardHandler))
-		return err
-	}); err != nil {
+	server, err := serve(n, link.HardwareAddr, a)
+	if err != nil {
 		return err
 	}
 	defer func() {
@@ -87,7 +113,7 @@ func ask(t *testing.T, n *network.Network, a network.Addresses) error {
 	if !got.ACK.YourIPAddr.Equal(a.IPv4.AsSlice()) {
 		t.Errorf("the address is %v, want %v", got.ACK.YourIPAddr, a.IPv4)
 	}
-	if !lease.Address6.IsValid() {
+	if !network.HaveIPv6() {
 		return nil
 	}
 	return ask6(ctx, t, link, a)
