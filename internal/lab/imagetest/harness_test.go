@@ -79,7 +79,7 @@ func newSite(t *testing.T, configuration string, machines ...lab.Machine) *site 
 		Engine: engine, Dir: s.dir, Stack: stack,
 		Lab: lab.Options{
 			Name: fmt.Sprintf("%s-%d", configuration, os.Getpid()), Temporary: true, Boot: lab.BootVM, Image: manifest, Memory: memory,
-			Machines: machines,
+			Machines: append([]lab.Machine{}, machines...),
 			Progress: func(doing string) { t.Logf("lab after %.1f s: %s", time.Since(from).Seconds(), doing) },
 		},
 	})

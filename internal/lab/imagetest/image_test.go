@@ -14,8 +14,15 @@ var everyNode = []string{"hk1", "hk3", "sg1"}
 
 // TestImage brings a cluster of the image up once and then looks at it from all sides and does to it what the world does.
 func TestImage(t *testing.T) {
-	s := newSite(t, "stack", lab.Machine{Name: "hk1", Site: "hk-colo"})
+	s := newSite(t, "stack")
+	// The order gives them the addresses of the configuration. They boot at the same time.
+	if err := s.Add(t.Context(), lab.Machine{Name: "hk1", Site: "hk-colo"}); err != nil {
+		t.Fatal(err)
+	}
 	s.addSeeded(t)
+	if err := s.WaitSSH(t.Context(), "hk1"); err != nil {
+		t.Fatal(err)
+	}
 	for _, scenario := range []struct {
 		name string
 		run  func(*testing.T, *site)
