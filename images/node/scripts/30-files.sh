@@ -16,10 +16,10 @@ for unit in haproxy.service rsync.service tinc.service mysql.service mysqlrouter
   postgresql.service patroni.service etcd.service; do
   if there $unit; then systemctl --no-reload --quiet disable $unit; fi
 done
-systemctl --no-reload --quiet enable ssh.service
+systemctl --no-reload --quiet enable ssh.service nftables.service
 
 if [ "$ATOLL_TARGET" = disk ]; then
-  systemctl --no-reload --quiet enable nftables.service systemd-networkd.service systemd-resolved.service chrony.service
+  systemctl --no-reload --quiet enable systemd-networkd.service systemd-resolved.service chrony.service
   # systemd-networkd alone has a say: none of Debian's other ways to a network.
   if there networking.service; then systemctl --no-reload --quiet disable networking.service; fi
   ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
