@@ -2,7 +2,6 @@ package provider_test
 
 import (
 	"context"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,8 +70,7 @@ func TestExamples(t *testing.T) {
 		folders[folder] = true
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			t.Parallel()
-			w, e := newWorld(t), newEdge(t)
-			maps.Copy(w.env, e.env)
+			w := newWorld(t)
 			work := w.workspace(t)
 			if err := work.CopyStack(folder); err != nil {
 				t.Fatal(err)
@@ -101,7 +99,7 @@ func TestExamples(t *testing.T) {
 			if left := w.instances(t); len(left) != 0 {
 				t.Errorf("instances are left: %v", left)
 			}
-			e.demandEmpty(t)
+			w.edge.demandEmpty(t)
 		})
 	}
 }

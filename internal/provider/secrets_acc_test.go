@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,8 +54,7 @@ func (r *recorder) ticketKeys(t *testing.T) []string {
 // run in state, plans, logs and output.
 func TestNoSecretLeaks(t *testing.T) {
 	t.Parallel()
-	w, e := newWorld(t), newEdge(t)
-	maps.Copy(w.env, e.env)
+	w := newWorld(t)
 	seen := &recorder{Machines: w.machines}
 	w.cloud.Machines = seen
 	b := w.newBox(t)

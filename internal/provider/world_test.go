@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +18,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
-	"github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/inproc"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider"
@@ -31,7 +31,7 @@ type world struct {
 	cloud    *linode.Server
 	url      string
 	// edge is the account whose hostnames lead to the machines.
-	edge *cloudflare.Server
+	edge *edge
 	key  *trust.SigningKey
 	// env is the operator's environment, in place of the process's.
 	env map[string]string
@@ -88,16 +88,12 @@ func newWorld(t *testing.T) *world {
 	w.cloud = &linode.Server{Machines: w.machines, Token: token}
 	server := httptest.NewServer(w.cloud)
 	w.url = server.URL
-	w.edge = &cloudflare.Server{Token: token}
-	edge := httptest.NewServer(w.edge)
+	w.edge = newEdge(t)
 	w.env = map[string]string{
 		"ATOLL_SIGNING_KEY": string(pem), "LINODE_TOKEN": token, "LINODE_URL": server.URL,
-		"CLOUDFLARE_API_TOKEN": token, "CLOUDFLARE_BASE_URL": edge.URL + "/client/v4",
 	}
+	maps.Copy(w.env, w.edge.env)
 	t.Cleanup(func() {
-		edge.CloseClientConnections()
-		w.edge.Close()
-		edge.Close()
 		server.CloseClientConnections()
 		w.cloud.Close()
 		server.Close()
