@@ -3,17 +3,13 @@ package cloudflare_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
-	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract/contracttest"
 )
 
@@ -32,22 +28,6 @@ func balancers() string {
 
 func records() string { return "/zones/" + cloudflare.ZoneID(cloudflare.DefaultZone) + "/dns_records" }
 
-var contracts struct {
-	sync.Mutex
-	cloudflare *contract.Contract
-}
-
-// vendor returns the vendor's contract, read once.
-func vendor(t *testing.T) *contract.Contract {
-	t.Helper()
-	contracts.Lock()
-	defer contracts.Unlock()
-	if contracts.cloudflare == nil {
-		contracts.cloudflare = contracttest.Load(t, contracttest.Cloudflare)
-	}
-	return contracts.cloudflare
-}
-
 // api is a client of an emulated account.
 type api struct {
 	t     *testing.T
@@ -55,15 +35,10 @@ type api struct {
 	token string
 }
 
-// serve starts s behind the vendor's contract. Violations fail the test. Without the vendor's documents the emulator's own
-// behaviour is tested all the same; what is skipped then says so.
+// serve starts s behind the vendor's contract. Violations fail the test.
 func serve(t *testing.T, s *cloudflare.Server) api {
 	t.Helper()
-	if _, err := contract.Documents(); errors.Is(err, contract.ErrNoDocuments) && os.Getenv(contract.Environment) == "" {
-		t.Logf("NOT CHECKED AGAINST THE VENDOR: %v", err)
-		return serveThrough(t, s, func(h http.Handler) http.Handler { return h })
-	}
-	return serveThrough(t, s, contracttest.Watch(t, vendor(t)).Middleware)
+	return serveThrough(t, s, contracttest.Watched(t, contracttest.Cloudflare))
 }
 
 func serveThrough(t *testing.T, s *cloudflare.Server, middleware func(http.Handler) http.Handler) api {

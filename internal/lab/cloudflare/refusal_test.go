@@ -10,11 +10,12 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract/contracttest"
 )
 
 // TestRefusals: what is wrong with a request, and what the vendor says of it.
 func TestRefusals(t *testing.T) {
-	c := vendor(t).Fork()
+	c := contracttest.Load(t, contracttest.Cloudflare)
 	a := serveThrough(t, &cloudflare.Server{}, c.Middleware)
 	_, made, balancer := balanced(a)
 	a.do(http.MethodPost, records(), object{"type": "A", "name": "a", "content": "192.0.2.1", "ttl": 1})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract/contracttest"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/edge"
 )
 
@@ -31,11 +32,12 @@ type object = map[string]any
 
 // world is an account, its edge, and endpoints on loopback addresses.
 type world struct {
-	t      *testing.T
-	server *cloudflare.Server
-	edge   *edge.Edge
-	url    string // of the edge
-	port   int    // of every endpoint
+	t        *testing.T
+	server   *cloudflare.Server
+	contract http.Handler // the server behind the vendor's contract
+	edge     *edge.Edge
+	url      string // of the edge
+	port     int    // of every endpoint
 
 	mu  sync.Mutex
 	cut map[string]bool // addresses that swallow packets
@@ -49,6 +51,7 @@ func newWorld(t *testing.T, adjust ...func(*edge.Edge)) *world {
 	for _, f := range adjust {
 		f(w.edge)
 	}
+	w.contract = contracttest.Watched(t, contracttest.Cloudflare)(w.server)
 	w.server.Health, w.server.OnChange = w.edge, w.edge.Reload
 	web := httptest.NewServer(w.edge)
 	w.url = web.URL
@@ -194,8 +197,9 @@ func (w *world) call(method, path string, body object) object {
 	}
 	r := httptest.NewRequestWithContext(w.t.Context(), method, "/client/v4"+path, bytes.NewReader(data))
 	r.Header.Set("Authorization", "Bearer token")
+	r.Header.Set("Content-Type", "application/json")
 	recorder := httptest.NewRecorder()
-	w.server.ServeHTTP(recorder, r)
+	w.contract.ServeHTTP(recorder, r)
 	var answer struct{ Result object }
 	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil || recorder.Code != http.StatusOK {
 		w.t.Fatalf("%s %s: status %d %s, %v", method, path, recorder.Code, recorder.Body, err)
