@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
@@ -179,7 +181,7 @@ func (m *Machine) Start() {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	a := agent.New(agent.Config{
+	cfg := agent.Config{
 		StateDir: m.StateDir(),
 		Machine:  platform.Machine{Root: m.Root},
 		Listen:   m.Address.String(),
@@ -195,17 +197,33 @@ func (m *Machine) Start() {
 		Console: func(string) {},
 		Version: "inproc",
 		Log:     log.With("machine", m.Address.String()),
-	})
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		err := a.Run(ctx)
+		err := run(ctx, cfg)
 		if err != nil {
 			log.Error("the agent has ended", "machine", m.Address.String(), "error", err)
 		}
 		done <- err
 	}()
 	m.cancel, m.done = cancel, done
+}
+
+// run runs the agent. A store that another process has open is tried again, as systemd would: a program that this process
+// starts at the same time has every open file, and with it the lock of a store, from its fork to its exec.
+func run(ctx context.Context, cfg agent.Config) error {
+	for n := 1; ; n++ {
+		err := agent.New(cfg).Run(ctx)
+		if n == 100 || !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // system is a machine without a firewall of its own.
