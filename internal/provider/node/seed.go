@@ -165,8 +165,6 @@ func (seedMachine) read(context.Context, *task) (bool, diag.Diagnostics) { retur
 
 func (seedMachine) update(context.Context, *task, Model) diag.Diagnostics { return nil }
 
-func (seedMachine) mayRemove(context.Context, *task) diag.Diagnostics { return nil }
-
 func (seedMachine) beforeRemoval(context.Context, *task) diag.Diagnostics { return nil }
 
 // remove has nothing to do: an agent that has heard of its node's removal cleans up after itself.
