@@ -164,7 +164,7 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 func (l *Lab) start(ctx context.Context) error {
 	progress := l.options.Progress
 	if l.record.found {
-		progress("removing what an earlier lab of this name left")
+		progress("removing what an earlier lab of this name left: its process was killed, so its machines and its cloud's instances are lost")
 	}
 	if err := l.record.sweep(ctx); err != nil {
 		return fmt.Errorf("remove an earlier lab: %w", err)

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -174,6 +175,54 @@ func TestLifeOfALab(t *testing.T) {
 		t.Errorf("a second down says %s", messages)
 	}
 	p.wantNothingLeft()
+}
+
+// TestUpAfterACrash kills the background process as a crash would. Whoever asks is told so, and the next up says what is lost
+// and starts anew.
+func TestUpAfterACrash(t *testing.T) {
+	p := newProgram(t, "crashed")
+	p.must("up")
+	before := p.describe()
+	process, err := os.FindProcess(before.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); ; { // the process dies a moment after the signal
+		_, messages, code := p.run("exec", "hk1", "--", "true")
+		if code != 0 && strings.Contains(messages, "start it with atoll-lab up") {
+			break
+		}
+		if time.Since(begin) > 10*time.Second {
+			t.Fatalf("exec in a lab that is gone: exit code %d, %s", code, messages)
+		}
+	}
+	_, messages := p.must("up")
+	for _, want := range []string{"its process was killed", "are lost", "is ready after"} {
+		if !strings.Contains(messages, want) {
+			t.Errorf("up does not say %q: %s", want, messages)
+		}
+	}
+	if after := p.describe(); after.PID == before.PID || len(after.Nodes) != len(before.Nodes) {
+		t.Errorf("the lab is %+v, it was %+v", after, before)
+	}
+	if out, _ := p.must("exec", "hk1", "--", "systemctl", "is-active", "ssh"); strings.TrimSpace(out) != "active" {
+		t.Errorf("ssh is %s on a machine of the new lab", out)
+	}
+	p.must("down")
+	p.wantNothingLeft()
+}
+
+func (p program) describe() lab.Description {
+	p.t.Helper()
+	out, _ := p.must("list", "--json")
+	var d lab.Description
+	if err := json.Unmarshal([]byte(out), &d); err != nil || d.PID == 0 {
+		p.t.Fatalf("list --json prints %s (%v)", out, err)
+	}
+	return d
 }
 
 func TestInterruptedUpLeavesNothing(t *testing.T) {
