@@ -3,7 +3,9 @@ package provider_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -113,4 +115,43 @@ func TestInterruptedApplyOfAnImage(t *testing.T) {
 	run(t, work, "plan", "-detailed-exitcode")
 	run(t, work, "destroy", "-auto-approve")
 	w.noImages(t)
+}
+
+// TestThreeSitesOfAnImage applies the three-site stack with the image that was built: one machine boots with a seed, one Linode
+// is made of the upload.
+func TestThreeSitesOfAnImage(t *testing.T) {
+	t.Parallel()
+	w := newImageWorld(t)
+	b, s := newImage(t, "0.1.0"), w.newSeedling(t)
+	work := w.workspace(t)
+	if err := work.CopyStack(filepath.Join("..", "..", "examples", "stacks", "three-site")); err != nil {
+		t.Fatal(err)
+	}
+	vars := fmt.Sprintf(`
+machines = {}
+seeded   = { hk1 = { provider = "colo", site = "hong-kong", host = %q } }
+linodes  = { sg1 = { region = "ap-south" }, os1 = { region = "jp-osa" } }
+image    = %q
+`, s.Address, b.manifest())
+	if err := work.Write("terraform.tfvars", vars); err != nil {
+		t.Fatal(err)
+	}
+	run(t, work, "init")
+	s.Start()
+	s.plug(t, w.seed(t, "hk1"))
+	run(t, work, "apply", "-auto-approve")
+	if n := len(w.instances(t)); n != 2 {
+		t.Errorf("there are %d instances, want 2", n)
+	}
+	w.whole(t)
+	run(t, work, "plan", "-detailed-exitcode")
+	run(t, work, "destroy", "-auto-approve")
+	w.demandUploads(t, 1)
+	w.noImages(t)
+	if left := w.instances(t); len(left) != 0 {
+		t.Errorf("instances are left: %v", left)
+	}
+	if err := s.awaitWaiting(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
