@@ -1,5 +1,6 @@
 # Debian's security updates, and the packages of packages/*.list.
 # Disks only.
+# shellcheck disable=SC2016 # apt has variables of its own
 set -eu
 
 lists="base mesh files balancer machine"
@@ -18,17 +19,27 @@ case " $ATOLL_DATABASES " in
   ;;
 esac
 
-# mysql_from_unstable lets packages come out of Debian's unstable when they are asked for: Debian 13 itself has no MySQL. What
-# MySQL needs and stable does not have comes along. Updates for these come from there as well, and an operator installs them.
-mysql_from_unstable() {
-  mirror=$(sed -n 's/^URIs: //p' /etc/apt/sources.list.d/debian.sources | head -n 1)
-  cat >/etc/apt/sources.list.d/mysql.sources <<END
+# unstable MIRROR
+unstable() {
+  cat <<END
 Types: deb
-URIs: $mirror
+URIs: $1
 Suites: sid
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 END
+}
+
+# mysql_from_unstable lets packages come out of Debian's unstable when they are asked for: Debian 13 itself has no MySQL. What
+# MySQL needs and stable does not have comes along. Updates for these come from there as well, and an operator installs them.
+mysql_from_unstable() {
+  mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian|Debian|//p' | head -n 1)
+  unstable "$mirror" >/etc/apt/sources.list.d/mysql.sources
+  if [ -n "$ATOLL_SNAPSHOT" ]; then
+    # A node that lives gets it from where it gets all else.
+    aside=$(cat /var/lib/atoll-build/*sources* | sed -nE 's/^URIs: //p; s/^deb (\[[^]]*\] )?([^ ]+) .*/\2/p' | head -n 1)
+    unstable "$aside" >/var/lib/atoll-build/mysql.sources
+  fi
   cat >/etc/apt/preferences.d/mysql <<'END'
 Package: *
 Pin: release n=sid

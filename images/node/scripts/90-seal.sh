@@ -12,7 +12,7 @@ fi
 # What the build brought along.
 rm -f /usr/sbin/policy-rc.d /etc/apt/apt.conf.d/99atoll-build
 if [ -d /var/lib/atoll-build ]; then
-  rm -f /etc/apt/sources.list.d/debian.sources
+  rm -f /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list.d/mysql.sources
   for list in /var/lib/atoll-build/*; do
     case $list in
     */sources.list) mv "$list" /etc/apt/ ;;

@@ -173,6 +173,9 @@ func relay(r io.Reader, progress func(string)) []string {
 	for scanner.Scan() {
 		line := scanner.Text()
 		if stage, ok := strings.CutPrefix(line, "I: "); ok {
+			if strings.HasPrefix(stage, "running --customize-hook") {
+				stage = "making it a node..."
+			}
 			progress("  " + stage)
 			continue
 		}

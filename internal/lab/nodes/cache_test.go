@@ -3,14 +3,18 @@
 package nodes_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/atollhq/terraform-provider-atoll/images"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 )
 
@@ -120,5 +124,31 @@ func TestEnsureInterrupted(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "rootfs", "*.building"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestRootIsSealed builds the real root file system, or takes the one that the lab's other tests use, and has the image's own
+// check look at it: what Packer may not ship, no two nodes of the lab may share either.
+func TestRootIsSealed(t *testing.T) {
+	if err := nodes.Check(); err != nil {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	root, err := nodes.Cache{}.Ensure(t.Context(), nodes.DefaultImage(), func(line string) { t.Log(line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := fs.ReadFile(images.Description(), "check.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := exec.CommandContext(t.Context(), "sh", "-s", root)
+	check.Stdin = bytes.NewReader(script)
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, gone := range []string{"usr/share/man/man1", "etc/dpkg/dpkg.cfg.d/99mmdebstrap", "var/tmp/atoll"} {
+		if _, err := os.Stat(filepath.Join(root, gone)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is in the root file system (%v)", gone, err)
+		}
 	}
 }
