@@ -322,3 +322,66 @@ func TestLoadBalancerRefuses(t *testing.T) {
 		t.Errorf("Cloudflare was asked to %q", got)
 	}
 }
+
+// TestLoadBalancerUnknownAtPlan plans with values that are known only after another resource is made, one after the other and all
+// at once: what the plan leaves open must fit what the apply finds.
+func TestLoadBalancerUnknownAtPlan(t *testing.T) {
+	t.Parallel()
+	text := func(v string) string { return `tostring(terraform_data.later.output["` + v + `"])` }
+	const later = `
+resource "terraform_data" "later" {
+  input = {
+    address = "192.0.2.1", site = "hong-kong", name = "hk1", mode = "load_balancer", dns = "dns", yes = true, no = false, interval = 30,
+    weight = 0.5, ttl = 3600, priority = 1, zone = "example.com", hostname = "www.example.com", type = "header", header = "x-session", tcp = "tcp", none = "none",
+    steering = "random"
+  }
+}
+`
+	known := func(more string) string { return served(more, hk1, sg1) }
+	tests := map[string]string{
+		"address":         strings.Replace(known(""), `["192.0.2.1"]`, "["+text("address")+"]", 1),
+		"addresses":       strings.Replace(known(""), `["192.0.2.1"]`, "[for k, v in terraform_data.later.output : v if k == \"address\"]", 1),
+		"site":            strings.Replace(known(`sites = { hong-kong = { priority = 1 } }`), `site = "hong-kong"`, "site = "+text("site"), 1),
+		"name":            strings.Replace(known(""), `name = "hk1"`, "name = "+text("name"), 1),
+		"mode":            known("mode = " + text("mode")),
+		"mode dns":        known("mode = " + text("dns")),
+		"proxied":         known("proxied = tobool(terraform_data.later.output.yes)"),
+		"not proxied":     known("proxied = tobool(terraform_data.later.output.no)"),
+		"dns not proxied": known("mode = \"dns\"\nproxied = tobool(terraform_data.later.output.no)"),
+		"interval":        known("monitor = { interval = terraform_data.later.output.interval }"),
+		"monitor type":    known("monitor = { type = " + text("tcp") + " }"),
+		"no affinity":     known("session_affinity = { type = " + text("none") + " }"),
+		"drain":           known("session_affinity = { drain = terraform_data.later.output.ttl }"),
+		"fallback":        known("fallback_site = " + text("site")),
+		"steering":        known("steering = " + text("steering")),
+		"weight":          known("node_settings = { hk1 = { weight = terraform_data.later.output.weight } }"),
+		"enabled":         known("node_settings = { hk1 = { enabled = tobool(terraform_data.later.output.no) } }"),
+		"priority":        known("sites = { hong-kong = { priority = terraform_data.later.output.priority } }"),
+		"ttl":             known("session_affinity = { ttl = terraform_data.later.output.ttl }"),
+		"affinity":        known("session_affinity = { type = " + text("type") + ", headers = [" + text("header") + "], ttl = 600 }"),
+		"hostname":        strings.Replace(known(""), `hostname = "www.example.com"`, "hostname = "+text("hostname"), 1),
+		"zone":            strings.Replace(known(""), `zone = "example.com"`, "zone = "+text("zone"), 1),
+		"whole settings":  known("node_settings = { for k, v in terraform_data.later.output : \"hk1\" => { weight = v } if k == \"weight\" }"),
+		"whole nodes": `
+resource "atoll_load_balancer" "www" {
+  hostname = "www.example.com"
+  zone     = "example.com"
+  nodes    = { for k, v in terraform_data.later.output : v => { name = v, addresses = ["192.0.2.1"], failure_domain = { provider = "colo", site = "hong-kong" } } if k == "name" }
+}
+`,
+	}
+	for name, config := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEdge(t)
+			e.test(t,
+				resource.TestStep{Config: later + config},
+				resource.TestStep{Config: later + config, ConfigPlanChecks: emptyPlan()},
+				// From here on it is a change that is not known.
+				resource.TestStep{Config: strings.ReplaceAll(later, "192.0.2.1", "192.0.2.77") + config, ConfigPlanChecks: resource.ConfigPlanChecks{
+					PostApplyPostRefresh: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()},
+				}},
+			)
+		})
+	}
+}

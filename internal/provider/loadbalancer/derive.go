@@ -100,7 +100,11 @@ func (m *Model) deriveMonitor(ctx context.Context, config *Model, v view) diag.D
 	c.Interval = orInt64(c.Interval, defaultInterval)
 	c.Timeout = orInt64(c.Timeout, defaultTimeout)
 	c.Retries = orInt64(c.Retries, defaultRetries)
-	if c.Type.ValueString() != string(cloudflare.MonitorTCP) {
+	switch {
+	case c.Type.IsUnknown():
+		unknownStrings(&c.Path, &c.Method, &c.ExpectedCodes)
+		unknownBools(&c.FollowRedirects, &c.AllowInsecure)
+	case c.Type.ValueString() != string(cloudflare.MonitorTCP):
 		c.Path = orString(c.Path, api.HealthPath)
 		c.Method = orString(c.Method, "GET")
 		c.ExpectedCodes = orString(c.ExpectedCodes, "200")
@@ -139,6 +143,11 @@ func (m *Model) deriveSession(ctx context.Context, config *Model) diag.Diagnosti
 		usual = cloudflare.AffinityCookie
 	}
 	c.Type = orString(c.Type, string(usual))
+	if c.Type.IsUnknown() {
+		unknownStrings(&c.Failover, &c.SameSite, &c.Secure)
+		unknownBools(&c.RequireAllHeaders)
+		unknownInts(&c.TTL, &c.Drain)
+	}
 	if t := cloudflare.Affinity(c.Type.ValueString()); t != cloudflare.AffinityNone && known(c.Type) {
 		failover := "sticky"
 		if t == cloudflare.AffinityHeader {
@@ -194,4 +203,31 @@ func orBool(v types.Bool, otherwise bool) types.Bool {
 		return types.BoolValue(otherwise)
 	}
 	return v
+}
+
+// unknownStrings leaves open what follows from something that is not known yet.
+func unknownStrings(values ...*types.String) {
+	for _, v := range values {
+		if v.IsNull() {
+			*v = types.StringUnknown()
+		}
+	}
+}
+
+// unknownBools is unknownStrings for bools.
+func unknownBools(values ...*types.Bool) {
+	for _, v := range values {
+		if v.IsNull() {
+			*v = types.BoolUnknown()
+		}
+	}
+}
+
+// unknownInts is unknownStrings for numbers.
+func unknownInts(values ...*types.Int64) {
+	for _, v := range values {
+		if v.IsNull() {
+			*v = types.Int64Unknown()
+		}
+	}
 }

@@ -158,7 +158,7 @@ func (r *Resource) look(ctx context.Context, plan, state *Model, v view) diag.Di
 	if state == nil {
 		diags.Append(t.checkHostname(ctx, plan, &desired{hostname: plan.Hostname.ValueString(), mode: Mode(plan.Mode.ValueString())})...)
 	}
-	if !v.complete || hasUnknown(plan.arguments()) {
+	if !v.complete || hasUnknown(ctx, plan.arguments()) {
 		return diags // the rest is checked when it is known
 	}
 	d, more := plan.desired(ctx)
@@ -169,6 +169,10 @@ func (r *Resource) look(ctx context.Context, plan, state *Model, v view) diag.Di
 	return diags
 }
 
-func hasUnknown(values []attr.Value) bool {
-	return slices.ContainsFunc(values, func(v attr.Value) bool { return v.IsUnknown() })
+// hasUnknown tells whether a value, or something inside one, is not known yet.
+func hasUnknown(ctx context.Context, values []attr.Value) bool {
+	return slices.ContainsFunc(values, func(v attr.Value) bool {
+		raw, err := v.ToTerraformValue(ctx)
+		return err != nil || !raw.IsFullyKnown()
+	})
 }
