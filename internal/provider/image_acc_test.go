@@ -279,3 +279,40 @@ removed {
 	w.demandUploads(t, 1)
 	w.noImages(t)
 }
+
+// TestMoveImage moves an image to another region, and mends the copies that somebody else has changed.
+func TestMoveImage(t *testing.T) {
+	t.Parallel()
+	w := newImageWorld(t)
+	b := newImage(t, "0.1.0")
+	here, both := b.config(b.manifest(), ""), b.config(b.manifest(), `replicas = ["jp-osa"]`)
+	there := strings.Replace(here, "ap-south", "jp-osa", 1)
+	only := func(region string) statecheck.StateCheck {
+		return statecheck.ExpectKnownValue(imageNode, tfjsonpath.New("regions"), knownvalue.MapExact(map[string]knownvalue.Check{region: knownvalue.StringExact("available")}))
+	}
+	place := func(region string) func() {
+		return func() {
+			for _, image := range w.images(t) {
+				w.place(t, image.ID, region)
+			}
+			w.settled(t)
+		}
+	}
+	var first, last string
+	id := tfjsonpath.New("id")
+	w.test(t,
+		resource.TestStep{Config: here, ConfigStateChecks: []statecheck.StateCheck{only("ap-south"), readString(imageNode, id, &first)}},
+		resource.TestStep{Config: there, ConfigPlanChecks: planned(plancheck.ResourceActionUpdate), ConfigStateChecks: []statecheck.StateCheck{only("jp-osa")}},
+		resource.TestStep{Config: both, ConfigPlanChecks: planned(plancheck.ResourceActionUpdate)},
+		resource.TestStep{PreConfig: place("jp-osa"), Config: both, ConfigPlanChecks: planned(plancheck.ResourceActionUpdate)},
+		resource.TestStep{
+			PreConfig: place("ap-south"), Config: there, ConfigPlanChecks: planned(plancheck.ResourceActionUpdate),
+			ConfigStateChecks: []statecheck.StateCheck{only("jp-osa"), readString(imageNode, id, &last)},
+		},
+	)
+	if first == "" || first != last {
+		t.Errorf("the image was %q and is %q", first, last)
+	}
+	w.demandUploads(t, 1)
+	w.noImages(t)
+}

@@ -105,6 +105,13 @@ type cloudImage struct {
 	Label  string   `json:"label"`
 	Status string   `json:"status"`
 	Tags   []string `json:"tags"`
+
+	Regions []imageCopy `json:"regions"`
+}
+
+type imageCopy struct {
+	Region string `json:"region"`
+	Status string `json:"status"`
 }
 
 // images returns the account's own images but the one that it begins with, the oldest first.
@@ -185,4 +192,34 @@ func (w *world) whole(t *testing.T) {
 			}
 		}
 	}
+}
+
+// settled waits until no copy of an image comes or goes any more.
+func (w *world) settled(t *testing.T) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		busy := false
+		for _, image := range w.images(t) {
+			busy = busy || slices.ContainsFunc(image.Regions, func(r imageCopy) bool { return r.Status != "available" })
+		}
+		if !busy {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("the copies of the images do not settle")
+		}
+	}
+}
+
+// place brings an image into one region, as somebody else with the account's token would.
+func (w *world) place(t *testing.T, id, region string) {
+	t.Helper()
+	path := "/v4/images/" + strings.ReplaceAll(id, "/", "%2F") + "/regions"
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(`{"regions":["`+region+`"]}`))
+	r.Header.Set("Content-Type", "application/json")
+	w.send(t, r)
 }

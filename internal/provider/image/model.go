@@ -76,7 +76,9 @@ func (m *Model) setImage(image linode.Image) {
 	m.Size = types.Int64Value(int64(image.Size))
 	regions := map[string]attr.Value{}
 	for region, status := range image.Regions {
-		regions[region] = types.StringValue(status)
+		if image.In(region) { // a copy that is about to go would show as a change when it has gone
+			regions[region] = types.StringValue(status)
+		}
 	}
 	m.Regions = types.MapValueMust(types.StringType, regions)
 }
