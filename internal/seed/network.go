@@ -69,6 +69,7 @@ type ethernet struct {
 	DHCP4       bool              `yaml:"dhcp4"`
 	DHCP6       bool              `yaml:"dhcp6"`
 	Addresses   []string          `yaml:"addresses"`
+	Routes      []route           `yaml:"routes,omitempty"`
 	Gateway4    string            `yaml:"gateway4,omitempty"`
 	Gateway6    string            `yaml:"gateway6,omitempty"`
 	Nameservers struct {
@@ -76,9 +77,32 @@ type ethernet struct {
 	} `yaml:"nameservers,omitempty"`
 }
 
-// config returns the network as cloud-init takes it. gateway4 and gateway6 are used because cloud-init then also accepts a
-// gateway outside of the address's network, as some providers have it. A port that is matched by name is the entry's key,
-// since cloud-init's networkd renderer knows no match by name.
+type route struct {
+	To  string `yaml:"to"`
+	Via string `yaml:"via"`
+}
+
+// setGateway makes g the default router. One outside of the addresses' networks, as some providers have it, is only
+// accepted by the deprecated keys: cloud-init's networkd renderer drops a route's on-link.
+func (n Network) setGateway(e *ethernet, g netip.Addr) {
+	within := g.IsLinkLocalUnicast()
+	for _, a := range n.Addresses {
+		within = within || a.Contains(g)
+	}
+	switch {
+	case within && g.Is4():
+		e.Routes = append(e.Routes, route{To: "0.0.0.0/0", Via: g.String()})
+	case within:
+		e.Routes = append(e.Routes, route{To: "::/0", Via: g.String()})
+	case g.Is4():
+		e.Gateway4 = g.String()
+	default:
+		e.Gateway6 = g.String()
+	}
+}
+
+// config returns the network as cloud-init takes it. A port that is matched by name is the entry's key, since cloud-init's
+// networkd renderer knows no match by name.
 func (n Network) config() ([]byte, error) {
 	if err := n.Check(); err != nil {
 		return nil, err
@@ -88,11 +112,7 @@ func (n Network) config() ([]byte, error) {
 		e.Addresses = append(e.Addresses, a.String())
 	}
 	for _, g := range n.Gateways {
-		if g.Is4() {
-			e.Gateway4 = g.String()
-		} else {
-			e.Gateway6 = g.String()
-		}
+		n.setGateway(&e, g)
 	}
 	for _, d := range n.DNS {
 		e.Nameservers.Addresses = append(e.Nameservers.Addresses, d.String())

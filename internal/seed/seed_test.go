@@ -155,8 +155,11 @@ func TestFiles(t *testing.T) {
         addresses:
             - 203.0.113.10/24
             - 2001:db8::10/64
-        gateway4: 203.0.113.1
-        gateway6: fe80::1
+        routes:
+            - to: 0.0.0.0/0
+              via: 203.0.113.1
+            - to: ::/0
+              via: fe80::1
         nameservers:
             addresses:
                 - 9.9.9.9
@@ -171,6 +174,7 @@ version: 2
 	if !strings.HasPrefix(vendor, "#!/bin/sh\n") || !strings.Contains(vendor, "manual_cache_clean: true") {
 		t.Errorf("vendor-data is %q", vendor)
 	}
+	s.Network.Gateways[0] = netip.MustParseAddr("198.51.100.1")
 	s.Network.MAC = "52-54-00-12-34-56"
 	files, err = s.Files()
 	if err != nil {
@@ -178,6 +182,8 @@ version: 2
 	}
 	if text := string(files[4].Data); !strings.Contains(text, "primary:\n        match:\n            macaddress: \"52:54:00:12:34:56\"\n") {
 		t.Errorf("network-config is %q", text)
+	} else if !strings.Contains(text, "gateway4: 198.51.100.1\n") {
+		t.Errorf("network-config is %q, want the gateway of another network by the key that takes it", text)
 	}
 }
 
