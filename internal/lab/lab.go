@@ -75,6 +75,9 @@ type Machine struct {
 	DirectKernel bool `json:"direct_kernel,omitempty"`
 	// Disk is the size of the disk in MiB; vm.DefaultDisk when 0.
 	Disk int `json:"disk,omitempty"`
+	// Credentials are what the firmware hands to systemd, by name; atoll.first-boot is where the agent looks. They may be
+	// secret.
+	Credentials map[string][]byte `json:"credentials,omitempty"`
 }
 
 // DefaultMachines are the two of the reference topology: the operator's own in a rack, and a VPS of a provider without

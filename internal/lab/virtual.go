@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -57,9 +58,13 @@ func (l *Lab) makeVM(ctx context.Context, m *machine, s seed) error {
 	if err != nil {
 		return err
 	}
+	c.Credentials = maps.Clone(s.credentials)
 	if s.seedDisk != "" || s.kind == KindLinode {
 		// Whoever made that seed decides who logs in by it; the lab has its own way in.
-		c.Credentials = map[string][]byte{loginCredential: []byte(l.operator.publicKey + "\n")}
+		if c.Credentials == nil {
+			c.Credentials = map[string][]byte{}
+		}
+		c.Credentials[loginCredential] = []byte(l.operator.publicKey + "\n")
 	}
 	machine, err := vm.New(ctx, c)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,11 +15,12 @@ import (
 )
 
 func (a *app) addCommand() *cobra.Command {
-	seed := ""
+	seed, credentials := "", []string(nil)
 	cmd := &cobra.Command{
 		Use: "add NAME@SITE", Short: "Put another unmanaged machine into the lab",
 		Long: `Put another unmanaged machine into the lab, give it power, and wait until it answers by SSH. With a seed disk, which
-only virtual machines can have, it is what the seed makes of it, and nothing is waited for.`,
+only virtual machines can have, it is what the seed makes of it, and nothing is waited for. Credentials come from the
+firmware of virtual machines, as from a hypervisor's.`,
 		Example: "  atoll-lab add hk3@hk-colo\n  atoll seed --node hk3 --out seed.img && atoll-lab add hk3@hk-colo --seed seed.img",
 		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,6 +33,9 @@ only virtual machines can have, it is what the seed makes of it, and nothing is 
 					return err
 				}
 			}
+			if machine.Credentials, err = readCredentials(credentials); err != nil {
+				return err
+			}
 			client := lab.Connect(a.name)
 			if err := client.Add(cmd.Context(), machine); err != nil || seed != "" {
 				return err
@@ -39,7 +44,28 @@ only virtual machines can have, it is what the seed makes of it, and nothing is 
 		},
 	}
 	cmd.Flags().StringVar(&seed, "seed", "", "`image` of a seed disk that is in the machine from the start")
+	cmd.Flags().StringArrayVar(&credentials, "credential", nil, "systemd credential as `NAME=FILE`, such as atoll.first-boot=hk3.json; repeatable")
 	return cmd
+}
+
+// readCredentials reads the files of NAME=FILE; nil when there are none.
+func readCredentials(list []string) (map[string][]byte, error) {
+	var credentials map[string][]byte
+	for _, c := range list {
+		name, path, ok := strings.Cut(c, "=")
+		if !ok || name == "" || path == "" || strings.Contains(name, "/") {
+			return nil, fmt.Errorf("%w: --credential %q is not NAME=FILE", errUsage, c)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("%w: --credential: %w", errUsage, err)
+		}
+		if credentials == nil {
+			credentials = map[string][]byte{}
+		}
+		credentials[name] = data
+	}
+	return credentials, nil
 }
 
 func (a *app) removeCommand() *cobra.Command {

@@ -270,6 +270,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"up", "--boot", "vm"}, exitFailed, "make image"},
 		{[]string{"add", "hk3"}, exitUsage, "NAME@SITE"},
 		{[]string{"add", "hk3@hk-colo", "--seed", "/nowhere/seed.img"}, exitUsage, "no such file"},
+		{[]string{"add", "hk3@hk-colo", "--credential", "atoll.first-boot"}, exitUsage, "NAME=FILE"},
 		{[]string{"insert", "hk1", "/nowhere/seed.img"}, exitUsage, "no such file"},
 		{[]string{"list", "--nonsense"}, exitUsage, "unknown flag"},
 		{[]string{"list"}, exitFailed, "atoll-lab up"},

@@ -69,8 +69,8 @@ type imageBench struct {
 	dir string
 }
 
-// benchImage measures sizes of the image, a machine's way from its kernel to a node, and three of them to a mesh. All of it
-// runs without hardware help: a machine with it is several times as fast.
+// benchImage measures sizes of the image, a machine's way from its kernel to a node, and three of them to a mesh. All of that
+// is several times as fast with KVM as without.
 func benchImage(ctx context.Context, out io.Writer) (err error) {
 	manifest := os.Getenv(imageVariable)
 	if manifest == "" {

@@ -29,6 +29,8 @@ type ordeal struct {
 	what string
 	// prepare changes the disk before the first boot.
 	prepare func(t *testing.T, disk string)
+	// credential brings the first-boot data by the firmware instead of by a seed disk.
+	credential bool
 	// happen makes it happen to a machine that has just got power.
 	happen func(t *testing.T, s *site, node string)
 }
@@ -60,7 +62,7 @@ func ordeals() []ordeal {
 		cut("cut7", "as the network comes up", `Start(ing|ed) systemd-networkd.service`),
 		cut("cut8", "as cloud-init runs", `Cloud-init v\. .* running`),
 		cut("cut9", "as the node joins", `node cut9 of cluster web`),
-		{node: "dark", what: "no network for a while", happen: dark},
+		{node: "dark", what: "no network for a while", happen: dark, credential: true},
 		{node: "full", what: "disk nearly full", prepare: fill},
 	}
 }
@@ -244,7 +246,16 @@ func TestFirstBoot(t *testing.T) {
 // addSufferer makes a machine with its seed, which gets the address that the configuration names.
 func (s *site) addSufferer(t *testing.T, o ordeal, address string) {
 	t.Helper()
-	m := lab.Machine{Name: o.node, Site: "hk-colo", Boot: lab.BootVM, Seed: s.seed(t, o.node), DirectKernel: true, Off: true}
+	m := lab.Machine{Name: o.node, Site: "hk-colo", Boot: lab.BootVM, DirectKernel: true, Off: true}
+	if o.credential {
+		payload, err := os.ReadFile(s.seed(t, o.node, "--format", "json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Credentials = map[string][]byte{"atoll.first-boot": payload}
+	} else {
+		m.Seed = s.seed(t, o.node)
+	}
 	if o.prepare != nil {
 		m.Disk = 1 // as large as the image: there is nothing to grow into
 	}
