@@ -293,6 +293,35 @@ func TestLoadBalancerRateLimit(t *testing.T) {
 	})
 }
 
+// TestLoadBalancerZoneGone destroys what was in a zone that does not exist any more.
+func TestLoadBalancerZoneGone(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"load_balancer", "dns"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			e := newEdge(t)
+			config := served("mode = \""+mode+"\"", hk1)
+			e.runSteps(t,
+				resource.TestStep{Config: config},
+				resource.TestStep{
+					PreConfig: func() {
+						// What is in the zone goes with it. Monitors and pools belong to the account.
+						zone := "/zones/" + cloudflare.ZoneID("example.com")
+						if a := e.Account(); len(a.LoadBalancers) > 0 {
+							e.send(t, http.MethodDelete, zone+"/load_balancers/"+a.LoadBalancers[0].ID, nil)
+						}
+						e.Inject(cloudflare.Fault{PathPrefix: zone, Status: http.StatusBadRequest, Code: 1001, Reason: "Invalid zone identifier", Times: -1})
+					},
+					Config: config, Destroy: true,
+				},
+			)
+			if a := e.Account(); len(a.Pools)+len(a.Monitors) != 0 {
+				t.Errorf("left: %d pools, %d monitors", len(a.Pools), len(a.Monitors))
+			}
+		})
+	}
+}
+
 // TestLoadBalancerUnreachable plans and applies without the API.
 func TestLoadBalancerUnreachable(t *testing.T) {
 	t.Parallel()

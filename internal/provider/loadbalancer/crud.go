@@ -24,7 +24,7 @@ func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	plan.settle()
-	if !r.op.Claim("load balancer " + plan.Hostname.ValueString()) {
+	if !r.op.Note("load balancer made: " + plan.Hostname.ValueString()) {
 		resp.Diagnostics.AddAttributeError(path.Root("hostname"), invalid, fmt.Sprintf(
 			"Another %s has the hostname %s too.\n\nGive each its own hostname, or put all nodes into one.", ResourceType, plan.Hostname.ValueString()))
 		return

@@ -130,7 +130,7 @@ func (t *task) dropLost(ctx context.Context, d *desired) diag.Diagnostics {
 // findLostRecords is findLost for DNS records.
 func (t *task) findLostRecords(ctx context.Context, hostname string) diag.Diagnostics {
 	records, err := t.client.Records(ctx, t.ids.zone, hostname)
-	if err != nil {
+	if err != nil && !errors.Is(err, cloudflare.ErrNotFound) { // the zone may be gone
 		return t.fail(ctx, "Look for DNS records", path.Root("hostname"), err)
 	}
 	for _, r := range records {

@@ -39,6 +39,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 		return
 	}
 	if f.nothing() {
+		r.op.Note(vanished(&state))
 		resp.State.RemoveResource(ctx)
 		return
 	}
@@ -52,6 +53,9 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	resp.Diagnostics.Append(t.observeHealth(ctx, &state)...)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
 }
+
+// vanished is the fact that a refresh found nothing of a load balancer any more.
+func vanished(m *Model) string { return "load balancer vanished: " + m.Hostname.ValueString() }
 
 // found is what is at Cloudflare.
 type found struct {

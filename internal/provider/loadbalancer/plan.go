@@ -40,8 +40,26 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(warn(&plan, v)...)
 	if r.op != nil && (state == nil || !sameArguments(&plan, state)) {
-		resp.Diagnostics.Append(r.look(ctx, &plan, state, v)...)
+		diags := r.look(ctx, &plan, state, v)
+		if state == nil && r.op.Noted(vanished(&plan)) {
+			// Terraform plans to make again what has vanished before it plans to destroy it, which must go well without the zone.
+			diags = warnings(diags)
+		}
+		resp.Diagnostics.Append(diags...)
 	}
+}
+
+// warnings returns the diagnostics with errors made warnings.
+func warnings(diags diag.Diagnostics) diag.Diagnostics {
+	var out diag.Diagnostics
+	for _, d := range diags {
+		if at, ok := d.(diag.DiagnosticWithPath); ok {
+			out.AddAttributeWarning(at.Path(), d.Summary(), d.Detail())
+		} else {
+			out.AddWarning(d.Summary(), d.Detail())
+		}
+	}
+	return out
 }
 
 // expect settles what is planned of the ids and of what is observed.

@@ -71,7 +71,7 @@ type Operator struct {
 	linode func() (*linode.Client, error)
 	edge   func() (*cloudflare.Client, error)
 	memory memory
-	claims sync.Map
+	facts  sync.Map
 
 	mu       sync.Mutex
 	clusters map[string]*Cluster
@@ -133,10 +133,17 @@ func (o *Operator) Adoption() adoption.Config { return o.cfg.Adoption }
 // Patience returns how long single attempts may take.
 func (o *Operator) Patience() Patience { return o.cfg.Patience }
 
-// Claim tells whether nobody else has claimed name in this run: two resources that are one thing to a vendor must not both make it.
-func (o *Operator) Claim(name string) bool {
-	_, taken := o.claims.LoadOrStore(name, true)
-	return !taken
+// Note keeps a fact for the rest of this run, and tells whether it is news. Of two resources that would make one and the same
+// thing of a vendor's, only the one that notes it first may.
+func (o *Operator) Note(fact string) (news bool) {
+	_, known := o.facts.LoadOrStore(fact, true)
+	return !known
+}
+
+// Noted tells whether a fact was noted in this run.
+func (o *Operator) Noted(fact string) bool {
+	_, known := o.facts.Load(fact)
+	return known
 }
 
 // Cluster returns what this run knows of the cluster of that name.
