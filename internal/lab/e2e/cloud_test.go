@@ -20,13 +20,16 @@ import (
 )
 
 // cloudFaults replaces a Linode while the cloud's API has each of its bad moods once: a limit with Retry-After, an inner
-// error, an answer that is lost after the work was done, a connection that hangs. None of them may cost more
-// than time, and none may leave a second instance.
+// error, a conflict, a job in the way, an answer that is lost after the work was done, a connection that hangs. None of them
+// may cost more than time, and none may leave a second instance.
 func cloudFaults(t *testing.T, s *site) {
 	const node = "sg1"
 	const instances = "/linode/instances"
 	for _, fault := range []linode.Fault{
 		{Method: http.MethodDelete, PathPrefix: instances, Status: http.StatusInternalServerError},
+		{Method: http.MethodDelete, PathPrefix: instances, Status: http.StatusConflict},
+		{Method: http.MethodDelete, PathPrefix: instances, Status: http.StatusBadRequest, Reason: "Linode busy."},
+		{Method: http.MethodPost, Path: instances, Status: http.StatusConflict},
 		{Method: http.MethodPost, Path: instances, Status: http.StatusTooManyRequests, RetryAfter: 2 * time.Second},
 		{Method: http.MethodPost, Path: instances, LoseAnswer: true},
 		{Method: http.MethodGet, PathPrefix: instances, Status: http.StatusInternalServerError},

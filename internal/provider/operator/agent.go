@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -178,6 +179,9 @@ func (o *Operator) TellOnce(ctx context.Context, cluster string, to Peer, record
 	return Push(ctx, agent, to.Name, records)
 }
 
+// tellRest is how long Tell goes on once one node has the record on its disk: that one sees to it that the others get it.
+const tellRest = 10 * time.Second
+
 // Tell pushes one record to every given node, by name, again and again until each acknowledged it or patience is over.
 // It returns the nodes that did not, with the last error. Nodes that this run removes meanwhile are not waited for.
 func (o *Operator) Tell(ctx context.Context, cluster string, to map[string][]string, records []store.Record) map[string]error {
@@ -190,10 +194,14 @@ func (o *Operator) Tell(ctx context.Context, cluster string, to map[string][]str
 	slices.Sort(names)
 	failed := make([]error, len(names))
 	var g errgroup.Group
+	var rest sync.Once
 	for i, name := range names {
 		g.Go(func() error {
 			for {
 				failed[i] = o.TellOnce(ctx, cluster, Peer{Name: name, Endpoints: to[name]}, records)
+				if failed[i] == nil && !o.Cluster(cluster).Removed(name) {
+					rest.Do(func() { time.AfterFunc(tellRest, cancel) })
+				}
 				if failed[i] == nil || final(failed[i]) || o.Cluster(cluster).Removed(name) || !Pause(ctx, o.cfg.Patience.Poll) {
 					return nil
 				}
