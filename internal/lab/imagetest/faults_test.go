@@ -119,16 +119,16 @@ func (s *site) awaitConsole(t *testing.T, node string, said *regexp.Regexp) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		text, err := os.ReadFile(machine.Console)
-		if err == nil && said.Match(text) {
+		text := console(machine)
+		if said.MatchString(text) {
 			return
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s has not said %q on its console:\n%s", node, said, lastLines(string(text), 40))
+			t.Fatalf("%s has not said %q on its console:\n%s", node, said, lastLines(text, 40))
 		case <-tick.C:
 		}
 	}
@@ -275,6 +275,9 @@ func (s *site) addSufferer(t *testing.T, o ordeal, address string) {
 	o.prepare(t, disk)
 }
 
+// ordealPatience is how long a machine may take to become a node: a minute or two where nothing else is going on.
+const ordealPatience = 10 * time.Minute
+
 // suffer boots a machine, makes its misfortune happen, and waits until the apply has it.
 func (s *site) suffer(t *testing.T, o ordeal, done <-chan struct{}) {
 	from := time.Now()
@@ -288,13 +291,12 @@ func (s *site) suffer(t *testing.T, o ordeal, done <-chan struct{}) {
 	select {
 	case <-done:
 		t.Logf("%s: it happened after %.1f s, and the node was there after %.1f s", o.what, happened.Seconds(), time.Since(from).Seconds())
-	case <-time.After(5 * time.Minute):
+	case <-time.After(ordealPatience):
 		machine, err := s.Node(o.node)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := os.ReadFile(machine.Console)
-		t.Fatalf("%s is no node after 5 minutes; its console (%v):\n%s", o.node, err, lastLines(string(text), 80))
+		t.Fatalf("%s is no node after %v; its console:\n%s", o.node, ordealPatience, lastLines(console(machine), 80))
 	case <-t.Context().Done():
 		t.Fatal(t.Context().Err())
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -227,13 +228,20 @@ func (s *site) explain(t *testing.T) {
 func (s *site) keepConsoles(t *testing.T) {
 	t.Helper()
 	for _, n := range s.Nodes() {
-		text, err := os.ReadFile(n.Console)
-		if err != nil {
-			t.Log(err)
-			continue
-		}
-		t.Logf("console of %s:\n%s", n.Name, lastLines(string(text), 60))
+		t.Logf("console of %s:\n%s", n.Name, lastLines(console(n), 60))
 	}
+}
+
+// colours are what systemd paints its messages with.
+var colours = regexp.MustCompile(`\x1b\[[0-9;?!]*[A-Za-z]`)
+
+// console is what a machine said, without colours; nothing when it never booted.
+func console(n lab.NodeState) string {
+	text, err := os.ReadFile(n.Console)
+	if err != nil {
+		return ""
+	}
+	return colours.ReplaceAllString(string(text), "")
 }
 
 // lastLines is the end of a text.
