@@ -124,6 +124,7 @@ func TestCheckFindsEachLeftover(t *testing.T) {
 		{"DHCP lease", "var/lib/dhcp/dhclient.leases", "x"},
 		{"rendered network", "etc/systemd/network/10-cloud-init-eth0.network", "x"},
 		{"old network", "etc/network/interfaces.d/50-cloud-init", "x"},
+		{"network of netplan", "etc/netplan/50-cloud-init.yaml", "x"},
 		{"network card's name", "etc/udev/rules.d/70-persistent-net.rules", "x"},
 		{"name server", "etc/resolv.conf", "nameserver 192.0.2.1\n"},
 		{"policy of the build", "usr/sbin/policy-rc.d", "x"},

@@ -104,7 +104,7 @@ no_files "archive of packages" var/cache/apt ! -name lock
 no_files "state of cloud-init" var/lib/cloud
 no_files "lease of an address" var/lib/dhcp
 no_files "lease of an address" var/lib/systemd/network
-none "network of the builder" etc/systemd/network/10-cloud-init-* etc/network/interfaces.d/* etc/netplan/*.yaml etc/udev/rules.d/70-persistent-net.rules
+none "network of the builder" etc/systemd/network/10-cloud-init-* etc/network/interfaces.d/50-cloud-init* etc/netplan/50-cloud-init.yaml etc/udev/rules.d/70-persistent-net.rules
 if [ ! -L etc/resolv.conf ] && grep -qs '^nameserver' etc/resolv.conf; then finding "name server of the builder" etc/resolv.conf; fi
 none "aid of the build" usr/sbin/policy-rc.d etc/apt/apt.conf.d/99atoll-build etc/apt/apt.conf.d/99mmdebstrap var/lib/atoll-build
 found=$(grep -rlsiE '^[^#/]*(proxy|password)|://[^/ ]*@' etc/apt 2>/dev/null | head -n 5) || true
