@@ -21,9 +21,11 @@ func networkProblem() string {
 			continue
 		}
 		ports = append(ports, i.Name)
-		if i.Flags&net.FlagRunning != 0 {
-			plugged = append(plugged, i.Name)
+		// An address stays on a port that has lost its cable, and is of no use there.
+		if i.Flags&net.FlagRunning == 0 {
+			continue
 		}
+		plugged = append(plugged, i.Name)
 		addresses, err := i.Addrs()
 		if err != nil {
 			continue

@@ -19,6 +19,7 @@ func TestThreeSite(t *testing.T) {
 		{"a second plan is empty", planIsEmpty},
 		{"a cut path is detoured and named", cutPathIsDetoured},
 		{"agents heal the cluster without Terraform while the mesh is down", agentsHealAlone},
+		{"a machine without a network joins and says what it lacks", firstBootWithoutNetwork},
 		{"forged, replayed, expired, renamed and foreign tickets are refused", ticketsAreRefused},
 		{"forged, changed, foreign, old and newer objects are refused", objectsAreRefused},
 		{"an agent killed while it writes its store loses nothing", killedWhileWriting},
