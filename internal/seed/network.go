@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -33,8 +34,10 @@ func (n Network) Check() error {
 	}
 	has := map[bool]bool{}
 	for _, a := range n.Addresses {
-		if a.Bits() == a.Addr().BitLen() && a.Addr().Is4() || !a.Addr().IsGlobalUnicast() {
-			return fmt.Errorf("%s is no address of a machine in a network: write it like 203.0.113.10/24 or 2001:db8::10/64", a)
+		// Some providers give an address alone, with a gateway outside of it.
+		alone := a.IsSingleIP() && !slices.ContainsFunc(n.Gateways, func(g netip.Addr) bool { return g.Is4() == a.Addr().Is4() })
+		if alone || !a.Addr().IsGlobalUnicast() {
+			return fmt.Errorf("%s is no address of a machine in a network: write it like 203.0.113.10/24 or 2001:db8::10/64, or give its gateway", a)
 		}
 		if a.Masked().Addr() == a.Addr() && a.Bits() < a.Addr().BitLen()-1 {
 			return fmt.Errorf("%s is the network, not an address in it", a)

@@ -174,6 +174,7 @@ version: 2
 	if !strings.HasPrefix(vendor, "#!/bin/sh\n") || !strings.Contains(vendor, "manual_cache_clean: true") {
 		t.Errorf("vendor-data is %q", vendor)
 	}
+	s.Network.Addresses[0] = netip.MustParsePrefix("203.0.113.10/32")
 	s.Network.Gateways[0] = netip.MustParseAddr("198.51.100.1")
 	s.Network.MAC = "52-54-00-12-34-56"
 	files, err = s.Files()
@@ -202,7 +203,9 @@ func TestRefuses(t *testing.T) {
 			s.UserData, s.SSHKeys = []byte("#cloud-config\natoll: {atoll: 1}\n"), nil
 		}, "file of its own"},
 		{"no address", network(func(n *seed.Network) { n.Addresses = nil }), "needs an address"},
-		{"an address without its network", network(func(n *seed.Network) { n.Addresses[0] = netip.MustParsePrefix("203.0.113.10/32") }), "203.0.113.10/24"},
+		{"an address without its network", network(func(n *seed.Network) {
+			n.Addresses[0], n.Gateways = netip.MustParsePrefix("203.0.113.10/32"), n.Gateways[1:]
+		}), "203.0.113.10/24"},
 		{"a network", network(func(n *seed.Network) { n.Addresses[0] = netip.MustParsePrefix("203.0.113.0/24") }), "is the network"},
 		{"loopback", network(func(n *seed.Network) { n.Addresses[0] = netip.MustParsePrefix("127.0.0.1/8") }), "no address"},
 		{"two gateways", network(func(n *seed.Network) { n.Gateways[1] = netip.MustParseAddr("203.0.113.2") }), "second one"},
