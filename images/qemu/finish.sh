@@ -38,6 +38,22 @@ cmp -s "$work/tree/usr/lib/atoll/sbom.cdx.json" "$ATOLL_SBOM" || {
 mv "$ATOLL_SBOM" "$work/$name.sbom.cdx.json"
 rm -rf "$work/tree"
 
+# Where there are no partitions, nobody need wait for one.
+debugfs -R "cat /etc/fstab" "$root" 2>/dev/null | sed '/[[:space:]]\/boot\/efi[[:space:]]/d' >"$work/fstab"
+cat >"$work/requests" <<END
+rm /etc/fstab
+write $work/fstab /etc/fstab
+sif /etc/fstab mode 0100644
+sif /etc/fstab uid 0
+sif /etc/fstab gid 0
+END
+debugfs -w -f "$work/requests" "$root" >"$work/debugfs" 2>&1
+if ! grep -q ' / ' "$work/fstab" || ! e2fsck -fn "$root" >>"$work/debugfs" 2>&1; then
+  cat "$work/debugfs" >&2
+  echo "the root file system could not be made fit for a disk without partitions" >&2
+  exit 1
+fi
+
 say "compressing"
 # gzip has one thread and is at it the longest.
 gzip -6 -n -c "$root" >"$work/$name.linode.img.gz" &
