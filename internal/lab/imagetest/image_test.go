@@ -27,7 +27,7 @@ func TestImage(t *testing.T) {
 		name string
 		run  func(*testing.T, *site)
 	}{
-		{"a machine that has not joined shows SSH alone", onlySSH},
+		{"a machine that has not joined shows SSH and its health alone", onlySSHAndHealth},
 		{"apply brings the cluster up", applyBringsUp},
 		{"a second plan is empty", planIsEmpty},
 		{"the user's own cloud-config has run", userConfigRan},

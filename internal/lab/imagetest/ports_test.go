@@ -104,7 +104,9 @@ func (s *site) wantOpen(t *testing.T, nodes []string, want ...int) {
 	}
 }
 
-func onlySSH(t *testing.T, s *site) { s.wantOpen(t, []string{"hk1"}, 22) }
+func onlySSHAndHealth(t *testing.T, s *site) {
+	s.wantOpen(t, []string{"hk1"}, 22, spec.DefaultPorts().Health)
+}
 
 func onlyExpectedPorts(t *testing.T, s *site) {
 	const mesh = 655 // the default of the cluster
