@@ -340,7 +340,6 @@ resource "terraform_data" "later" {
 	known := func(more string) string { return served(more, hk1, sg1) }
 	tests := map[string]string{
 		"address":         strings.Replace(known(""), `["192.0.2.1"]`, "["+text("address")+"]", 1),
-		"addresses":       strings.Replace(known(""), `["192.0.2.1"]`, "[for k, v in terraform_data.later.output : v if k == \"address\"]", 1),
 		"site":            strings.Replace(known(`sites = { hong-kong = { priority = 1 } }`), `site = "hong-kong"`, "site = "+text("site"), 1),
 		"name":            strings.Replace(known(""), `name = "hk1"`, "name = "+text("name"), 1),
 		"mode":            known("mode = " + text("mode")),
@@ -348,20 +347,20 @@ resource "terraform_data" "later" {
 		"proxied":         known("proxied = tobool(terraform_data.later.output.yes)"),
 		"not proxied":     known("proxied = tobool(terraform_data.later.output.no)"),
 		"dns not proxied": known("mode = \"dns\"\nproxied = tobool(terraform_data.later.output.no)"),
-		"interval":        known("monitor = { interval = terraform_data.later.output.interval }"),
 		"monitor type":    known("monitor = { type = " + text("tcp") + " }"),
 		"no affinity":     known("session_affinity = { type = " + text("none") + " }"),
-		"drain":           known("session_affinity = { drain = terraform_data.later.output.ttl }"),
-		"fallback":        known("fallback_site = " + text("site")),
-		"steering":        known("steering = " + text("steering")),
-		"weight":          known("node_settings = { hk1 = { weight = terraform_data.later.output.weight } }"),
-		"enabled":         known("node_settings = { hk1 = { enabled = tobool(terraform_data.later.output.no) } }"),
-		"priority":        known("sites = { hong-kong = { priority = terraform_data.later.output.priority } }"),
-		"ttl":             known("session_affinity = { ttl = terraform_data.later.output.ttl }"),
-		"affinity":        known("session_affinity = { type = " + text("type") + ", headers = [" + text("header") + "], ttl = 600 }"),
-		"hostname":        strings.Replace(known(""), `hostname = "www.example.com"`, "hostname = "+text("hostname"), 1),
-		"zone":            strings.Replace(known(""), `zone = "example.com"`, "zone = "+text("zone"), 1),
-		"whole settings":  known("node_settings = { for k, v in terraform_data.later.output : \"hk1\" => { weight = v } if k == \"weight\" }"),
+		"several": known(`
+  steering         = ` + text("steering") + `
+  fallback_site    = ` + text("site") + `
+  monitor          = { interval = terraform_data.later.output.interval }
+  node_settings    = { hk1 = { weight = terraform_data.later.output.weight } }
+  sites            = { hong-kong = { priority = terraform_data.later.output.priority } }
+  session_affinity = { ttl = terraform_data.later.output.ttl, drain = terraform_data.later.output.ttl }`),
+		"enabled":        known("node_settings = { hk1 = { enabled = tobool(terraform_data.later.output.no) } }"),
+		"affinity":       known("session_affinity = { type = " + text("type") + ", headers = [" + text("header") + "], ttl = 600 }"),
+		"hostname":       strings.Replace(known(""), `hostname = "www.example.com"`, "hostname = "+text("hostname"), 1),
+		"zone":           strings.Replace(known(""), `zone = "example.com"`, "zone = "+text("zone"), 1),
+		"whole settings": known("node_settings = { for k, v in terraform_data.later.output : \"hk1\" => { weight = v } if k == \"weight\" }"),
 		"whole nodes": `
 resource "atoll_load_balancer" "www" {
   hostname = "www.example.com"
