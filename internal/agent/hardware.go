@@ -70,6 +70,7 @@ func merged(before, now platform.Hardware) platform.Hardware {
 // waits for the operator's decision: the node was moved (Moved), this is a copy (Copied), or new first-boot data, which makes
 // it one as well. It returns nil once the copy has forgotten the node.
 func (a *Agent) settleHardware(ctx context.Context, m *membership) (*membership, error) {
+	var nextGuard time.Time
 	for {
 		home, elsewhere, err := a.elsewhere()
 		if err != nil {
@@ -82,14 +83,21 @@ func (a *Agent) settleHardware(ctx context.Context, m *membership) (*membership,
 			a.log.Warn("this machine is a copy of a node and becomes one of its own", "node", m.record.Node)
 			return nil, a.takeBack(ctx)
 		}
-		text := fmt.Sprintf("this disk belongs to node %s of cluster %s, which runs on another machine (%s; this one: %s), so nothing of it runs here: "+
+		if !time.Now().Before(nextGuard) {
+			a.guard(ctx, false)
+			nextGuard = time.Now().Add(resyncInterval)
+		}
+		text := fmt.Sprintf("this disk belongs to node %s of cluster %s, which runs on another machine, so nothing of it runs here: "+
 			"if the node was moved, say \"atolld moved\"; if this is a copy, say \"atolld copied\" or give it first-boot data of its own",
-			m.record.Node, m.record.Cluster, home, a.cfg.Machine.Hardware())
+			m.record.Node, m.record.Cluster)
 		parts := map[string]string{"hardware": "not the machine that this node's identity was made on"}
 		if err := a.stopUnits(ctx); err != nil {
 			parts["units"] = err.Error()
 		}
-		a.waitFor(wish{key: "elsewhere" + parts["units"], text: text, parts: parts})
+		a.waitFor(wish{
+			key: "elsewhere" + parts["units"], text: text, parts: parts,
+			detail: fmt.Sprintf("; the node's machine: %s; this one: %s", home, a.cfg.Machine.Hardware()),
+		})
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()

@@ -109,9 +109,9 @@ func (w *waiting) look(ctx context.Context) (*membership, error) {
 type wish struct {
 	// key is what is the same for as long as the wish is, whatever its text says of the moment.
 	key string
-	// text is one line for people.
-	text  string
-	parts map[string]string
+	// text is one line for people, and detail what follows it where only those read who are at the machine.
+	text, detail string
+	parts        map[string]string
 }
 
 // nothingUsable is the wish of an agent that has no complete payload.
@@ -221,7 +221,7 @@ func (a *Agent) tellWaiting() {
 	w := a.wish
 	a.mu.Unlock()
 	if w.text != "" {
-		a.herald.tell(w.key, "waiting: "+w.text)
+		a.herald.tell(w.key, "waiting: "+w.text+w.detail)
 	}
 }
 
