@@ -246,6 +246,8 @@ func TestSeedForgets(t *testing.T) {
 				t.Error("the volume is not what it was with the key overwritten")
 			}
 			fetched(t, s, nil, "is used and was deleted")
+			c.plug("sdc", "CIDATA", map[string][]byte{"atoll.json": other})
+			fetched(t, s, other, "")
 		})
 	}
 }

@@ -94,20 +94,25 @@ func (f seedFile) String() string {
 // disk and as its partition.
 func (s Seed) Fetch(context.Context) (data []byte, found bool, err error) {
 	var files []seedFile
+	var used *UsedError
 	err = s.each(func(f seedFile, _ *os.File) error {
-		files = append(files, f)
+		if node, isUsed := usedUp(f.data); isUsed {
+			used = &UsedError{Place: f.place(), Node: node}
+		} else {
+			files = append(files, f)
+		}
 		return nil
 	})
-	if len(files) == 0 {
+	switch {
+	case len(files) == 0 && used != nil:
+		return nil, false, errors.Join(used, err)
+	case len(files) == 0:
 		return nil, false, err
 	}
 	for _, f := range files[1:] {
 		if !bytes.Equal(f.data, files[0].data) {
 			return nil, false, &TwoSeedsError{First: files[0].String(), Second: f.String()}
 		}
-	}
-	if node, used := usedUp(files[0].data); used {
-		return nil, false, &UsedError{Place: files[0].place(), Node: node}
 	}
 	return files[0].data, true, nil
 }
