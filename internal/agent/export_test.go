@@ -10,6 +10,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
 
 // ErrPowerCut is what a cut returns.
@@ -113,14 +114,14 @@ func (a *Agent) WaitForMembership(ctx context.Context) (string, error) {
 // CurrentHealth is what the health endpoint would say.
 func (a *Agent) CurrentHealth() api.Health { return a.currentHealth() }
 
-// ReconcileFirewall runs the firewall's step once, for a member of a cluster or, with nil, a node that waits.
-func ReconcileFirewall(ctx context.Context, system host.System, c *spec.Cluster) error {
-	return firewallStep{system: system, ports: func(input) openPorts {
+// ReconcileFirewall runs the firewall's step once, for a member that has these objects or, with no cluster, a node that waits.
+func ReconcileFirewall(ctx context.Context, system host.System, c *spec.Cluster, v *topology.View) error {
+	return firewallStep{system: system, ports: func(in input) openPorts {
 		if c == nil {
 			return waitingPorts(spec.DefaultPorts())
 		}
-		return memberPorts(c.Ports, c)
-	}}.reconcile(ctx, input{})
+		return memberPorts(c.Ports, c, in.view)
+	}}.reconcile(ctx, input{view: v})
 }
 
 // Twin is twin for tests.

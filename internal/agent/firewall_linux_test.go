@@ -16,6 +16,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/hosttest"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
 
 // namespace is a machine with a kernel firewall of its own.
@@ -68,7 +69,8 @@ func (n *namespace) elements(set string) string {
 		return ""
 	}
 	text, _, _ = strings.Cut(text, "}")
-	return strings.Join(strings.Fields(text), " ")
+	// Versions of nft differ in how they print neighbours.
+	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "80-82", "80, 81, 82")
 }
 
 // baseRules are those of the image itself.
@@ -86,28 +88,46 @@ func TestFirewallOpensWhatTheModelNames(t *testing.T) {
 	n := newNamespace(t)
 	cluster := &spec.Cluster{Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()}
 	n.run(baseRules(t), "nft", "-f", "-")
+	none := &topology.View{}
+	opens := func(tcp, udp []int) *topology.View {
+		return &topology.View{PublicPorts: spec.PublicPorts{TCP: tcp, UDP: udp}}
+	}
+	web := opens([]int{80, 443}, []int{443})
 	steps := []struct {
 		name     string
 		before   string
 		cluster  *spec.Cluster
+		view     *topology.View
 		tcp, udp string
 		changes  int
 	}{
-		{"waiting", "", nil, "7480", "", 1},
-		{"waiting still", "", nil, "7480", "", 0},
-		{"a member", "", cluster, "655, 7443, 7480", "655", 1},
-		{"a member still", "", cluster, "655, 7443, 7480", "655", 0},
-		{"somebody opened more", "add element inet atoll_base open_tcp { 3306, 8000-8100 }", cluster, "655, 7443, 7480", "655", 1},
-		{"somebody closed one", "delete element inet atoll_base open_udp { 655 }", cluster, "655, 7443, 7480", "655", 1},
-		{"the firewall was loaded again", baseRules(t), cluster, "655, 7443, 7480", "655", 1},
-		{"other ports", "", &spec.Cluster{Mesh: spec.Mesh{Driver: spec.MeshTinc, Port: 656}, Ports: spec.Ports{API: 443, Health: 80}}, "80, 443, 656", "656", 1},
+		{"waiting", "", nil, nil, "7480", "", 1},
+		{"waiting still", "", nil, nil, "7480", "", 0},
+		{"a member", "", cluster, none, "655, 7443, 7480", "655", 1},
+		{"a member still", "", cluster, none, "655, 7443, 7480", "655", 0},
+		{"somebody opened more", "add element inet atoll_base open_tcp { 3306, 8000-8100 }", cluster, none, "655, 7443, 7480", "655", 1},
+		{"somebody closed one", "delete element inet atoll_base open_udp { 655 }", cluster, none, "655, 7443, 7480", "655", 1},
+		{"the firewall was loaded again", baseRules(t), cluster, none, "655, 7443, 7480", "655", 1},
+		{"an application", "", cluster, web, "80, 443, 655, 7443, 7480", "443, 655", 1},
+		{"an application still", "", cluster, web, "80, 443, 655, 7443, 7480", "443, 655", 0},
+		{"the application's node starts again", baseRules(t), cluster, web, "80, 443, 655, 7443, 7480", "443, 655", 1},
+		{"the objects are lost", "", cluster, nil, "80, 443, 655, 7443, 7480", "443, 655", 0},
+		{"a port is closed while they are", "delete element inet atoll_base open_tcp { 7443 }", cluster, nil, "80, 443, 655, 7443, 7480", "443, 655", 1},
+		{"neighbours, and the cluster's own", "", cluster, opens([]int{80, 81, 82, 655, 7443, 65535}, []int{1, 2}), "80, 81, 82, 655, 7443, 7480, 65535", "1, 2, 655", 1},
+		{"neighbours still", "", cluster, opens([]int{80, 81, 82, 655, 7443, 65535}, []int{1, 2}), "80, 81, 82, 655, 7443, 7480, 65535", "1, 2, 655", 0},
+		{
+			"written as a range", "delete element inet atoll_base open_tcp { 80, 81, 82 }; add element inet atoll_base open_tcp { 80-82 }",
+			cluster, opens([]int{80, 81, 82, 655, 7443, 65535}, []int{1, 2}), "80, 81, 82, 655, 7443, 7480, 65535", "1, 2, 655", 0,
+		},
+		{"no application any more", "", cluster, none, "655, 7443, 7480", "655", 1},
+		{"other ports", "", &spec.Cluster{Mesh: spec.Mesh{Driver: spec.MeshTinc, Port: 656}, Ports: spec.Ports{API: 443, Health: 80}}, none, "80, 443, 656", "656", 1},
 	}
 	for _, tt := range steps {
 		if tt.before != "" {
 			n.run(tt.before, "nft", "-f", "-")
 		}
 		done := strings.Count(n.host.Text(), "run nft -f -")
-		if err := agent.ReconcileFirewall(t.Context(), n.host, tt.cluster); err != nil {
+		if err := agent.ReconcileFirewall(t.Context(), n.host, tt.cluster, tt.view); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 		if got := strings.Count(n.host.Text(), "run nft -f -") - done; got != tt.changes {
@@ -130,7 +150,7 @@ func TestFirewallLeavesOthersAlone(t *testing.T) {
 	} {
 		n.run(rules, "nft", "-f", "-")
 		before := n.run("", "nft", "list", "ruleset")
-		if err := agent.ReconcileFirewall(t.Context(), n.host, cluster); err != nil {
+		if err := agent.ReconcileFirewall(t.Context(), n.host, cluster, &topology.View{PublicPorts: spec.PublicPorts{TCP: []int{80}}}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if diff := cmp.Diff(before, n.run("", "nft", "list", "ruleset")); diff != "" {
@@ -141,7 +161,7 @@ func TestFirewallLeavesOthersAlone(t *testing.T) {
 	h.Handle("nft", func(host.Command) (host.Output, error) {
 		return host.Output{}, &host.CommandError{Command: "nft", ExitCode: -1, Err: errors.New("not found")}
 	})
-	if err := agent.ReconcileFirewall(t.Context(), h, cluster); err != nil || h.Text() != "" {
+	if err := agent.ReconcileFirewall(t.Context(), h, cluster, nil); err != nil || h.Text() != "" {
 		t.Errorf("without nft: %v, %q", err, h.Text())
 	}
 }

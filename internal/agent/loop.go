@@ -49,7 +49,7 @@ func (s *session) hostSteps() []step {
 	return []step{
 		guardStep{system: s.a.cfg.System, machine: s.a.cfg.Machine},
 		firewallStep{system: s.a.cfg.System, ports: func(in input) openPorts {
-			return memberPorts(s.ports(in.snapshot.Cluster), in.snapshot.Cluster)
+			return memberPorts(s.ports(in.snapshot.Cluster), in.snapshot.Cluster, in.view)
 		}},
 		meshStep{s},
 	}

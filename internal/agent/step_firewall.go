@@ -12,6 +12,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
 
 // The table of Atoll's image, and its sets of ports, which are closed until they are in there. The agent fills the sets and
@@ -23,20 +24,27 @@ const (
 )
 
 // openPorts are the ports that others reach from outside the mesh.
-type openPorts struct{ tcp, udp []int }
+type openPorts struct {
+	tcp, udp []int
+	// others tells that whatever else is open stays so.
+	others bool
+}
 
 // waitingPorts are those of a node that is no member: only its health may be asked.
 func waitingPorts(p spec.Ports) openPorts { return openPorts{tcp: []int{p.Health}} }
 
-// memberPorts are those of a member. The cluster is nil while its object is missing.
-func memberPorts(p spec.Ports, c *spec.Cluster) openPorts {
-	out := openPorts{tcp: []int{p.API, p.Health}}
-	if c == nil {
-		return out
+// memberPorts are those of a member: the cluster's own, and what the node's own object opens for applications. While an object
+// is missing, as when the store was damaged, nobody knows what is not wanted any more: nothing is closed then.
+func memberPorts(p spec.Ports, c *spec.Cluster, v *topology.View) openPorts {
+	out := openPorts{tcp: []int{p.API, p.Health}, others: v == nil}
+	if c != nil {
+		out.udp = append(out.udp, c.Mesh.Port)
+		if c.Mesh.Driver == spec.MeshTinc {
+			out.tcp = append(out.tcp, c.Mesh.Port)
+		}
 	}
-	out.udp = []int{c.Mesh.Port}
-	if c.Mesh.Driver == spec.MeshTinc {
-		out.tcp = append(out.tcp, c.Mesh.Port)
+	if v != nil {
+		out.tcp, out.udp = append(out.tcp, v.PublicPorts.TCP...), append(out.udp, v.PublicPorts.UDP...)
 	}
 	return out
 }
@@ -59,18 +67,22 @@ func (f firewallStep) reconcile(ctx context.Context, in input) error {
 	var script strings.Builder
 	// A set that the table does not have is not the agent's to make: nothing would look into it.
 	for _, set := range slices.Sorted(maps.Keys(have)) {
-		ports, ours := want[set]
+		wanted, ours := want[set]
 		if !ours {
 			continue
 		}
-		slices.Sort(ports)
-		ports = slices.Compact(ports)
-		if slices.Equal(have[set], ports) {
-			continue
+		slices.Sort(wanted)
+		wanted = slices.Compact(wanted)
+		if ports.others {
+			wanted = slices.DeleteFunc(wanted, func(p int) bool { return slices.Contains(have[set], p) })
+		} else {
+			if slices.Equal(have[set], wanted) {
+				continue
+			}
+			fmt.Fprintf(&script, "flush set inet %s %s\n", firewallTable, set)
 		}
-		fmt.Fprintf(&script, "flush set inet %s %s\n", firewallTable, set)
-		if len(ports) > 0 {
-			fmt.Fprintf(&script, "add element inet %s %s { %s }\n", firewallTable, set, join(ports))
+		if len(wanted) > 0 {
+			fmt.Fprintf(&script, "add element inet %s %s { %s }\n", firewallTable, set, join(wanted))
 		}
 	}
 	if script.Len() == 0 {
@@ -91,8 +103,27 @@ func join(ports []int) string {
 	return strings.Join(texts, ", ")
 }
 
-// unknownElement stands for what a set holds that is no single port, so that the set equals no wish.
+// unknownElement stands for what a set holds that is neither a port nor a range of them, so that the set equals no wish.
 const unknownElement = -1
+
+// portsOf returns the ports of one element of a set. nft prints neighbours as a range or one by one, as its version likes.
+func portsOf(raw json.RawMessage) []int {
+	var port int
+	if json.Unmarshal(raw, &port) == nil {
+		return []int{port}
+	}
+	var r struct {
+		Range []int `json:"range"`
+	}
+	if json.Unmarshal(raw, &r) != nil || len(r.Range) != 2 || r.Range[0] < 0 || r.Range[1] > 65535 {
+		return []int{unknownElement}
+	}
+	var out []int
+	for p := r.Range[0]; p <= r.Range[1]; p++ {
+		out = append(out, p)
+	}
+	return out
+}
 
 // listFirewall returns the elements of the table's sets, none when there is no such table or no nft.
 func listFirewall(ctx context.Context, system host.System) (map[string][]int, error) {
@@ -122,11 +153,7 @@ func listFirewall(ctx context.Context, system host.System) (map[string][]int, er
 		}
 		ports := []int{}
 		for _, raw := range o.Set.Elements {
-			port := unknownElement
-			if json.Unmarshal(raw, &port) != nil {
-				port = unknownElement
-			}
-			ports = append(ports, port)
+			ports = append(ports, portsOf(raw)...)
 		}
 		slices.Sort(ports)
 		sets[o.Set.Name] = ports

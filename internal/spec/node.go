@@ -3,6 +3,7 @@ package spec
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,6 +22,36 @@ type Node struct {
 	// under this name, and this one stays admitted after its ticket has expired.
 	Identity string  `json:"identity,omitempty"`
 	Machine  Machine `json:"machine"`
+	// PublicPorts are the ports of applications that the firewall of Atoll's image lets everybody reach, beside the cluster's
+	// own. A machine with a firewall of its own keeps that as it is.
+	PublicPorts PublicPorts `json:"public_ports,omitzero"`
+}
+
+// PublicPorts are ports that a node opens to everybody: sets, in ascending order where Atoll makes them.
+type PublicPorts struct {
+	TCP []int `json:"tcp,omitempty"`
+	UDP []int `json:"udp,omitempty"`
+}
+
+// IsZero tells whether there is none, which the JSON form leaves out: older agents know nothing of these ports.
+func (p PublicPorts) IsZero() bool { return len(p.TCP) == 0 && len(p.UDP) == 0 }
+
+func (p PublicPorts) validate() Problems {
+	var ps Problems
+	for _, set := range []struct {
+		name  string
+		ports []int
+	}{{"tcp", p.TCP}, {"udp", p.UDP}} {
+		for i, port := range set.ports {
+			switch {
+			case port < 1 || port > 65535:
+				ps.add(set.name, "choose one from 1 to 65535", "%d is not a port", port)
+			case slices.Contains(set.ports[:i], port):
+				ps.add(set.name, "name it once", "%d is there twice", port)
+			}
+		}
+	}
+	return ps
 }
 
 // MachineVariant tells how a node's machine came to be.
@@ -82,5 +113,5 @@ func (n Node) Validate() Problems {
 	if !known {
 		ps.add("machine.variant", "", "%q is unknown", n.Machine.Variant)
 	}
-	return ps
+	return append(ps, n.PublicPorts.validate().Under("public_ports")...)
 }

@@ -69,6 +69,10 @@ func TestBodiesNameTheFieldThatIsWrong(t *testing.T) {
 		{"node without a mesh address", node(func(n *spec.Node) { n.MeshAddress = netip.Addr{} }), []string{"mesh_address: is not an IPv4 address"}},
 		{"node with a strange address", node(func(n *spec.Node) { n.Addresses = []string{"a b"} }), []string{`addresses: "a b" is neither`}},
 		{"node of an unknown variant", node(func(n *spec.Node) { n.Machine.Variant = "toaster" }), []string{`machine.variant: "toaster" is unknown`}},
+		{"node with public ports", node(func(n *spec.Node) { n.PublicPorts = spec.PublicPorts{TCP: []int{1, 7443, 65535}, UDP: []int{1}} }), nil},
+		{"node with strange public ports", node(func(n *spec.Node) {
+			n.PublicPorts = spec.PublicPorts{TCP: []int{80, 0, 80}, UDP: []int{65536}}
+		}), []string{"public_ports.tcp: 0 is not a port", "public_ports.tcp: 80 is there twice", "public_ports.udp: 65536 is not a port"}},
 		{"link to itself", link(func(l *spec.Link) { l.To = l.From }), []string{"to: is the same node"}},
 		{"link with a tiny MTU", link(func(l *spec.Link) { l.Settings.MTU = 100 }), []string{"settings.mtu: 100"}},
 	}
@@ -101,7 +105,8 @@ func TestNames(t *testing.T) {
 }
 
 func TestAnObjectSurvivesItsWireForm(t *testing.T) {
-	for _, body := range []spec.Body{cluster(nil), node(nil), link(func(l *spec.Link) { l.Settings.MTU = 1400 })} {
+	open := func(n *spec.Node) { n.PublicPorts.TCP = []int{80, 443} }
+	for _, body := range []spec.Body{cluster(nil), node(nil), node(open), link(func(l *spec.Link) { l.Settings.MTU = 1400 })} {
 		name := map[spec.Kind]string{spec.KindCluster: "web", spec.KindNode: "sg1", spec.KindLink: "hk1.sg1"}[body.Kind()]
 		object, err := spec.NewObject("web", name, 7, 1700000000000, body)
 		if err != nil {
@@ -126,6 +131,20 @@ func TestAnObjectSurvivesItsWireForm(t *testing.T) {
 		samePrefix := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 		if diff := cmp.Diff(body, got, same, samePrefix); diff != "" {
 			t.Errorf("%s changed on the wire (-sent +read):\n%s", object.Ref(), diff)
+		}
+	}
+}
+
+// TestPublicPortsThatAreNoneAreLeftOut demands that a node without them has the wire form that agents know who do not know them.
+func TestPublicPortsThatAreNoneAreLeftOut(t *testing.T) {
+	for _, ports := range []spec.PublicPorts{{}, {TCP: []int{}, UDP: []int{}}} {
+		raw, err := json.Marshal(node(func(n *spec.Node) { n.PublicPorts = ports }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"provider":"linode","site":"singapore","mesh_address":"10.66.0.5","addresses":["203.0.113.5"],"machine":{"variant":"linode","id":"12"}}`
+		if string(raw) != want {
+			t.Errorf("got %s, want %s", raw, want)
 		}
 	}
 }

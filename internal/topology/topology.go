@@ -39,6 +39,8 @@ type View struct {
 	CIDR netip.Prefix
 	// Self is the node whose view this is. Its MeshKey is empty until it is admitted.
 	Self Peer
+	// PublicPorts are the ports that the node opens to everybody beside the cluster's own.
+	PublicPorts spec.PublicPorts
 	// Peers are all other admitted members, sorted by name.
 	Peers []Peer
 	// Problems is what is wrong between the objects. A view with problems still holds: whatever is not concerned works.
@@ -70,11 +72,12 @@ func Derive(in Input, self string) (*View, error) {
 		return nil, fmt.Errorf("derive the view of node %q of cluster %q: %w", self, in.ClusterName, ErrUnknownNode)
 	}
 	v := &View{
-		Cluster:  in.ClusterName,
-		Mesh:     in.Cluster.Mesh,
-		CIDR:     in.Cluster.MeshCIDR,
-		Self:     newPeer(in, self, own),
-		Problems: append(Check(in.ClusterName, in.Cluster, in.Nodes), checkLinks(in.Nodes, in.Links)...),
+		Cluster:     in.ClusterName,
+		Mesh:        in.Cluster.Mesh,
+		CIDR:        in.Cluster.MeshCIDR,
+		Self:        newPeer(in, self, own),
+		PublicPorts: spec.PublicPorts{TCP: slices.Clone(own.PublicPorts.TCP), UDP: slices.Clone(own.PublicPorts.UDP)},
+		Problems:    append(Check(in.ClusterName, in.Cluster, in.Nodes), checkLinks(in.Nodes, in.Links)...),
 	}
 	for name, node := range in.Nodes {
 		if name == self || in.MeshKeys[name] == "" {

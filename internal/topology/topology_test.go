@@ -46,6 +46,13 @@ func TestDerive(t *testing.T) {
 		},
 		MeshKeys: map[string]string{"hk-1": "KEY-HK", "sg-1": "KEY-SG", "us-1": "KEY-US"},
 	}
+	opens := func(name string, ports spec.PublicPorts) {
+		n := in.Nodes[name]
+		n.PublicPorts = ports
+		in.Nodes[name] = n
+	}
+	opens("hk-1", spec.PublicPorts{TCP: []int{80, 443}, UDP: []int{443}})
+	opens("sg-1", spec.PublicPorts{TCP: []int{8080}})
 	got, err := topology.Derive(in, "hk-1")
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +65,8 @@ func TestDerive(t *testing.T) {
 	}
 	want := &topology.View{
 		Cluster: "web", Mesh: spec.DefaultMesh(), CIDR: netip.MustParsePrefix("10.66.0.0/16"),
-		Self: peer("hk-1", "10.66.0.1", "KEY-HK", spec.LinkSettings{}, "198.51.100.1"),
+		Self:        peer("hk-1", "10.66.0.1", "KEY-HK", spec.LinkSettings{}, "198.51.100.1"),
+		PublicPorts: spec.PublicPorts{TCP: []int{80, 443}, UDP: []int{443}},
 		Peers: []topology.Peer{
 			peer("sg-1", "10.66.0.2", "KEY-SG", spec.LinkSettings{}, "198.51.100.2"),
 			peer("us-1", "10.66.0.3", "KEY-US", spec.LinkSettings{TCPOnly: true, MTU: 1400}),
