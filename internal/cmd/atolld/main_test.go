@@ -102,6 +102,14 @@ func TestPlanNeedsAMember(t *testing.T) {
 	}
 }
 
+func TestHardwareDecisionsNeedAMember(t *testing.T) {
+	for _, verb := range []string{"moved", "copied"} {
+		if _, err := run(t, verb, "--state-dir", t.TempDir()); !errors.Is(err, agent.ErrNotJoined) {
+			t.Errorf("%s: got %v, want ErrNotJoined", verb, err)
+		}
+	}
+}
+
 func TestInstallRefusesToStartAnImage(t *testing.T) {
 	if out, err := run(t, "install", "--root", t.TempDir(), "--start"); err == nil {
 		t.Errorf("it was accepted: %q", out)
