@@ -50,16 +50,6 @@ func (p *pair) ref() spec.Ref { return spec.Ref{Kind: spec.KindLink, Name: p.lin
 
 func (p *pair) ends() []operator.Peer { return []operator.Peer{p.from, p.to} }
 
-// look reads what one of the ends holds, the first that answers.
-func (p *pair) look(ctx context.Context) (operator.Known, bool) {
-	for _, end := range p.ends() {
-		if seen, err := p.op.Look(ctx, p.cluster, end.Name, end.Endpoints, end.Identity); err == nil {
-			return seen, true
-		}
-	}
-	return operator.Known{}, false
-}
-
 // glance is look for a refresh.
 func (p *pair) glance(ctx context.Context) (operator.Known, bool) {
 	for _, end := range p.ends() {
@@ -252,10 +242,9 @@ func (p *pair) remove(ctx context.Context, known uint64) diag.Diagnostics {
 		diags.AddError("Link was not removed", err.Error()+".")
 		return diags
 	}
-	for _, end := range p.ends() {
-		err := p.op.TellOnce(ctx, p.cluster, end, []store.Record{store.ObjectRecord(e)})
-		if err != nil && !errors.Is(err, api.ErrUnreachable) {
-			diags.Append(pushFailed(end.Name, err))
+	for end, err := range p.tellAny(ctx, []store.Record{store.ObjectRecord(e)}) {
+		if !errors.Is(err, api.ErrUnreachable) {
+			diags.Append(pushFailed(end, err))
 		}
 	}
 	return diags
