@@ -3,6 +3,7 @@
 package packertest_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -12,8 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,24 +91,14 @@ func (c *cloud) build(t *testing.T, tools tools, programs *rig.Programs) *linode
 	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
 	template := c.template(t, programs.Source)
-	variables := []string{
-		"-var=atolld=" + programs.Path("atolld"), "-var=version=" + version, "-var=region=ap-south",
-		"-var=sbom=" + filepath.Join(c.dir, "sbom.cdx.json"),
-	}
-	for _, command := range [][]string{{"init"}, slices.Concat([]string{"validate"}, variables), slices.Concat([]string{"build", "-color=false"}, variables)} {
-		packer := exec.CommandContext(ctx, tools.packer, append(command, template)...)
-		packer.Dir = c.dir
-		packer.Env = append(os.Environ(), "LINODE_URL="+c.url+"/v4", "LINODE_TOKEN="+token, "PACKER_PLUGIN_PATH="+tools.plugins,
-			"CHECKPOINT_DISABLE=1", "PACKER_NO_COLOR=1")
+	for _, verb := range []string{"init", "validate", "build"} {
+		packer := c.packer(ctx, t, tools, programs, verb, template)
 		packer.Stdout, packer.Stderr = t.Output(), t.Output()
-		// An interrupted build removes its Linode.
-		packer.Cancel = func() error { return packer.Process.Signal(os.Interrupt) }
-		packer.WaitDelay = time.Minute
 		from := time.Now()
 		if err := packer.Run(); err != nil {
-			t.Fatalf("packer %s: %v", command[0], err)
+			t.Fatalf("packer %s: %v", verb, err)
 		}
-		t.Logf("packer %s took %.0f s", command[0], time.Since(from).Seconds())
+		t.Logf("packer %s took %.0f s", verb, time.Since(from).Seconds())
 	}
 	api := c.client()
 	images, err := api.ListImages(ctx, linodego.NewListOptions(0, `{"is_public":false}`))
@@ -115,19 +106,81 @@ func (c *cloud) build(t *testing.T, tools tools, programs *rig.Programs) *linode
 		t.Fatalf("the account has the images %+v, error %v", images, err)
 	}
 	t.Logf("%s has %d MB", images[0].ID, images[0].Size)
-	eventually(t, "the Linode of the build is gone", time.Minute, func() error {
-		c.mu.Lock()
-		left := len(c.machines)
-		c.mu.Unlock()
-		if list, err := api.ListInstances(ctx, nil); err != nil || len(list)+left != 0 {
-			return fmt.Errorf("%d instances, %d machines: %w", len(list), left, err)
-		}
-		return nil
-	})
+	c.wantNoLinode(ctx, t)
 	if bom, err := os.ReadFile(filepath.Join(c.dir, "sbom.cdx.json")); err != nil || !bytes.Contains(bom, []byte("pkg:deb/debian/tinc@")) {
 		t.Errorf("the bill of materials has %d bytes and no tinc, error %v", len(bom), err)
 	}
 	return &images[0]
+}
+
+// packer makes a command of Packer in the account.
+func (c *cloud) packer(ctx context.Context, t *testing.T, tools tools, programs *rig.Programs, verb, template string) *exec.Cmd {
+	t.Helper()
+	args := []string{verb}
+	if verb != "init" {
+		args = append(args, "-var=atolld="+programs.Path("atolld"), "-var=version="+version, "-var=region=ap-south",
+			"-var=sbom="+filepath.Join(c.dir, "sbom.cdx.json"))
+	}
+	packer := exec.CommandContext(ctx, tools.packer, append(args, template)...)
+	packer.Dir = c.dir
+	packer.Env = append(os.Environ(), "LINODE_URL="+c.url+"/v4", "LINODE_TOKEN="+token, "PACKER_PLUGIN_PATH="+tools.plugins,
+		"CHECKPOINT_DISABLE=1", "PACKER_NO_COLOR=1")
+	// Packer is two processes and its plugins: what a terminal sends on Ctrl-C goes to all of them.
+	packer.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	packer.Cancel = func() error { return syscall.Kill(-packer.Process.Pid, syscall.SIGINT) }
+	packer.WaitDelay = 2 * time.Minute
+	return packer
+}
+
+// wantNoLinode waits until no Linode and no machine of one is left.
+func (c *cloud) wantNoLinode(ctx context.Context, t *testing.T) {
+	t.Helper()
+	eventually(t, "the Linode of the build is gone", time.Minute, func() error {
+		c.mu.Lock()
+		left := len(c.machines)
+		c.mu.Unlock()
+		list, err := c.client().ListInstances(ctx, nil)
+		if err == nil && len(list)+left != 0 {
+			err = fmt.Errorf("there are %d instances and %d machines", len(list), left)
+		}
+		return err
+	})
+}
+
+// TestInterruptedPackerBuildLeavesNothing_WithPlugin100 interrupts a build as Ctrl-C does, once it is inside its Linode.
+func TestInterruptedPackerBuildLeavesNothing_WithPlugin100(t *testing.T) {
+	tools := require(t)
+	programs, err := rig.Build(t.Context(), filepath.Join(t.TempDir(), "bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCloud(t, tools.debian)
+	ctx, interrupt := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer interrupt()
+	packer := c.packer(ctx, t, tools, programs, "build", c.template(t, programs.Source))
+	said, err := packer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := packer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	inside := false
+	for lines := bufio.NewScanner(said); lines.Scan(); {
+		t.Log(lines.Text())
+		if strings.Contains(lines.Text(), "Connected to SSH") {
+			inside = true
+			interrupt()
+		}
+	}
+	if err := packer.Wait(); err == nil || !inside {
+		t.Fatalf("packer build ended with %v, connected: %v", err, inside)
+	}
+	c.wantNoLinode(t.Context(), t)
+	images, err := c.client().ListImages(t.Context(), linodego.NewListOptions(0, `{"is_public":false}`))
+	if err != nil || len(images) != 0 {
+		t.Errorf("the account has the images %+v, error %v", images, err)
+	}
 }
 
 // missing are what the plugin does not know, on lines of their own.
