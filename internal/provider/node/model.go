@@ -23,6 +23,7 @@ type Model struct {
 	FailureDomain types.Object   `tfsdk:"failure_domain"`
 	MeshAddress   types.String   `tfsdk:"mesh_address"`
 	Addresses     types.List     `tfsdk:"addresses"`
+	PublicPorts   types.Object   `tfsdk:"public_ports"`
 	Linode        types.Object   `tfsdk:"linode"`
 	SSH           types.Object   `tfsdk:"ssh"`
 	Seed          types.Object   `tfsdk:"seed"`
@@ -67,6 +68,8 @@ func (m Model) ToSpec(ctx context.Context) (spec.Node, diag.Diagnostics) {
 	n.Addresses, more = reference.Strings(ctx, m.Addresses)
 	diags.Append(more...)
 	n.Identity = m.Identity.ValueString()
+	n.PublicPorts, more = m.publicPorts(ctx)
+	diags.Append(more...)
 	n.Machine = spec.Machine{Variant: m.variant(), ID: m.InstanceID.ValueString()}
 	return n, diags
 }
@@ -83,11 +86,12 @@ func (m Model) variant() spec.MachineVariant {
 }
 
 // FromSpec sets what a node object says.
-func (m *Model) FromSpec(cluster, name string, n spec.Node, apiPort int) {
+func (m *Model) FromSpec(ctx context.Context, cluster, name string, n spec.Node, apiPort int) {
 	m.ID, m.Name = types.StringValue(clusterID(cluster, name)), types.StringValue(name)
 	m.FailureDomain = domainValue(n.Provider, n.Site)
 	m.MeshAddress = types.StringValue(n.MeshAddress.String())
 	m.setAddresses(n.Addresses, apiPort)
+	m.setPublicPorts(ctx, n.PublicPorts)
 	m.Identity = stringOrNull(n.Identity)
 	m.InstanceID = stringOrNull(n.Machine.ID)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"pgregory.net/rapid"
 
@@ -19,10 +20,10 @@ func TestModelKeepsTheSpec(t *testing.T) {
 	want := spec.Node{
 		Provider: "linode", Site: "ap-south", MeshAddress: netip.MustParseAddr("10.66.0.7"),
 		Addresses: []string{"203.0.113.10", "2001:db8::1"}, Identity: "ed25519:AAAA",
-		Machine: spec.Machine{Variant: spec.MachineSSH, ID: "42"},
+		Machine: spec.Machine{Variant: spec.MachineSSH, ID: "42"}, PublicPorts: spec.PublicPorts{TCP: []int{80, 443}, UDP: []int{443}},
 	}
 	var m node.Model
-	m.FromSpec("web", "sg1", want, 7443)
+	m.FromSpec(t.Context(), "web", "sg1", want, 7443)
 	got, diags := m.ToSpec(t.Context())
 	if diags.HasError() {
 		t.Fatal(diags)
@@ -38,12 +39,49 @@ func TestModelKeepsTheSpec(t *testing.T) {
 	}
 }
 
+// TestPublicPortsStayAsWritten demands that reading a node changes nothing of how its ports are written down, as long as they
+// are the same.
+func TestPublicPortsStayAsWritten(t *testing.T) {
+	t.Parallel()
+	ports := func(tcp, udp types.Set) types.Object {
+		set := types.SetType{ElemType: types.Int64Type}
+		return types.ObjectValueMust(map[string]attr.Type{"tcp": set, "udp": set}, map[string]attr.Value{"tcp": tcp, "udp": udp})
+	}
+	set := func(ports ...int64) types.Set {
+		out, diags := types.SetValueFrom(t.Context(), types.Int64Type, append([]int64{}, ports...))
+		if diags.HasError() {
+			t.Fatal(diags)
+		}
+		return out
+	}
+	null := types.ObjectNull(ports(set(), set()).AttributeTypes(t.Context()))
+	for _, tt := range []struct {
+		name       string
+		have, want types.Object
+		node       spec.PublicPorts
+	}{
+		{"none", null, null, spec.PublicPorts{}},
+		{"none, in many words", ports(set(), set()), ports(set(), set()), spec.PublicPorts{}},
+		{"no set", ports(set(80), types.SetNull(types.Int64Type)), ports(set(80), types.SetNull(types.Int64Type)), spec.PublicPorts{TCP: []int{80}}},
+		{"another order", ports(set(443, 80), set()), ports(set(443, 80), set()), spec.PublicPorts{TCP: []int{443, 80}}},
+		{"imported", null, ports(set(80), set()), spec.PublicPorts{TCP: []int{80}}},
+		{"closed by somebody", ports(set(80), set()), null, spec.PublicPorts{}},
+		{"opened by somebody", ports(set(80), set()), ports(set(80), set(53)), spec.PublicPorts{TCP: []int{80}, UDP: []int{53}}},
+	} {
+		m := node.Model{PublicPorts: tt.have}
+		m.FromSpec(t.Context(), "web", "sg1", spec.Node{PublicPorts: tt.node}, 7443)
+		if !m.PublicPorts.Equal(tt.want) {
+			t.Errorf("%s: got %s, want %s", tt.name, m.PublicPorts, tt.want)
+		}
+	}
+}
+
 func TestEmptyModel(t *testing.T) {
 	t.Parallel()
 	n, diags := node.Model{
 		FailureDomain: types.ObjectUnknown(nil), MeshAddress: types.StringUnknown(), Addresses: types.ListUnknown(types.StringType),
 	}.ToSpec(t.Context())
-	if diags.HasError() || n.MeshAddress.IsValid() || n.Addresses != nil || n.Provider != "" {
+	if diags.HasError() || n.MeshAddress.IsValid() || !n.PublicPorts.IsZero() || n.Addresses != nil || n.Provider != "" {
 		t.Errorf("got %+v, %v", n, diags)
 	}
 }

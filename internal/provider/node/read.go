@@ -80,7 +80,7 @@ func (t *task) readAgent(ctx context.Context, mem *memory) diag.Diagnostics {
 		return diags
 	}
 	identity := t.model.Identity
-	t.model.FromSpec(t.root.Cluster, t.name, n, t.api)
+	t.model.FromSpec(ctx, t.root.Cluster, t.name, n, t.api)
 	if t.model.Identity.IsNull() {
 		t.model.Identity = identity // not pinned yet, so the next update pins the one that answered
 	}
@@ -144,7 +144,7 @@ func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequ
 		return
 	}
 	m.Cluster = o
-	m.FromSpec(cluster, name, n, seen.Cluster.Cluster.Ports.API)
+	m.FromSpec(ctx, cluster, name, n, seen.Cluster.Cluster.Ports.API)
 	if m.Identity.IsNull() {
 		m.Identity = identityOf(seen, name)
 	}

@@ -48,6 +48,8 @@ type task struct {
 	ticket string
 	// removed is the generation of the removal of this node's predecessor, as far as the nodes that were asked know it.
 	removed uint64
+	// pushed is set once the node itself has taken its description.
+	pushed bool
 	// told is set once the node itself has taken the news of its removal, silent when its agent did not answer, and gone when
 	// there is no machine any more that could.
 	told, silent, gone bool

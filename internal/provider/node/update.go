@@ -53,6 +53,9 @@ func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp 
 	plan.settle()
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(mem.save(ctx, resp.Private)...)
+	if t.pushed && !resp.Diagnostics.HasError() {
+		resp.Diagnostics.Append(t.awaitPorts(ctx, state, mem.Generation)...)
+	}
 }
 
 // push brings cluster and node objects to the node. When it does not answer, the other nodes take them for it.
@@ -104,6 +107,7 @@ func (t *task) push(ctx context.Context, state Model, mem *memory) diag.Diagnost
 	}
 	switch {
 	case err == nil:
+		t.pushed = true
 		diags.Append(t.introduce(ctx, mem, endpoints)...)
 	case errors.Is(err, api.ErrUnreachable):
 		diags.Append(t.pushByOthers(ctx, *mem, records, err)...)
