@@ -197,6 +197,8 @@ func (o *Operator) Tell(ctx context.Context, cluster string, to map[string][]str
 	var rest sync.Once
 	for i, name := range names {
 		g.Go(func() error {
+			ctx, stop := o.untilRemoved(ctx, cluster, name)
+			defer stop()
 			for {
 				failed[i] = o.TellOnce(ctx, cluster, Peer{Name: name, Endpoints: to[name]}, records)
 				if failed[i] == nil && !o.Cluster(cluster).Removed(name) {
@@ -216,6 +218,24 @@ func (o *Operator) Tell(ctx context.Context, cluster string, to map[string][]str
 		}
 	}
 	return out
+}
+
+// untilRemoved returns a context that ends once this run removes the node, and what ends the watch for that.
+func (o *Operator) untilRemoved(ctx context.Context, cluster, node string) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for !o.Cluster(cluster).Removed(node) {
+			if !Pause(ctx, 200*time.Millisecond) {
+				return
+			}
+		}
+		cancel()
+	})
+	return ctx, func() {
+		cancel()
+		watch.Wait()
+	}
 }
 
 // final tells whether a node has answered and would answer the same again.
