@@ -19,11 +19,10 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-// writeImage writes an image of a few bytes, which is enough for what never boots, and returns its manifest's path.
-func writeImage(t *testing.T, change func(*nodeimage.Manifest)) string {
+// writeImage writes an image, whatever its content is, and returns its manifest's path.
+func writeImage(t *testing.T, content []byte, change func(*nodeimage.Manifest)) string {
 	t.Helper()
 	dir := t.TempDir()
-	content := []byte("a disk")
 	sum := sha256.Sum256(content)
 	m := nodeimage.Manifest{
 		Facts: nodeimage.Facts{
@@ -85,7 +84,7 @@ func TestUnusableImage(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			name := uniqueName("image")
 			l, err := lab.Start(t.Context(), lab.Options{
-				Name: name, Temporary: true, Boot: lab.BootVM, Image: writeImage(t, test.change),
+				Name: name, Temporary: true, Boot: lab.BootVM, Image: writeImage(t, []byte("a disk"), test.change),
 				Machines: []lab.Machine{{Name: "hk1", Site: network.SiteColo}},
 			})
 			if err == nil {

@@ -16,6 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/vm"
+	"github.com/atollhq/terraform-provider-atoll/internal/nodeimage"
 )
 
 // labVariable makes this test program run a lab instead of tests, so that a test can kill it.
@@ -29,9 +33,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// imageVariable makes that lab one of virtual machines of an image.
+const imageVariable = "ATOLL_TEST_LAB_IMAGE"
+
 // runLab starts a lab, says so, and waits to be killed. It is no temporary lab, since other tests sweep dead ones of those.
 func runLab(name string) {
-	l, err := lab.Start(context.Background(), lab.Options{Name: name})
+	o := lab.Options{Name: name}
+	if image := os.Getenv(imageVariable); image != "" {
+		// Nobody waits for a machine with a seed disk of its own. Any file will do for one that never reads it.
+		o.Boot, o.Image = lab.BootVM, image
+		o.Machines = []lab.Machine{{Name: "hk1", Site: network.SiteColo, Seed: image}}
+	}
+	l, err := lab.Start(context.Background(), o)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -78,7 +91,8 @@ func processes(t *testing.T, name string) []string {
 		}
 		group, _ := os.ReadFile(filepath.Join(path, "cgroup"))
 		command, _ := os.ReadFile(filepath.Join(path, "cmdline"))
-		if strings.Contains(string(group), "/atoll-lab/"+name+"/") || strings.Contains(string(command), "--machine=atoll."+name+".") {
+		if strings.Contains(string(group), "/atoll-lab/"+name+"/") || strings.Contains(string(command), "--machine=atoll."+name+".") ||
+			strings.Contains(string(command), "guest=atoll."+name+".") {
 			status, _ := os.ReadFile(filepath.Join(path, "status"))
 			if !strings.Contains(string(status), "State:\tZ") { // a zombie is gone but for its parent's interest
 				found = append(found, "process "+path)
@@ -103,7 +117,7 @@ func wantNothingLeft(t *testing.T, name string) {
 }
 
 // startProcess starts a lab in a process of its own, which the test may kill.
-func startProcess(t *testing.T, name string) *osexec.Cmd {
+func startProcess(t *testing.T, name string, env ...string) *osexec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -111,6 +125,7 @@ func startProcess(t *testing.T, name string) *osexec.Cmd {
 	}
 	cmd := osexec.CommandContext(t.Context(), self)
 	cmd.Env = append(os.Environ(), labVariable+"="+name)
+	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -174,6 +189,39 @@ func TestDownAfterTheProcessWasKilled(t *testing.T) {
 	wantNothingLeft(t, name)
 	if found, err := lab.Down(t.Context(), name); err != nil || found {
 		t.Errorf("down again: got %v, %v", found, err)
+	}
+	wantNothingLeft(t, name)
+}
+
+// TestDownAfterTheProcessOfVirtualMachinesWasKilled has a machine whose disk is empty: its BIOS looks for a boot loader until
+// somebody ends it.
+func TestDownAfterTheProcessOfVirtualMachinesWasKilled(t *testing.T) {
+	if err := nodes.Check(vm.Requirements()...); err != nil {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	disk := filepath.Join(t.TempDir(), "disk")
+	if out, err := osexec.CommandContext(t.Context(), "qemu-img", "create", "-q", "-f", "qcow2", disk, "8M").CombinedOutput(); err != nil {
+		t.Fatalf("qemu-img: %v\n%s", err, out)
+	}
+	content, err := os.ReadFile(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := uniqueName("virtual")
+	cmd := startProcess(t, name, imageVariable+"="+writeImage(t, content, func(*nodeimage.Manifest) {}))
+	d, err := lab.Connect(name).Describe(t.Context())
+	if err != nil || len(d.Nodes) != 1 || d.Nodes[0].Boot != lab.BootVM || d.Nodes[0].Power != "on" {
+		t.Errorf("the lab is %+v, %v, want one virtual machine that is on", d, err)
+	}
+	kill(t, cmd)
+	left := strings.Join(leftovers(t, name), "\n")
+	for _, want := range []string{"/run/netns/", "/run/atoll-lab/", "/var/lib/atoll-lab/", "/sys/fs/cgroup/", "process "} {
+		if !strings.Contains(left, want) {
+			t.Errorf("a killed lab is expected to leave %s; this test proves nothing without it", want)
+		}
+	}
+	if found, err := lab.Down(t.Context(), name); err != nil || !found {
+		t.Errorf("down: got %v, %v", found, err)
 	}
 	wantNothingLeft(t, name)
 }
