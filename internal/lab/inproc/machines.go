@@ -49,6 +49,8 @@ type Machine struct {
 	Address netip.Addr
 	// Root is the machine's root directory.
 	Root string
+	// firewall is that of the node image, nil on a machine that is adopted.
+	firewall *firewall
 
 	power  sync.Mutex
 	cancel context.CancelFunc
@@ -84,6 +86,7 @@ func (m *Machines) Create(_ context.Context, want linode.Machine) (linode.Addres
 	if err != nil {
 		return linode.Addresses{}, err
 	}
+	one.firewall = newFirewall()
 	if len(want.UserData) > 0 {
 		if err := os.WriteFile(filepath.Join(one.Root, platform.FirstBootFile), want.UserData, 0o600); err != nil {
 			return linode.Addresses{}, err
@@ -185,7 +188,7 @@ func (m *Machine) Start() {
 		StateDir: m.StateDir(),
 		Machine:  platform.Machine{Root: m.Root},
 		Listen:   m.Address.String(),
-		System:   system(),
+		System:   m.system(),
 		Drivers:  map[spec.MeshDriver]mesh.New{spec.MeshTinc: m.newDriver},
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			return &prober{all: m.all}, nil
@@ -226,10 +229,10 @@ func run(ctx context.Context, cfg agent.Config) error {
 	}
 }
 
-// system is a machine without a firewall of its own.
-func system() host.System {
+// system is a machine of which nothing but its firewall is looked at.
+func (m *Machine) system() host.System {
 	h := hosttest.New()
-	h.Handle("nft", func(host.Command) (host.Output, error) { return host.Output{Stdout: []byte(`{"nftables": []}`)}, nil })
+	h.Handle("nft", m.firewall.run)
 	return h
 }
 
