@@ -275,3 +275,34 @@ func TestFileKeepsWhatReplacedIt(t *testing.T) {
 	}
 	fetched(t, f, other, "")
 }
+
+// TestESP has the partition mounted and not.
+func TestESP(t *testing.T) {
+	payload, _ := newPayload(t)
+	other, _ := newPayload(t)
+	c := computer{t, t.TempDir()}
+	s := platform.ESP{Root: c.root}
+	fetched(t, s, nil, "")
+	c.plug("sda15", "ESP", nil)
+	fetched(t, s, nil, "")
+	c.plug("sda15", "ESP", map[string][]byte{"atoll.json": payload})
+	fetched(t, s, payload, "")
+	if err := s.Forget(t.Context(), sum(payload)); err != nil {
+		t.Error(err)
+	}
+	fetched(t, s, nil, "is used and was deleted")
+
+	file := filepath.Join(c.root, "boot/efi/atoll.json")
+	write(t, file, other)
+	fetched(t, s, other, "")
+	if err := s.Forget(t.Context(), sum(payload)); err != nil {
+		t.Error(err)
+	}
+	fetched(t, s, other, "")
+	if err := s.Forget(t.Context(), sum(other)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is still there (%v)", err)
+	}
+}

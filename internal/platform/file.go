@@ -12,10 +12,6 @@ import (
 // FirstBootFile is the path of the carrier that Terraform (over SSH), cloud-init or an operator writes.
 const FirstBootFile = "/etc/atoll/first-boot.json"
 
-// ESPFile is the path of the payload on the EFI system partition of Atoll's image, a FAT file system that any computer can
-// write to before the disk goes into the machine.
-const ESPFile = "/boot/efi/" + SeedFile
-
 // File is a file that holds the payload, bare or in a cloud-config.
 type File struct {
 	// Path is the file's path; empty means FirstBootFile.

@@ -76,7 +76,7 @@ func (m Machine) Sources() ([]Source, error) {
 		CommandLine{Path: filepath.Join("/", m.Root, "proc/cmdline")},
 		Seed{Label: LabelAtoll, Root: m.Root},
 		Seed{Label: LabelNoCloud, Root: m.Root},
-		File{Path: filepath.Join("/", m.Root, ESPFile)},
+		ESP{Root: m.Root},
 	}
 	p, err := m.Platform()
 	if p == PlatformLinode {

@@ -34,7 +34,7 @@ const (
 
 // Seed is a volume with a label: a stick, a disk, a partition or a disc.
 type Seed struct {
-	// Label is LabelAtoll or LabelNoCloud.
+	// Label is LabelAtoll or LabelNoCloud, or LabelESP for the volume that ESP reads.
 	Label string
 	// Root is put before /sys and /dev; empty means "/".
 	Root string
@@ -188,7 +188,11 @@ func (s Seed) one(path string, f func(seedFile, *os.File) error) (err error) {
 
 // read returns the payload on a volume, nil when there is none.
 func (s Seed) read(v *volume.Volume, device string) (*seedFile, error) {
-	for _, name := range []string{SeedFile, SeedUserData} {
+	names := []string{SeedFile}
+	if s.Label == LabelNoCloud {
+		names = append(names, SeedUserData)
+	}
+	for _, name := range names {
 		file, err := v.Find(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

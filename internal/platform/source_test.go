@@ -237,7 +237,7 @@ func TestMachineSources(t *testing.T) {
 	// The order is a contract: what somebody gave this machine on purpose comes before what is merely around it.
 	common := []string{
 		"file /etc/atoll/first-boot.json", "systemd credential atoll.first-boot", "kernel command line",
-		"seed volume ATOLL", "seed volume CIDATA", "file /boot/efi/atoll.json",
+		"seed volume ATOLL", "seed volume CIDATA", "EFI system partition, atoll.json",
 	}
 	onLinode := append(slices.Clone(common), "Linode metadata")
 	tests := []struct {
