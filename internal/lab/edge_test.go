@@ -110,7 +110,8 @@ func TestEdge(t *testing.T) {
 	for _, n := range l.Nodes() {
 		// As a file, because systemd would look for variables of its own in the program.
 		exec(t, l, n.Name, "sh", "-c", "echo "+base64.StdEncoding.EncodeToString([]byte(webServer))+" | base64 -d >/srv/www.pl && "+
-			"systemd-run --quiet --property=Restart=always perl /srv/www.pl")
+			"systemd-run --quiet --property=Restart=always perl /srv/www.pl && "+
+			"nft add element inet atoll_base open_tcp '{ 8080 }'")
 		origins = append(origins, map[string]any{"name": n.Name, "address": n.IPv4, "port": 8080})
 	}
 	const account = "/accounts/" + cloudflare.AccountID + "/load_balancers"
