@@ -124,7 +124,7 @@ func (c *cloud) packer(ctx context.Context, t *testing.T, tools tools, programs 
 	packer := exec.CommandContext(ctx, tools.packer, append(args, template)...)
 	packer.Dir = c.dir
 	packer.Env = append(os.Environ(), "LINODE_URL="+c.url+"/v4", "LINODE_TOKEN="+token, "PACKER_PLUGIN_PATH="+tools.plugins,
-		"CHECKPOINT_DISABLE=1", "PACKER_NO_COLOR=1")
+		"TMPDIR="+c.dir, "CHECKPOINT_DISABLE=1", "PACKER_NO_COLOR=1")
 	// Packer is two processes and its plugins: what a terminal sends on Ctrl-C goes to all of them.
 	packer.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	packer.Cancel = func() error { return syscall.Kill(-packer.Process.Pid, syscall.SIGINT) }
