@@ -10,7 +10,7 @@ import (
 // WireVersion is the version of the signed form of objects, tickets, claims and statuses. An agent refuses what is newer
 // than it knows and says so; nothing is guessed.
 //
-//	1: cluster, node and link objects (first release).
+//	1: cluster, node, link, loadbalancer and maintenance objects (first release).
 const WireVersion = 1
 
 // Kind is the kind of an object.
@@ -18,13 +18,17 @@ type Kind string
 
 // The kinds of objects.
 const (
-	KindCluster Kind = "cluster"
-	KindNode    Kind = "node"
-	KindLink    Kind = "link"
+	KindCluster      Kind = "cluster"
+	KindNode         Kind = "node"
+	KindLink         Kind = "link"
+	KindLoadBalancer Kind = "loadbalancer"
+	KindMaintenance  Kind = "maintenance"
 )
 
 // Kinds lists every kind.
-func Kinds() []Kind { return []Kind{KindCluster, KindNode, KindLink} }
+func Kinds() []Kind {
+	return []Kind{KindCluster, KindNode, KindLink, KindLoadBalancer, KindMaintenance}
+}
 
 // Ref names an object within its cluster.
 type Ref struct {
@@ -48,7 +52,7 @@ func (r *Ref) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Body is what an object of one kind says: a Cluster, a Node or a Link.
+// Body is what an object of one kind says: a Cluster, a Node, a Link, a LoadBalancer or a Maintenance.
 type Body interface {
 	// Kind returns the kind of objects that have such a body.
 	Kind() Kind
@@ -72,8 +76,8 @@ type Object struct {
 	Body    json.RawMessage `json:"body,omitempty"`
 }
 
-// NewObject returns an object of cluster that carries body. Name is the node's or link's name and the cluster's own name
-// for a cluster object.
+// NewObject returns an object of cluster that carries body. Name is the node's or link's name, a load balancer's hostname,
+// the name of the node in maintenance, and the cluster's own name for a cluster object.
 func NewObject(cluster, name string, generation, signed uint64, body Body) (Object, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -105,6 +109,10 @@ func (o Object) Decode() (Body, error) {
 		return decode[Node](o)
 	case KindLink:
 		return decode[Link](o)
+	case KindLoadBalancer:
+		return decode[LoadBalancer](o)
+	case KindMaintenance:
+		return decode[Maintenance](o)
 	default:
 		return nil, fmt.Errorf("decode object %s: unknown kind %q", o.Ref(), o.Kind)
 	}
@@ -158,8 +166,10 @@ func (o Object) validateName() Problems {
 			return Problems{{Field: "name", Message: fmt.Sprintf("is %q, a cluster object has the cluster's name %q", o.Name, o.Cluster)}}
 		}
 		return nil
-	case KindNode:
+	case KindNode, KindMaintenance:
 		return ValidateName("name", o.Name)
+	case KindLoadBalancer:
+		return ValidateHost("name", o.Name)
 	case KindLink:
 		a, b, ok := strings.Cut(o.Name, ".")
 		if !ok {

@@ -68,6 +68,19 @@ type Status struct {
 	Applied map[Ref]uint64 `json:"applied,omitempty"`
 	// Peers is how this node sees each other node.
 	Peers map[string]PeerStatus `json:"peers,omitempty"`
+	// Serving is how fit this node is to serve each load balancer that it belongs to, by hostname.
+	Serving map[string]ServingStatus `json:"serving,omitempty"`
+}
+
+// ServingStatus is how fit a node is to serve one load balancer.
+type ServingStatus struct {
+	// Fit is what the health endpoint says, and Since when that last changed.
+	Fit   bool      `json:"fit"`
+	Since time.Time `json:"since"`
+	// Application is "" while the application is well or has no check, and otherwise what is wrong with it.
+	Application string `json:"application,omitempty"`
+	// Kept tells that the node stays in service although its application is unwell, since too few nodes would be left.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // PeerStatus is how one node sees another, in the direction from the reporting node to the peer.
@@ -86,6 +99,15 @@ type PeerStatus struct {
 	// Alive is what gossip says of the peer's agent, and since when.
 	Alive      bool      `json:"alive"`
 	AliveSince time.Time `json:"alive_since"`
+	// Public tells whether the peer's health endpoint accepts connections at a public address, asked for peers of a load
+	// balancer with quick removal only, and since when; nil where nobody asks.
+	Public *PublicStatus `json:"public,omitempty"`
+}
+
+// PublicStatus is whether a node answers outside of the mesh.
+type PublicStatus struct {
+	Answers bool      `json:"answers"`
+	Since   time.Time `json:"since"`
 }
 
 // Condition returns the condition of type t and whether the status has it.

@@ -17,6 +17,9 @@ type Snapshot struct {
 	Cluster *spec.Cluster
 	Nodes   map[string]spec.Node
 	Links   map[string]spec.Link
+	// LoadBalancers are by hostname, Maintenance by the name of the node that is out of service.
+	LoadBalancers map[string]spec.LoadBalancer
+	Maintenance   map[string]spec.Maintenance
 	// Generations holds the newest generation of every object, tombstones included.
 	Generations map[spec.Ref]uint64
 	// Tombstones holds what is removed now. A node that was made again is not among them.
@@ -52,6 +55,7 @@ func (s *state) snapshot(cluster string, damaged []string) *Snapshot {
 	out := &Snapshot{
 		ClusterName: cluster,
 		Nodes:       map[string]spec.Node{}, Links: map[string]spec.Link{},
+		LoadBalancers: map[string]spec.LoadBalancer{}, Maintenance: map[string]spec.Maintenance{},
 		Generations: map[spec.Ref]uint64{}, Tombstones: map[spec.Ref]Tombstone{},
 		Members: map[string]trust.Member{}, Statuses: map[string]spec.Status{},
 		Received: map[string]time.Time{},
@@ -106,6 +110,10 @@ func (out *Snapshot) addObject(s *state, e *entry) {
 		out.Nodes[ref.Name] = body
 	case spec.Link:
 		out.Links[ref.Name] = body
+	case spec.LoadBalancer:
+		out.LoadBalancers[ref.Name] = body
+	case spec.Maintenance:
+		out.Maintenance[ref.Name] = body
 	}
 }
 

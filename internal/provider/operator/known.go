@@ -15,7 +15,9 @@ type Known struct {
 	Cluster *reference.Signed
 	Nodes   map[string]spec.Node
 	Links   map[string]spec.Link
-	Members map[string]trust.Member
+	// LoadBalancers are by hostname.
+	LoadBalancers map[string]spec.LoadBalancer
+	Members       map[string]trust.Member
 	// Generations holds the newest generation of each object, tombstones included.
 	Generations map[spec.Ref]uint64
 	Signed      map[spec.Ref]trust.Envelope
@@ -24,7 +26,8 @@ type Known struct {
 // readRecords verifies and sorts an agent's records.
 func (m *memory) readRecords(root trust.Root, records []store.Record) Known {
 	k := Known{
-		Nodes: map[string]spec.Node{}, Links: map[string]spec.Link{}, Members: map[string]trust.Member{},
+		Nodes: map[string]spec.Node{}, Links: map[string]spec.Link{}, LoadBalancers: map[string]spec.LoadBalancer{},
+		Members:     map[string]trust.Member{},
 		Generations: map[spec.Ref]uint64{}, Signed: map[spec.Ref]trust.Envelope{},
 	}
 	for _, r := range records {
@@ -68,6 +71,8 @@ func (k *Known) add(m *memory, root trust.Root, e trust.Envelope) {
 		k.Nodes[ref.Name] = b
 	case spec.Link:
 		k.Links[ref.Name] = b
+	case spec.LoadBalancer:
+		k.LoadBalancers[ref.Name] = b
 	}
 }
 
