@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -88,14 +89,17 @@ func (e *Edge) askTCP(ctx context.Context, m *cloudflare.Monitor, target string)
 }
 
 func (e *Edge) askWeb(ctx context.Context, m *cloudflare.Monitor, target, host string) result {
-	connected := false
+	// A dial goes on beside a request that has given up on it.
+	var connected atomic.Bool
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if address != target {
 				return nil, errors.New("a redirect led away from the endpoint") // to where nobody of the lab is
 			}
 			conn, err := e.Dial(ctx, network, target)
-			connected = connected || err == nil
+			if err == nil {
+				connected.Store(true)
+			}
 			return conn, err
 		},
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: m.AllowInsecure}, //nolint:gosec // what the monitor asks for
@@ -126,7 +130,7 @@ func (e *Edge) askWeb(ctx context.Context, m *cloudflare.Monitor, target, host s
 	r.Header.Set("User-Agent", userAgent)
 	response, err := client.Do(r)
 	if err != nil {
-		return result{reason: reasonOf(err, connected)}
+		return result{reason: reasonOf(err, connected.Load())}
 	}
 	defer func() { _ = response.Body.Close() }()
 	out := result{code: response.StatusCode, reason: cloudflare.NoFailures}
