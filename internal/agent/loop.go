@@ -195,6 +195,7 @@ func deriveView(snapshot *store.Snapshot, node string) (*topology.View, error) {
 	return topology.Derive(topology.Input{
 		ClusterName: snapshot.ClusterName, Cluster: *snapshot.Cluster,
 		Nodes: snapshot.Nodes, Links: snapshot.Links, MeshKeys: keys,
+		LoadBalancers: snapshot.LoadBalancers, Maintenance: snapshot.Maintenance,
 	}, node)
 }
 

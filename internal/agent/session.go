@@ -32,6 +32,7 @@ type session struct {
 	prober   Prober
 	clock    clock
 	syncer   *gossip.Syncer
+	fitness  fitness
 
 	// acceptance is what other nodes think of this one.
 	acceptance acceptance

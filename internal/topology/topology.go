@@ -25,6 +25,9 @@ type Input struct {
 	// Nodes and Links are the cluster's, keyed by their names.
 	Nodes map[string]spec.Node
 	Links map[string]spec.Link
+	// LoadBalancers are the cluster's, by hostname, and Maintenance says which nodes are out of service, by name.
+	LoadBalancers map[string]spec.LoadBalancer
+	Maintenance   map[string]spec.Maintenance
 	// MeshKeys holds the public mesh key of each admitted member, for the cluster's mesh driver. A node without a key is
 	// not admitted (yet) and nobody's peer.
 	MeshKeys map[string]string
@@ -43,6 +46,10 @@ type View struct {
 	PublicPorts spec.PublicPorts
 	// Peers are all other admitted members, sorted by name.
 	Peers []Peer
+	// LoadBalancers are those that the node belongs to, sorted by hostname.
+	LoadBalancers []LoadBalancer
+	// Maintenance holds the nodes of the cluster that the operator has taken out of service, by name.
+	Maintenance map[string]spec.Maintenance
 	// Problems is what is wrong between the objects. A view with problems still holds: whatever is not concerned works.
 	Problems spec.Problems
 }
@@ -77,7 +84,14 @@ func Derive(in Input, self string) (*View, error) {
 		CIDR:        in.Cluster.MeshCIDR,
 		Self:        newPeer(in, self, own),
 		PublicPorts: spec.PublicPorts{TCP: slices.Clone(own.PublicPorts.TCP), UDP: slices.Clone(own.PublicPorts.UDP)},
+		Maintenance: map[string]spec.Maintenance{},
 		Problems:    append(Check(in.ClusterName, in.Cluster, in.Nodes), checkLinks(in.Nodes, in.Links)...),
+	}
+	v.Problems = append(v.Problems, checkLoadBalancers(in)...)
+	for name, m := range in.Maintenance {
+		if _, ok := in.Nodes[name]; ok {
+			v.Maintenance[name] = m
+		}
 	}
 	for name, node := range in.Nodes {
 		if name == self || in.MeshKeys[name] == "" {
@@ -88,6 +102,7 @@ func Derive(in Input, self string) (*View, error) {
 		v.Peers = append(v.Peers, p)
 	}
 	slices.SortFunc(v.Peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
+	v.LoadBalancers = v.loadBalancers(in)
 	return v, nil
 }
 
