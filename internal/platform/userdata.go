@@ -18,8 +18,9 @@ const cloudConfigKey = "atoll"
 // than the payload.
 const maxUserData = 16 * MaxPayload
 
-// Extract returns the payload's JSON form out of user-data: bare, or under the key "atoll" of a cloud-config, or one of both
-// as a part of a MIME message, each also compressed by gzip. Found is false for user-data that is for somebody else.
+// Extract returns the payload's JSON form out of user-data: bare, or in the comment that Compose makes, or under the key "atoll"
+// of a cloud-config, or one of these as a part of a MIME message, each also compressed by gzip. Found is false for user-data
+// that is for somebody else.
 func Extract(userData []byte) (data []byte, found bool, err error) {
 	if bytes.HasPrefix(userData, []byte{0x1f, 0x8b}) {
 		if userData, err = gunzip(userData); err != nil {
@@ -30,6 +31,11 @@ func Extract(userData []byte) (data []byte, found bool, err error) {
 		return nil, false, &SizeError{Size: len(userData)}
 	}
 	userData = bytes.TrimSpace(userData)
+	if bytes.HasPrefix(userData, []byte("#")) {
+		if data, found, err = fromComment(userData); found || err != nil {
+			return data, found, err
+		}
+	}
 	// cloud-init may fill in templates; a payload has nothing to fill in.
 	if first, rest, more := bytes.Cut(userData, []byte("\n")); more && bytes.HasPrefix(first, []byte("## template:")) {
 		userData = rest

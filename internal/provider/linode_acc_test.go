@@ -123,3 +123,35 @@ data "atoll_node" "os1" {
 		t.Errorf("got identity %q before and %q after, want two", before, after)
 	}
 }
+
+// TestUserData gives a machine the user's own user-data beside Atoll's: it joins, and cloud-init finds its own.
+func TestUserData(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	seen := &recorder{Machines: w.machines}
+	w.cloud.Machines = seen
+	const image = `image = "private/1"`
+	with := func(value string) string {
+		return strings.Replace(linodeNode("sg1", ""), image, image+", user_data = "+value, 1)
+	}
+	const own = `"#cloud-config\npackages: [nginx]\n"`
+	w.test(t,
+		resource.TestStep{Config: with(`join("", ["#cloud-config\n#", join("", [for i in range(1024): format("%050d", i)])])`), ExpectError: says("user_data has 51216 bytes", "49152")},
+		resource.TestStep{Config: with(`"hello"`), ExpectError: says("user_data: cloud-init would not understand")},
+		resource.TestStep{Config: with(`"#cloud-config\natoll: {atoll: 1}\n"`), ExpectError: says("must not hold first-boot data")},
+		resource.TestStep{Config: with(own), Check: func(*terraform.State) error {
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			text := string(seen.data[len(seen.data)-1])
+			if len(seen.data) != 1 || !strings.HasPrefix(text, "#cloud-config\n") || !strings.HasSuffix(text, "\npackages: [nginx]\n") {
+				return fmt.Errorf("%d machines were made, the last with the user-data %.80q", len(seen.data), text)
+			}
+			return nil
+		}},
+		resource.TestStep{Config: with(own), ConfigPlanChecks: emptyPlan()},
+		// What a machine was made with is history.
+		resource.TestStep{Config: with(`"#cloud-config\n{}\n"`), ConfigPlanChecks: resource.ConfigPlanChecks{
+			PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction("atoll_node.sg1", plancheck.ResourceActionUpdate)},
+		}},
+	)
+}

@@ -3,6 +3,7 @@ package provider_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/inproc"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 )
 
 // recorder keeps the first-boot data of every instance.
@@ -32,20 +34,24 @@ func (r *recorder) Create(ctx context.Context, m linode.Machine) (linode.Address
 	return r.Machines.Create(ctx, m)
 }
 
-// ticketKeys returns the secret of every ticket.
+// ticketKeys returns the secret of every ticket, and each form of the first-boot data that holds one.
 func (r *recorder) ticketKeys(t *testing.T) []string {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []string
-	for _, data := range r.data {
+	for _, userData := range r.data {
+		data, _, err := platform.Extract(userData)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var payload struct {
 			Key string `json:"ticket_key"`
 		}
 		if err := json.Unmarshal(data, &payload); err != nil || payload.Key == "" {
 			t.Fatalf("first-boot data has no ticket key: %v", err)
 		}
-		out = append(out, payload.Key)
+		out = append(out, payload.Key, base64.StdEncoding.EncodeToString(data), base64.StdEncoding.EncodeToString(userData))
 	}
 	return out
 }

@@ -6,7 +6,6 @@
 package seed
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -90,17 +89,7 @@ func (s Seed) check() error {
 	if len(s.SSHKeys) > 0 {
 		return ErrKeysAndUserData
 	}
-	if len(s.UserData) > platform.MaxPayload {
-		return fmt.Errorf("the user-data has %d bytes, more than the %d that clouds take: make it smaller", len(s.UserData), platform.MaxPayload)
-	}
-	if !bytes.HasPrefix(s.UserData, []byte("#")) && !bytes.HasPrefix(s.UserData, []byte("Content-Type:")) &&
-		!bytes.HasPrefix(s.UserData, []byte("MIME-Version:")) && !bytes.HasPrefix(s.UserData, []byte{0x1f, 0x8b}) {
-		return errors.New("cloud-init would not understand the user-data: it must begin with #cloud-config, #! or another of cloud-init's headers")
-	}
-	if _, found, err := platform.Extract(s.UserData); found || err != nil {
-		return errors.Join(errors.New("the user-data must not hold first-boot data: the volume brings it in a file of its own"), err)
-	}
-	return nil
+	return platform.CheckUserData(s.UserData)
 }
 
 // userData returns a cloud-config that lets the keys in as root.

@@ -201,7 +201,7 @@ func TestRefuses(t *testing.T) {
 		{"user-data too large", func(s *seed.Seed) { s.UserData, s.SSHKeys = bytes.Repeat([]byte("#"), 70_000), nil }, "65535"},
 		{"user-data with the ticket", func(s *seed.Seed) {
 			s.UserData, s.SSHKeys = []byte("#cloud-config\natoll: {atoll: 1}\n"), nil
-		}, "file of its own"},
+		}, "beside it"},
 		{"no address", network(func(n *seed.Network) { n.Addresses = nil }), "needs an address"},
 		{"an address without its network", network(func(n *seed.Network) {
 			n.Addresses[0], n.Gateways = netip.MustParsePrefix("203.0.113.10/32"), n.Gateways[1:]

@@ -69,7 +69,11 @@ func (a *agents) Boot(ctx context.Context, id int) error {
 	if me == nil || me.server != nil {
 		return nil
 	}
-	payload, err := platform.ParsePayload(me.payload)
+	data, _, err := platform.Extract(me.payload)
+	if err != nil {
+		return err
+	}
+	payload, err := platform.ParsePayload(data)
 	if err != nil {
 		return err
 	}

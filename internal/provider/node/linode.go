@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
 )
 
@@ -112,9 +113,13 @@ func (m *Model) useAddresses(inst linode.Instance, apiPort int) {
 }
 
 func (l linodeModel) create(ctx context.Context, mark string, payload []byte) (linode.Create, diag.Diagnostics) {
+	userData, err := platform.Compose(payload, []byte(l.UserData.ValueString()))
+	if err != nil {
+		return linode.Create{}, diag.Diagnostics{diag.NewAttributeErrorDiagnostic(linodePath().AtName("user_data"), invalid, "user_data: "+err.Error()+".")}
+	}
 	in := linode.Create{
 		Label: l.Label.ValueString(), Region: l.Region.ValueString(), Type: l.Type.ValueString(), Image: l.Image.ValueString(),
-		Mark: mark, UserData: payload, FirewallID: int(l.FirewallID.ValueInt64()),
+		Mark: mark, UserData: userData, FirewallID: int(l.FirewallID.ValueInt64()),
 		Generation: linode.Generation(l.InterfaceGeneration.ValueString()),
 	}
 	diags := stringsOf(ctx, l.Tags, &in.Tags)

@@ -144,6 +144,7 @@ type linodeModel struct {
 	Label               types.String `tfsdk:"label"`
 	Tags                types.Set    `tfsdk:"tags"`
 	AuthorizedKeys      types.Set    `tfsdk:"authorized_keys"`
+	UserData            types.String `tfsdk:"user_data"`
 	FirewallID          types.Int64  `tfsdk:"firewall_id"`
 	InterfaceGeneration types.String `tfsdk:"interface_generation"`
 }
@@ -152,6 +153,7 @@ func linodeTypes() map[string]attr.Type {
 	return map[string]attr.Type{
 		"region": types.StringType, "type": types.StringType, "image": types.StringType, "label": types.StringType,
 		"tags": types.SetType{ElemType: types.StringType}, "authorized_keys": types.SetType{ElemType: types.StringType},
+		"user_data":   types.StringType,
 		"firewall_id": types.Int64Type, "interface_generation": types.StringType,
 	}
 }

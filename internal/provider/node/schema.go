@@ -134,6 +134,12 @@ func linodeAttribute() schema.SingleNestedAttribute {
 				MarkdownDescription: "SSH public keys for root, put there when the instance is created; a later change only holds for the next one. " +
 					"Atoll itself needs none.",
 			},
+			"user_data": schema.StringAttribute{
+				Optional: true, Sensitive: true, Validators: []validator.String{userDataValidator{}},
+				MarkdownDescription: "Your own user-data for cloud-init, such as a `#cloud-config`, a script or what the `cloudinit_config` data source renders " +
+					"(with `gzip = false` and `base64_encode = false`). It runs beside Atoll's first-boot data, which comes to the machine with it. " +
+					fmt.Sprintf("At most %d KiB. A later change only holds for the next machine.", maxOwnUserData>>10),
+			},
 			"firewall_id": schema.Int64Attribute{
 				Optional: true, PlanModifiers: []planmodifier.Int64{replaceKnownInt64()},
 				MarkdownDescription: "Id of a Cloud Firewall for the instance. It must let the cluster's ports in. Changing it makes a new node.",
