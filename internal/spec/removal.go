@@ -12,6 +12,10 @@ const MinRemovalNodes = 3
 type QuickRemoval struct {
 	// AccountID is Cloudflare's id of the account that has the pools.
 	AccountID string `json:"account_id"`
+	// ZoneID and BalancerID are Cloudflare's ids of the load balancer and its zone, both empty when it has no sessions to drain:
+	// while an endpoint is removed, sessions must not be sent to it for the drain's time.
+	ZoneID     string `json:"zone_id,omitempty"`
+	BalancerID string `json:"balancer_id,omitempty"`
 	// BaseURL is where the API is, empty for Cloudflare's own.
 	BaseURL string `json:"base_url,omitempty"`
 	// Endpoints says where each node is in the pools, by the node's name.
@@ -33,12 +37,24 @@ func (r QuickRemoval) validate(nodes map[string]ServingNode) Problems {
 	if r.AccountID == "" {
 		ps.add("account_id", "", "is empty")
 	}
+	if (r.ZoneID == "") != (r.BalancerID == "") {
+		ps.add("balancer_id", "", "goes with zone_id: give both or none")
+	}
+	if len(nodes) < MinRemovalNodes {
+		ps.add("endpoints", "add nodes, or leave the removal to the vendor's monitors",
+			"%d nodes cannot agree that one of them is dead, it takes %d", len(nodes), MinRemovalNodes)
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.Endpoints)) {
 		if _, ok := nodes[name]; !ok {
 			ps.add("endpoints."+name, "", "is none of the nodes")
 		}
 		if e := r.Endpoints[name]; e.Pool == "" || e.Name == "" {
 			ps.add("endpoints."+name, "", "names no pool or no endpoint")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Tokens)) {
+		if _, ok := nodes[name]; !ok {
+			ps.add("tokens."+name, "", "is none of the nodes")
 		}
 	}
 	if len(r.Tokens) == 0 {

@@ -21,6 +21,9 @@ const (
 	ConditionConflict ConditionType = "Conflict"
 	// ConditionClockSane is true while the node's clock agrees with its peers' to within a minute.
 	ConditionClockSane ConditionType = "ClockSane"
+	// ConditionEdgeReady is true while the node can take dead nodes of its load balancers out of the vendor's pools. Only nodes of
+	// a load balancer with quick removal have it.
+	ConditionEdgeReady ConditionType = "EdgeReady"
 )
 
 // ConditionStatus is whether a condition holds.
@@ -108,8 +111,13 @@ type PeerStatus struct {
 
 // PublicStatus is whether a node answers outside of the mesh.
 type PublicStatus struct {
-	Answers bool      `json:"answers"`
-	Since   time.Time `json:"since"`
+	// Answers tells whether the health endpoint answers at a public address, whatever it says.
+	Answers bool `json:"answers"`
+	// Dead tells that the node has answered neither at a public address nor over the mesh for a moment. It is sooner than
+	// Reachable, which leaves the mesh the time to find another way.
+	Dead bool `json:"dead,omitempty"`
+	// Since is when Answers or Dead last changed.
+	Since time.Time `json:"since"`
 }
 
 // Condition returns the condition of type t and whether the status has it.
