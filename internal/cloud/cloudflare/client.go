@@ -14,6 +14,7 @@ import (
 	"github.com/cloudflare/cloudflare-go/v7/dns"
 	"github.com/cloudflare/cloudflare-go/v7/load_balancers"
 	"github.com/cloudflare/cloudflare-go/v7/option"
+	"github.com/cloudflare/cloudflare-go/v7/origin_ca_certificates"
 	"github.com/cloudflare/cloudflare-go/v7/user"
 	"github.com/cloudflare/cloudflare-go/v7/zones"
 
@@ -60,6 +61,8 @@ type Client struct {
 	tokens    *user.TokenService
 	owned     *accounts.TokenService
 
+	certificates *origin_ca_certificates.OriginCACertificateService
+
 	// http, base and token are for the calls that the library does not have.
 	http        *http.Client
 	base, token string
@@ -98,10 +101,14 @@ func New(cfg Config) (*Client, error) {
 		zones: zones.NewZoneService(options...), records: dns.NewRecordService(options...),
 		monitors: load_balancers.NewMonitorService(options...), pools: load_balancers.NewPoolService(options...),
 		balancers: load_balancers.NewLoadBalancerService(options...), tokens: user.NewTokenService(options...),
-		owned: accounts.NewTokenService(options...),
-		http:  client, base: strings.TrimSuffix(base, "/"), token: cfg.Token, pause: pause,
+		owned:        accounts.NewTokenService(options...),
+		certificates: origin_ca_certificates.NewOriginCACertificateService(options...),
+		http:         client, base: strings.TrimSuffix(base, "/"), token: cfg.Token, pause: pause,
 	}, nil
 }
+
+// URL returns the API's base with its version.
+func (c *Client) URL() string { return c.base }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
 	if d > 0 {
@@ -187,6 +194,11 @@ const (
 
 // pages walks a list. The library's own walk drops the caller's context after the first page.
 func pages[T any](ctx context.Context, op string, page func(ctx context.Context, n float64) ([]T, error)) ([]T, error) {
+	return pagesOf(ctx, op, perPage, page)
+}
+
+// pagesOf is pages for a list of which one page holds another number of things.
+func pagesOf[T any](ctx context.Context, op string, size int, page func(ctx context.Context, n float64) ([]T, error)) ([]T, error) {
 	var out []T
 	for n := 1; n <= maxPages; n++ {
 		some, err := call(ctx, op, func(ctx context.Context) ([]T, error) { return page(ctx, float64(n)) })
@@ -194,7 +206,7 @@ func pages[T any](ctx context.Context, op string, page func(ctx context.Context,
 			return nil, err
 		}
 		out = append(out, some...)
-		if len(some) < perPage {
+		if len(some) < size {
 			return out, nil
 		}
 	}

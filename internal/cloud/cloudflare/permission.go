@@ -33,6 +33,11 @@ func PermissionDNS(write bool) Permission { return Permission{"DNS " + access(wr
 // PermissionZone is needed to find a zone by its name.
 func PermissionZone() Permission { return Permission{"Zone Read", "zone"} }
 
+// PermissionCertificates is needed for certificates of the Origin CA.
+func PermissionCertificates(write bool) Permission {
+	return Permission{"SSL and Certificates " + access(write), "zone"}
+}
+
 func access(write bool) string {
 	if write {
 		return "Write"
@@ -49,6 +54,8 @@ func permissionFor(r *http.Request) Permission {
 		return PermissionPools(write)
 	case strings.Contains(path, "/load_balancers"):
 		return PermissionBalancers(write)
+	case strings.Contains(path, "/certificates"):
+		return PermissionCertificates(write)
 	case strings.Contains(path, "/dns_records"):
 		return PermissionDNS(write)
 	default:

@@ -16,6 +16,8 @@ const (
 	DNSRead               = "DNS Read"
 	DNSWrite              = "DNS Write"
 	ZoneRead              = "Zone Read"
+	SSLRead               = "SSL and Certificates Read"
+	SSLWrite              = "SSL and Certificates Write"
 )
 
 // Token says what an access token may do.
@@ -36,7 +38,7 @@ func (t Token) may(wanted string) bool {
 
 // everything is what the token in Server.Token may do.
 func everything() Token {
-	return Token{Permissions: []string{MonitorsAndPoolsWrite, LoadBalancersWrite, DNSWrite, ZoneRead}}
+	return Token{Permissions: []string{MonitorsAndPoolsWrite, LoadBalancersWrite, DNSWrite, ZoneRead, SSLWrite}}
 }
 
 // authenticate returns the request's token and what it may do.

@@ -17,6 +17,9 @@ const (
 	codeQuota         = 1004 // not published; the number between two that are
 	codeReferenced    = 1005
 	codeHealth        = 1006 // not published; the text is
+	codeHostname      = 1010 // of the Origin CA
+	codeCSR           = 1012 // of the Origin CA; not published
+	codeNoCertificate = 1101 // of the Origin CA
 	codeBadHeaders    = 6003
 	codeNoRoute       = 7003
 	codeContentA      = 9005

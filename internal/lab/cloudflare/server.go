@@ -148,11 +148,15 @@ func (s *Server) start() {
 		s.Quotas = s.Quotas.withDefaults()
 		s.windows = map[string]*window{}
 		s.state = newAccount(s.Zones, s.now())
+		var err error
+		if s.state.OriginCA, err = newOriginCA(s.now()); err != nil {
+			s.Log.Error("the account can issue no certificates", "error", err)
+		}
 		s.publish()
 		s.mux = http.NewServeMux()
 		s.mux.HandleFunc("/", s.serveUnknown)
 		for _, routes := range [][]route{
-			s.tokenRoutes(), s.zoneRoutes(), s.recordRoutes(), s.monitorRoutes(), s.poolRoutes(), s.balancerRoutes(), s.accountRoutes(),
+			s.tokenRoutes(), s.zoneRoutes(), s.recordRoutes(), s.monitorRoutes(), s.poolRoutes(), s.balancerRoutes(), s.accountRoutes(), s.certificateRoutes(),
 		} {
 			for _, route := range routes {
 				s.mux.Handle(route.pattern, s.handler(route))

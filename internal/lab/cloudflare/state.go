@@ -19,6 +19,9 @@ type Account struct {
 	Monitors      []Monitor      `json:"monitors"`
 	Pools         []Pool         `json:"pools"`
 	LoadBalancers []LoadBalancer `json:"load_balancers"`
+	// Certificates are those that OriginCA has issued and that are not revoked.
+	Certificates []Certificate `json:"certificates"`
+	OriginCA     OriginCA      `json:"origin_ca"`
 }
 
 func newAccount(zones []string, now time.Time) Account {
@@ -79,6 +82,7 @@ func (s *Server) publish() {
 	s.current.Store(&Account{
 		Version: s.state.Version, Zones: slices.Clone(s.state.Zones), Records: slices.Clone(s.state.Records),
 		Monitors: slices.Clone(s.state.Monitors), Pools: slices.Clone(s.state.Pools), LoadBalancers: slices.Clone(s.state.LoadBalancers),
+		Certificates: slices.Clone(s.state.Certificates), OriginCA: s.state.OriginCA,
 	})
 }
 
@@ -108,6 +112,9 @@ func (s *Server) Restore(data []byte) error {
 		if _, ok := restored.Zone(zone.Name); !ok {
 			restored.Zones = append(restored.Zones, zone)
 		}
+	}
+	if restored.OriginCA == (OriginCA{}) {
+		restored.OriginCA = s.state.OriginCA // an older server had none
 	}
 	s.state = restored
 	s.publish()

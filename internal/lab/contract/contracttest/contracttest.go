@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 )
@@ -46,8 +47,11 @@ func Load(t testing.TB, name string) *contract.Contract {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if name == Linode {
+	switch name {
+	case Linode:
 		c.Except(linode.UploadPath)
+	case Cloudflare:
+		c.Except(cloudflare.CertificatesPath)
 	}
 	return c
 }
