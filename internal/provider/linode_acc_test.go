@@ -136,7 +136,7 @@ func TestUserData(t *testing.T) {
 	}
 	const own = `"#cloud-config\npackages: [nginx]\n"`
 	w.test(t,
-		resource.TestStep{Config: with(`join("", ["#cloud-config\n#", join("", [for i in range(1024): format("%050d", i)])])`), ExpectError: says("user_data has 51216 bytes", "49152")},
+		resource.TestStep{Config: with(`join("", ["#cloud-config\n#", join("", [for i in range(1024): format("%050d", i)])])`), ExpectError: says("user_data has 51215 bytes", "49152")},
 		resource.TestStep{Config: with(`"hello"`), ExpectError: says("user_data: cloud-init would not understand")},
 		resource.TestStep{Config: with(`"#cloud-config\natoll: {atoll: 1}\n"`), ExpectError: says("must not hold first-boot data")},
 		resource.TestStep{Config: with(own), Check: func(*terraform.State) error {

@@ -14,7 +14,7 @@ type Fault struct {
 	// Method is the HTTP method, any when empty.
 	Method string
 	// PathPrefix and Path select by the path without the version, e.g. "/linode/instances"; both
-	// empty select every request.
+	// empty select every request of the API. Those of the metadata service are below MetadataPath.
 	PathPrefix string
 	Path       string
 	// Skip is the number of matching requests that still go well first.
@@ -98,6 +98,7 @@ func (f *faults) take(r *http.Request) *Fault {
 		case entry.Method != "" && entry.Method != r.Method:
 		case entry.Path != "" && entry.Path != r.URL.Path:
 		case !strings.HasPrefix(r.URL.Path, entry.PathPrefix):
+		case strings.HasPrefix(r.URL.Path, MetadataPath) && !strings.HasPrefix(entry.Path+entry.PathPrefix, MetadataPath):
 		case entry.Skip > 0:
 			entry.Skip--
 		default:

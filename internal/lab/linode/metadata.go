@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// MetadataPath stands before the paths of the metadata service for a Fault.
+const MetadataPath = "/metadata"
+
 // maxTokenLife bounds Metadata-Token-Expiry-Seconds.
 const maxTokenLife = 86400
 
@@ -32,7 +35,12 @@ func (s *Server) Metadata() http.Handler {
 	mux.HandleFunc("GET /v1/ssh-keys", s.metadata(keyMetadata))
 	mux.HandleFunc("GET /v1/user-data", s.metadata(func(i *instance) any { return verbatim(i.UserData) }))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { writeError(w, notFound()) })
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		known := r.Clone(r.Context())
+		known.URL.Path = MetadataPath + r.URL.Path
+		s.serveFaulty(w, known, func(w http.ResponseWriter, _ *http.Request) { mux.ServeHTTP(w, r) },
+			func(w http.ResponseWriter, status int, text string) { writeError(w, fail(status, text)) })
+	})
 }
 
 // verbatim is answered as it is, whatever the client accepts: user data stays base64.

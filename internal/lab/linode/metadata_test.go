@@ -151,6 +151,26 @@ func TestLostUserData(t *testing.T) {
 	}
 }
 
+// TestMetadataFaults: they are asked for by name, so that what the API suffers leaves machines alone.
+func TestMetadataFaults(t *testing.T) {
+	s := &linode.Server{}
+	api := serve(t, s)
+	made := create(t.Context(), t, api, "sg1")
+	m := machine{t, s.Metadata(), made.IPv4[0].String()}
+	life := map[string]string{"Metadata-Token-Expiry-Seconds": "60"}
+	everything := s.Inject(linode.Fault{Status: http.StatusBadGateway, Times: -1})
+	if status, _ := m.do(http.MethodPut, "/v1/token", life); status != http.StatusOK {
+		t.Errorf("a fault of the API: status %d", status)
+	}
+	everything()
+	remove := s.Inject(linode.Fault{PathPrefix: linode.MetadataPath, Status: http.StatusServiceUnavailable, Times: -1})
+	if status, _ := m.do(http.MethodPut, "/v1/token", life); status != http.StatusServiceUnavailable {
+		t.Errorf("a fault of the metadata service: status %d", status)
+	}
+	remove()
+	m.token("60")
+}
+
 // TestUserDataIsWriteOnly: it holds a secret, so no answer of the API may contain it.
 func TestUserDataIsWriteOnly(t *testing.T) {
 	s := &linode.Server{Instant: true}

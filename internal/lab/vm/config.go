@@ -126,6 +126,8 @@ func (c Config) argv(p places, socket string, k *kernel) []string {
 		"-device", "virtio-scsi-pci,id=scsi",
 		"-drive", "if=none,id=disk,discard=unmap,cache=unsafe,format=" + format + ",file=" + escape(p.disk(c.DirectKernel)),
 		"-device", "scsi-hd,drive=disk,bus=scsi.0,lun=0,bootindex=1",
+		// A drive for discs without a disc, as many machines have one.
+		"-device", "scsi-cd,bus=scsi.0,lun=7",
 		"-netdev", c.netdev(),
 		"-device", "virtio-net-pci,netdev=cable,romfile=,mac=" + c.MAC.String(),
 	}
