@@ -43,7 +43,7 @@ func tool(t *testing.T, name string, args ...string) {
 	}
 	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s (make packages installs it): %v: %s", name, err, out)
+		t.Fatalf("%s (internal/tools/need packages installs it): %v: %s", name, err, out)
 	}
 }
 
