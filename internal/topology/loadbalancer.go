@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -72,19 +73,23 @@ func (v *View) loadBalancers(in Input) []LoadBalancer {
 // owner is what has a TCP port of a node, in words, and the load balancer that it belongs to, "" for the cluster itself.
 type owner struct {
 	hostname, what string
+	// driver and field are set where it is a proxy: those of one driver share a port that is for the same thing.
+	driver spec.ProxyDriver
+	field  string
 }
 
-// portOwners returns what every TCP port of a node is for. Of two proxies that want one port it is the first by hostname.
+// portOwners returns what every TCP port of a node is for. Of proxies that do not get on with each other it is the first by
+// hostname.
 func portOwners(in Input, node string) map[int]owner {
 	ports := in.Cluster.Ports
 	out := map[int]owner{
-		ports.API: {"", "the port of the cluster's API"}, ports.Health: {"", "the port of the health endpoint"},
-		ports.Gossip: {"", "the port of gossip"}, in.Cluster.Mesh.Port: {"", "the port of the mesh"},
+		ports.API: {what: "the port of the cluster's API"}, ports.Health: {what: "the port of the health endpoint"},
+		ports.Gossip: {what: "the port of gossip"}, in.Cluster.Mesh.Port: {what: "the port of the mesh"},
 	}
 	hostnames := slices.Sorted(maps.Keys(in.LoadBalancers))
 	for _, hostname := range hostnames {
 		if part, ours := in.LoadBalancers[hostname].Nodes[node]; ours {
-			claim(out, part.Port, owner{hostname, "the port of the application of " + hostname})
+			claim(out, part.Port, owner{hostname: hostname, what: "the port of the application of " + hostname})
 		}
 	}
 	for _, hostname := range hostnames {
@@ -93,7 +98,9 @@ func portOwners(in Input, node string) map[int]owner {
 			continue
 		}
 		for _, port := range proxyPorts(lb.Proxy) {
-			claim(out, port.number, owner{hostname, "the port of the proxy of " + hostname})
+			claim(out, port.number, owner{
+				hostname: hostname, what: fmt.Sprintf("the %s of the proxy of %s", port.field, hostname), driver: lb.Proxy.Driver, field: port.field,
+			})
 		}
 	}
 	return out
@@ -115,14 +122,16 @@ func proxyPorts(p *spec.Proxy) []proxyPort {
 	return slices.DeleteFunc([]proxyPort{{"port", p.Port}, {"tls_port", p.TLSPort}}, func(p proxyPort) bool { return p.number == 0 })
 }
 
-// collisions returns the fields of a load balancer's proxy whose ports something else has on the node.
+// collisions returns the fields of a load balancer's proxy whose ports something else has on the node. Proxies of one driver
+// tell hostnames on one port apart, but not plain HTTP from HTTPS.
 func collisions(hostname string, lb spec.LoadBalancer, taken map[int]owner) []proxyPort {
 	if lb.Proxy == nil {
 		return nil
 	}
 	return slices.DeleteFunc(proxyPorts(lb.Proxy), func(p proxyPort) bool {
 		by, used := taken[p.number]
-		return !used || by.hostname == hostname
+		shared := by.driver == lb.Proxy.Driver && by.field == p.field
+		return !used || shared || by.hostname == hostname
 	})
 }
 
