@@ -7,9 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 )
 
 // firstFree is the address of the first machine that comes after hk1 at its site.
@@ -31,6 +34,8 @@ type ordeal struct {
 	prepare func(t *testing.T, disk string)
 	// credential brings the first-boot data by the firmware instead of by a seed disk.
 	credential bool
+	// spoilt has the first-boot data on the seed disk damaged.
+	spoilt bool
 	// happen makes it happen to a machine that has just got power.
 	happen func(t *testing.T, s *site, node string)
 }
@@ -63,7 +68,39 @@ func ordeals() []ordeal {
 		cut("cut8", "as cloud-init runs", `Cloud-init v\. .* running`),
 		cut("cut9", "as the node joins", `node cut9 of cluster web`),
 		{node: "dark", what: "no network for a while", happen: dark, credential: true},
+		{node: "torn", what: "a damaged seed", happen: newSeed, spoilt: true},
 		{node: "full", what: "disk nearly full", prepare: fill},
+	}
+}
+
+// good is where a seed is that is not spoilt.
+func (s *site) good(node string) string { return filepath.Join(s.dir, node+".good.img") }
+
+// spoil keeps a good copy of a seed and damages it in the middle of the first-boot data.
+func (s *site) spoil(t *testing.T, node, seed string) {
+	t.Helper()
+	data, err := os.ReadFile(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.good(node), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte(`"ticket"`))
+	if at < 0 {
+		t.Fatal("there is no ticket on the seed")
+	}
+	copy(data[at:], make([]byte, 8))
+	if err := os.WriteFile(seed, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newSeed plugs a good seed in once the machine has said what is wrong with the one that it has.
+func newSeed(t *testing.T, s *site, node string) {
+	s.awaitConsole(t, node, regexp.MustCompile(`atoll\.json: .*no valid JSON`))
+	if err := s.Insert(t.Context(), node, s.good(node)); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -184,7 +221,8 @@ func TestFirstBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Work.Write("machines.auto.tfvars.json", fmt.Sprintf(`{"machines": %s}`, hosts)); err != nil {
+	_, manifest := require(t)
+	if err := s.Work.Write("machines.auto.tfvars.json", fmt.Sprintf(`{"machines": %s, "image": %q}`, hosts, manifest)); err != nil {
 		t.Fatal(err)
 	}
 	s.mustRun(t, "apply", "-auto-approve", "-target=atoll_node.hk1")
@@ -195,6 +233,7 @@ func TestFirstBoot(t *testing.T) {
 		_, err := s.Work.Run(ctx, "apply", "-auto-approve", "-json", "-parallelism=20")
 		applied <- err
 	}()
+	answers := s.Cloud().Inject(linode.Fault{PathPrefix: linode.MetadataPath, Status: http.StatusServiceUnavailable, Times: -1})
 	// Machines come in the order of their addresses, a few at a time.
 	next := make(chan ordeal)
 	go func() {
@@ -208,6 +247,10 @@ func TestFirstBoot(t *testing.T) {
 		}
 	}()
 	t.Run("machines", func(t *testing.T) {
+		t.Run("no metadata for a while", func(t *testing.T) {
+			t.Parallel()
+			s.muteMetadata(t, answers)
+		})
 		var order sync.Mutex
 		for i := range max(2, min(3, runtime.NumCPU()-1)) {
 			t.Run(fmt.Sprint("slot ", i+1), func(t *testing.T) {
@@ -238,9 +281,23 @@ func TestFirstBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(status.Nodes) != len(list)+1 || len(status.Conflicts) > 0 {
-		t.Errorf("the cluster has %d nodes and the conflicts %v, want %d and none", len(status.Nodes), status.Conflicts, len(list)+1)
+	if want := len(list) + 2; len(status.Nodes) != want || len(status.Conflicts) > 0 {
+		t.Errorf("the cluster has %d nodes and the conflicts %v, want %d and none", len(status.Nodes), status.Conflicts, want)
 	}
+	s.mustRun(t, "destroy", "-auto-approve", "-target=atoll_node.sg1")
+}
+
+// muteMetadata waits for the Linode that the apply makes, whose metadata service is there but fails, and has it answer once
+// the machine has said what it waits for.
+func (s *site) muteMetadata(t *testing.T, answers func()) {
+	defer answers()
+	s.eventually(t, "there is a Linode", ordealPatience, func(context.Context) error {
+		_, err := s.Node("sg1")
+		return err
+	})
+	s.awaitConsole(t, "sg1", regexp.MustCompile(`Linode metadata: .*503`))
+	answers()
+	s.awaitConsole(t, "sg1", regexp.MustCompile(`node sg1 of cluster web`))
 }
 
 // addSufferer makes a machine with its seed, which gets the address that the configuration names.
@@ -255,6 +312,9 @@ func (s *site) addSufferer(t *testing.T, o ordeal, address string) {
 		m.Credentials = map[string][]byte{"atoll.first-boot": payload}
 	} else {
 		m.Seed = s.seed(t, o.node)
+	}
+	if o.spoilt {
+		s.spoil(t, o.node, m.Seed)
 	}
 	if o.prepare != nil {
 		m.Disk = 1 // as large as the image: there is nothing to grow into

@@ -57,14 +57,18 @@ func (s *site) seed(t *testing.T, node string, args ...string) string {
 	return path
 }
 
-// userConfigRan looks for what the user's own cloud-config asked for, on the machine that Atoll's payload came to by the
-// same disk.
+// userConfigRan looks for what the user's own user-data asked for: on the machine that Atoll's payload came to by the same
+// disk, and on the Linode, where both come from the metadata service.
 func userConfigRan(t *testing.T, s *site) {
 	if status := s.exec(t, seeded, "cloud-init", "status", "--wait"); !strings.Contains(status, "done") {
 		t.Errorf("cloud-init is not done: %s", status)
 	}
 	if got := s.exec(t, seeded, "cat", "/etc/users-own", "/var/lib/users-own"); got != "mine"+seeded {
 		t.Errorf("the user's files are %q", got)
+	}
+	s.exec(t, "sg1", "cloud-init", "status", "--wait")
+	if got := s.exec(t, "sg1", "cat", "/var/lib/users-own"); got != "sg1" {
+		t.Errorf("the user's script on the Linode has left %q", got)
 	}
 	machine, err := s.Node(seeded)
 	if err != nil {

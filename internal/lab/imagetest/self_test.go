@@ -30,6 +30,13 @@ func areThemselves(t *testing.T, s *site) {
 			}
 			seen[what+got] = n
 		}
+		// It exits with 2 for a warning.
+		if status, err := s.Exec(t.Context(), n, "cloud-init", "status", "--wait", "--long"); err != nil {
+			t.Errorf("%s: cloud-init complains: %v\n%s", n, err, status)
+		}
+		if complaints := s.exec(t, n, "sh", "-c", "journalctl -k --no-pager -o cat | grep -E 'sr0.*(unaligned|FAILED|I/O error)' | head -3"); complaints != "" {
+			t.Errorf("%s: somebody reads a drive without a disc:\n%s", n, complaints)
+		}
 		fs, err := strconv.ParseInt(s.exec(t, n, "findmnt", "-bnro", "SIZE", "/"), 10, 64)
 		if err != nil {
 			t.Fatal(err)

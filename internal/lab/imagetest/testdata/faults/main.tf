@@ -1,9 +1,14 @@
-# A cluster of one node, and machines with seed disks that have a hard time at their first boot.
+# A cluster of one node, and machines with seed disks, and a Linode, that have a hard time at their first boot.
 provider "atoll" {}
 
 variable "machines" {
   type        = map(string)
   description = "Addresses of the machines, by node name."
+}
+
+variable "image" {
+  type        = string
+  description = "Manifest of the image that the Linode is made of."
 }
 
 resource "atoll_cluster" "web" {
@@ -35,5 +40,22 @@ resource "atoll_node" "n" {
 
   timeouts = {
     create = "20m"
+  }
+}
+
+resource "atoll_image" "node" {
+  source = var.image
+  region = "ap-south"
+}
+
+resource "atoll_node" "sg1" {
+  cluster = atoll_cluster.web
+  name    = "sg1"
+
+  linode = {
+    label  = "sg1"
+    region = "ap-south"
+    type   = "g6-nanode-1"
+    image  = atoll_image.node.id
   }
 }

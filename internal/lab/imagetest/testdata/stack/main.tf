@@ -41,10 +41,11 @@ resource "atoll_node" "sg1" {
   name    = "sg1"
 
   linode = {
-    label  = "sg1"
-    region = "ap-south"
-    type   = "g6-nanode-1"
-    image  = atoll_image.node.id
+    label     = "sg1"
+    region    = "ap-south"
+    type      = "g6-nanode-1"
+    image     = atoll_image.node.id
+    user_data = "#!/bin/sh\nhostname > /var/lib/users-own\n"
   }
 }
 
