@@ -56,6 +56,8 @@ type Session struct {
 	TTL int
 	// Drain is how long sessions may go on at an endpoint that is being disabled.
 	Drain int
+	// DrainSuspended tells that the nodes have suspended the drain while an endpoint is removed, whose sessions must move at once.
+	DrainSuspended bool
 	// Failover is what becomes of a session whose endpoint fails: "none", "temporary" or "sticky".
 	Failover string
 	// SameSite and Secure are attributes of the cookie.
@@ -69,7 +71,8 @@ type Session struct {
 type LoadBalancer struct {
 	ID string
 	// Name is the hostname.
-	Name        string
+	Name string
+	// Description is without the record of a suspended drain, which is in Session.
 	Description string
 	Enabled     bool
 	Proxied     bool
@@ -224,13 +227,17 @@ func (lb LoadBalancer) wire() balancerWire {
 		w.Attributes = &attributesWire{
 			Drain: s.Drain, Failover: s.Failover, SameSite: s.SameSite, Secure: s.Secure, Headers: s.Headers, RequireAll: s.RequireAll,
 		}
+		if s.DrainSuspended {
+			w.Attributes.Drain, w.Description = 0, withDrain(lb.Description, s.Drain)
+		}
 	}
 	return w
 }
 
 func balancerFromAPI(in *load_balancers.LoadBalancer) LoadBalancer {
+	description, drain, suspended := splitDrain(in.Description)
 	out := LoadBalancer{
-		ID: in.ID, Name: in.Name, Description: in.Description, Enabled: in.Enabled, Proxied: in.Proxied, TTL: int(in.TTL),
+		ID: in.ID, Name: in.Name, Description: description, Enabled: in.Enabled, Proxied: in.Proxied, TTL: int(in.TTL),
 		DefaultPools: in.DefaultPools, FallbackPool: in.FallbackPool, Steering: Steering(in.SteeringPolicy),
 		RegionPools: maps.Clone(in.RegionPools), PoolWeights: maps.Clone(in.RandomSteering.PoolWeights),
 		FailoverAcrossPools: in.AdaptiveRouting.FailoverAcrossPools, Session: Session{Affinity: Affinity(in.SessionAffinity)},
@@ -244,6 +251,10 @@ func balancerFromAPI(in *load_balancers.LoadBalancer) LoadBalancer {
 			Affinity: out.Session.Affinity, TTL: int(in.SessionAffinityTTL), Drain: int(a.DrainDuration),
 			Failover: string(a.ZeroDowntimeFailover), SameSite: string(a.Samesite), Secure: string(a.Secure),
 			Headers: a.Headers, RequireAll: a.RequireAllHeaders,
+		}
+		// A drain that somebody has set again since is not suspended any more.
+		if suspended && out.Session.Drain == 0 {
+			out.Session.Drain, out.Session.DrainSuspended = drain, true
 		}
 	}
 	return out

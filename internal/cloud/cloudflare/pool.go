@@ -2,6 +2,7 @@ package cloudflare
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cloudflare/cloudflare-go/v7/load_balancers"
 )
@@ -10,7 +11,8 @@ import (
 type Pool struct {
 	ID string
 	// Name is unique in the account: letters, digits, hyphens and underscores.
-	Name        string
+	Name string
+	// Description is without the record of what the nodes have removed, which is in Origins.
 	Description string
 	Enabled     bool
 	// Monitor is the id of the monitor of the pool's endpoints.
@@ -33,8 +35,12 @@ type Origin struct {
 	// Address is an IP address or a host name that Cloudflare does not proxy.
 	Address string
 	// Port is where connections go, 0 for that of the protocol.
-	Port    int
+	Port int
+	// Enabled tells whether the operator wants the endpoint to get traffic.
 	Enabled bool
+	// Removed tells that the nodes have taken the endpoint out of service, and will enable it again when its node is well. It means
+	// something only while Enabled is true: an endpoint that the operator disables is not the nodes' any more.
+	Removed bool
 	// Weight is the endpoint's share of the pool's traffic, from 0 to 1 in steps of 0.01.
 	Weight float64
 	// Host replaces the Host header, empty for that of the request.
@@ -200,19 +206,25 @@ func (p Pool) wire() poolWire {
 	if p.OriginSteering != "" {
 		w.OriginSteering = &steeringWire{p.OriginSteering}
 	}
+	var removed []string
 	for _, o := range p.Origins {
-		one := originWire{Name: o.Name, Address: o.Address, Port: o.Port, Enabled: o.Enabled, Weight: o.Weight}
+		if o.Enabled && o.Removed {
+			removed = append(removed, o.Name)
+		}
+		one := originWire{Name: o.Name, Address: o.Address, Port: o.Port, Enabled: o.Enabled && !o.Removed, Weight: o.Weight}
 		if o.Host != "" {
 			one.Header = map[string][]string{hostHeader: {o.Host}}
 		}
 		w.Origins = append(w.Origins, one)
 	}
+	w.Description = withRemoved(p.Description, removed)
 	return w
 }
 
 func poolFromAPI(in *load_balancers.Pool) Pool {
+	description, removed := splitRemoved(in.Description)
 	out := Pool{
-		ID: in.ID, Name: in.Name, Description: in.Description, Enabled: in.Enabled, Monitor: in.Monitor,
+		ID: in.ID, Name: in.Name, Description: description, Enabled: in.Enabled, Monitor: in.Monitor,
 		MinimumOrigins: int(in.MinimumOrigins), OriginSteering: OriginSteering(in.OriginSteering.Policy),
 	}
 	// The library makes a zero of a number that is absent or null, but 0 is a place on the map too.
@@ -224,6 +236,9 @@ func poolFromAPI(in *load_balancers.Pool) Pool {
 	}
 	for _, o := range in.Origins {
 		one := Origin{Name: o.Name, Address: o.Address, Port: int(o.Port), Enabled: o.Enabled, Weight: o.Weight}
+		if !o.Enabled && slices.Contains(removed, o.Name) {
+			one.Enabled, one.Removed = true, true
+		}
 		if len(o.Header.Host) > 0 {
 			one.Host = o.Header.Host[0]
 		}
