@@ -25,6 +25,9 @@ type Proxy struct {
 	Port int `json:"port,omitempty"`
 	// TLSPort is the TCP port of HTTPS, 0 for none. It needs a certificate in Certificates.
 	TLSPort int `json:"tls_port,omitempty"`
+	// Hosts are further names beside the hostname that requests carry in Host, such as the one that the edge puts there. They
+	// only matter where several load balancers share a port.
+	Hosts []string `json:"hosts,omitempty"`
 	// Certificates holds each node's certificate, by the node's name: PEM, the node's own first. Its private key was made on
 	// the node and stays there.
 	Certificates map[string]string `json:"certificates,omitempty"`
@@ -54,6 +57,9 @@ func (p Proxy) validate(nodes map[string]ServingNode) Problems {
 	}
 	if p.Port != 0 && p.Port == p.TLSPort {
 		ps.add("tls_port", "choose another", "%d is also port", p.TLSPort)
+	}
+	for _, host := range p.Hosts {
+		ps = append(ps, ValidateHost("hosts", host)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Certificates)) {
 		if _, ok := nodes[name]; !ok {
