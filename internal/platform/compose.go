@@ -10,6 +10,7 @@ import (
 	"net/mail"
 	"net/textproto"
 	"strings"
+	"unicode"
 )
 
 // commentMark begins the line of user-data that holds the payload, in base64. To cloud-init, and to whatever else reads the
@@ -31,14 +32,18 @@ func CheckUserData(own []byte) error {
 	if !bytes.HasPrefix(own, []byte("#")) && !isMultipart(own) && !bytes.HasPrefix(own, []byte{0x1f, 0x8b}) {
 		return ErrUserDataKind
 	}
-	if _, found, err := Extract(own); found || err != nil {
-		return errors.Join(ErrUserDataTaken, err)
+	_, found, err := Extract(own)
+	switch {
+	case found:
+		return ErrUserDataTaken
+	case err != nil:
+		return fmt.Errorf("the user-data is damaged: %w", err)
 	}
 	return nil
 }
 
 // Compose returns user-data that brings the payload (in its JSON form) and the user's own user-data, which may be empty. It is
-// secret. It fails with *SizeError when both together are larger than Linode takes.
+// secret. It fails when both together are larger than Linode takes.
 func Compose(payload, own []byte) (out []byte, err error) {
 	line := fmt.Appendf(nil, "%s%s\n", commentMark, base64.StdEncoding.EncodeToString(payload))
 	if len(own) == 0 {
@@ -47,43 +52,41 @@ func Compose(payload, own []byte) (out []byte, err error) {
 	if err := CheckUserData(own); err != nil {
 		return nil, err
 	}
+	at := headers(own)
 	switch {
 	case bytes.HasPrefix(own, []byte{0x1f, 0x8b}):
 		return nil, errors.New("compressed user-data cannot be combined with first-boot data: give it as it was before")
-	case isMultipart(own):
-		out, err = nest(line, own)
-	default:
-		at := headers(own)
+	case at > 0:
 		out = bytes.Join([][]byte{own[:at], line, own[at:]}, nil)
+	default:
+		out, err = nest(line, own)
 	}
 	if err == nil && len(out) > MaxPayload {
-		err = &SizeError{Size: len(out)}
+		err = fmt.Errorf("the user-data has %d bytes together with the first-boot data, more than the %d that clouds take: make it smaller", len(out), MaxPayload)
 	}
 	return out, err
 }
 
-// headers returns the length of the lines by which cloud-init, and then the kernel, tell what a text is. They must stay first.
+// headers returns the length of the lines by which cloud-init tells that a text is a cloud-config, and maybe a template of one.
+// They must stay first. It is 0 for all else: not in every script is a line with # a comment, and in a JSON patch it is an error.
 func headers(text []byte) int {
 	at := 0
 	for line := range bytes.Lines(text) {
-		known := false
-		for _, mark := range []string{"## template:", "#cloud-", "#!", "#include", "#part-handler"} {
-			known = known || bytes.HasPrefix(line, []byte(mark))
-		}
-		if !known || !bytes.HasSuffix(line, []byte("\n")) {
-			break
-		}
 		at += len(line)
+		switch kind := bytes.TrimRight(line, " \t\r\n"); {
+		case !bytes.HasSuffix(line, []byte("\n")):
+			return 0
+		case bytes.Equal(kind, []byte("#cloud-config")):
+			return at
+		case at > len(line) || !bytes.HasPrefix(kind, []byte("## template:")):
+			return 0
+		}
 	}
-	return at
+	return 0
 }
 
-// nest makes a MIME message of the comment and another message.
+// nest makes a MIME message of the comment and the user's own text or message.
 func nest(line, own []byte) ([]byte, error) {
-	message, err := mail.ReadMessage(bytes.NewReader(own))
-	if err != nil {
-		return nil, errors.New("the user-data begins like a MIME message but is none")
-	}
 	var b bytes.Buffer
 	parts := multipart.NewWriter(&b)
 	fmt.Fprintf(&b, "Content-Type: %s\r\nMIME-Version: 1.0\r\n\r\n",
@@ -95,15 +98,39 @@ func nest(line, own []byte) ([]byte, error) {
 		}
 		return err
 	}
-	_, body, _ := bytes.Cut(own, headerEnd(own))
-	encoding := textproto.MIMEHeader{"Content-Type": {strings.Join(message.Header["Content-Type"], "")}}
-	if how := message.Header.Get("Content-Transfer-Encoding"); how != "" {
-		encoding.Set("Content-Transfer-Encoding", how)
-	}
-	err = errors.Join(
+	header, body, err := part(own)
+	err = errors.Join(err,
 		add(textproto.MIMEHeader{"Content-Type": {"text/cloud-config"}}, append([]byte("#cloud-config\n"), append(line, "{}\n"...)...)),
-		add(encoding, body), parts.Close())
+		add(header, body), parts.Close())
 	return b.Bytes(), err
+}
+
+// part returns the user's own text or message as the part of another message.
+func part(own []byte) (header textproto.MIMEHeader, body []byte, err error) {
+	if isMultipart(own) {
+		message, err := mail.ReadMessage(bytes.NewReader(own))
+		if err != nil {
+			return nil, nil, errors.New("the user-data begins like a MIME message but is none")
+		}
+		header = textproto.MIMEHeader{"Content-Type": {strings.Join(message.Header["Content-Type"], "")}}
+		if how := message.Header.Get("Content-Transfer-Encoding"); how != "" {
+			header.Set("Content-Transfer-Encoding", how)
+		}
+		_, body, _ = bytes.Cut(own, headerEnd(own))
+		return header, body, nil
+	}
+	// For text that is said to be plain, cloud-init looks at how it begins. It takes what is not ASCII for Latin-1.
+	header = textproto.MIMEHeader{"Content-Type": {"text/plain"}}
+	if bytes.IndexFunc(own, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
+		return header, own, nil
+	}
+	header.Set("Content-Transfer-Encoding", "base64")
+	for encoded := []byte(base64.StdEncoding.EncodeToString(own)); len(encoded) > 0; {
+		n := min(76, len(encoded))
+		body = append(append(body, encoded[:n]...), "\r\n"...)
+		encoded = encoded[n:]
+	}
+	return header, body, nil
 }
 
 // headerEnd is what ends the header of a MIME message.

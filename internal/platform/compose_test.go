@@ -2,11 +2,13 @@ package platform_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/mail"
+	"net/textproto"
 	"strings"
 	"testing"
 
@@ -23,11 +25,8 @@ func TestCompose(t *testing.T) {
 		{"nothing", "", "#cloud-config\n"},
 		{"a cloud-config", "#cloud-config\npackages: [nginx]\n", "#cloud-config\n"},
 		{"a template", "## template: jinja\n#cloud-config\npackages: [\"{{ v1.region }}\"]\n", "## template: jinja\n#cloud-config\n"},
-		{"a script", "#!/bin/sh\necho hello\n", "#!/bin/sh\n"},
-		{"a script at every boot", "#cloud-boothook\n#!/bin/sh\necho hello\n", "#cloud-boothook\n#!/bin/sh\n"},
-		{"a list of addresses", "#include\nhttps://example.com/a\n", "#include\n"},
+		{"a template that is no YAML yet", "## template: jinja\n#cloud-config\n{% if v1.region %}\npackages: [nginx]\n{% endif %}\n", "## template: jinja\n#cloud-config\n"},
 		{"lines as DOS ends them", "#cloud-config\r\npackages: [nginx]\r\n", "#cloud-config\r\n"},
-		{"one line", "#cloud-config", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -52,6 +51,31 @@ func TestCompose(t *testing.T) {
 	}
 }
 
+// TestComposeScript has user-data in which a line with # is not always a comment: it must not be touched.
+func TestComposeScript(t *testing.T) {
+	payload, _ := newPayload(t)
+	for _, own := range []string{
+		"#!/bin/sh\necho hello\n", "#!/usr/bin/env node\nconsole.log(1)\n", "#!/bin/sh\necho \"Grüße aus 香港\"", "#cloud-boothook\n#!/bin/sh\necho hello\n",
+		"#include\nhttps://example.com/a\n", "#cloud-config-archive\n- type: text/cloud-config\n", "## template: jinja\n#!/bin/sh\necho {{ v1.region }}\n",
+		"#cloud-config-jsonp\n[{ \"op\": \"add\", \"path\": \"/packages\", \"value\": [\"nginx\"] }]\n", "#cloud-config",
+	} {
+		out, err := platform.Compose(payload, []byte(own))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantPayload(t, out, payload)
+		kinds, texts := leaves(t, out)
+		if diff := cmp.Diff([]string{"text/cloud-config", "text/plain"}, kinds); diff != "" {
+			t.Errorf("%q: parts (-want +got):\n%s", own, diff)
+		} else if texts[1] != own {
+			t.Errorf("%q has become %q", own, texts[1])
+		}
+		if i := strings.IndexFunc(string(out), func(r rune) bool { return r > 127 }); i >= 0 {
+			t.Errorf("%q: there is more than ASCII at %d", own, i)
+		}
+	}
+}
+
 func wantPayload(t *testing.T, userData, payload []byte) {
 	t.Helper()
 	got, found, err := platform.Extract(userData)
@@ -70,28 +94,37 @@ func TestComposeMessage(t *testing.T) {
 		}
 		wantPayload(t, out, payload)
 		want := []string{"text/cloud-config", "text/x-shellscript", "text/cloud-config"}
-		if diff := cmp.Diff(want, leaves(t, out)); diff != "" {
+		got, texts := leaves(t, out)
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("parts (-want +got):\n%s\nof\n%s", diff, out)
+		} else if !strings.Contains(texts[2], "packages: [nginx]") {
+			t.Errorf("the user's own is %q", texts[2])
 		}
 	}
 }
 
-// leaves returns the kinds of a message's parts, and of the parts of these.
-func leaves(t *testing.T, message []byte) []string {
+// leaves returns the kinds of a message's parts, and of the parts of these, and their texts.
+func leaves(t *testing.T, message []byte) (kinds, texts []string) {
 	t.Helper()
 	m, err := mail.ReadMessage(bytes.NewReader(message))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []string
-	var walk func(kind string, body io.Reader)
-	walk = func(header string, body io.Reader) {
-		kind, parameters, err := mime.ParseMediaType(header)
+	var walk func(header textproto.MIMEHeader, body io.Reader)
+	walk = func(header textproto.MIMEHeader, body io.Reader) {
+		kind, parameters, err := mime.ParseMediaType(header.Get("Content-Type"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !strings.HasPrefix(kind, "multipart/") {
-			out = append(out, kind)
+			if header.Get("Content-Transfer-Encoding") == "base64" {
+				body = base64.NewDecoder(base64.StdEncoding, body)
+			}
+			text, err := io.ReadAll(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kinds, texts = append(kinds, kind), append(texts, string(text))
 			return
 		}
 		for parts := multipart.NewReader(body, parameters["boundary"]); ; {
@@ -102,11 +135,11 @@ func leaves(t *testing.T, message []byte) []string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			walk(part.Header.Get("Content-Type"), part)
+			walk(part.Header, part)
 		}
 	}
-	walk(m.Header.Get("Content-Type"), m.Body)
-	return out
+	walk(textproto.MIMEHeader(m.Header), m.Body)
+	return kinds, texts
 }
 
 func TestComposeRefuses(t *testing.T) {
@@ -121,6 +154,7 @@ func TestComposeRefuses(t *testing.T) {
 		{"too large alone", bytes.Repeat([]byte("#"), platform.MaxPayload+1), "65535"},
 		{"too large together", append([]byte("#cloud-config\n#"), bytes.Repeat([]byte("x"), room)...), "65535"},
 		{"compressed", compress(t, []byte("#cloud-config\n")), "compressed"},
+		{"no YAML", []byte("#cloud-config\npackages: [\n"), "no valid YAML"},
 		{"another payload", cloudConfig(t, payload), "must not hold first-boot data"},
 		{"a message that is none", []byte("MIME-Version: 1.0\nno header\n\n"), "MIME message"},
 	}

@@ -37,14 +37,20 @@ func Extract(userData []byte) (data []byte, found bool, err error) {
 		}
 	}
 	// cloud-init may fill in templates; a payload has nothing to fill in.
-	if first, rest, more := bytes.Cut(userData, []byte("\n")); more && bytes.HasPrefix(first, []byte("## template:")) {
+	first, rest, more := bytes.Cut(userData, []byte("\n"))
+	template := more && bytes.HasPrefix(first, []byte("## template:"))
+	if template {
 		userData = rest
+		first, _, _ = bytes.Cut(userData, []byte("\n"))
 	}
 	switch {
 	case bytes.HasPrefix(userData, []byte("{")):
 		return bare(userData)
-	case bytes.HasPrefix(userData, []byte("#cloud-config")):
-		return fromCloudConfig(userData)
+	case bytes.Equal(bytes.TrimSpace(first), []byte("#cloud-config")):
+		if data, found, err = fromCloudConfig(userData); template && !found {
+			return nil, false, nil // it may become YAML when it is filled in
+		}
+		return data, found, err
 	case isMultipart(userData):
 		return fromMultipart(userData)
 	default:

@@ -138,7 +138,7 @@ func linodeAttribute() schema.SingleNestedAttribute {
 				Optional: true, Sensitive: true, Validators: []validator.String{userDataValidator{}},
 				MarkdownDescription: "Your own user-data for cloud-init, such as a `#cloud-config`, a script or what the `cloudinit_config` data source renders " +
 					"(with `gzip = false` and `base64_encode = false`). It runs beside Atoll's first-boot data, which comes to the machine with it. " +
-					fmt.Sprintf("At most %d KiB. A later change only holds for the next machine.", maxOwnUserData>>10),
+					fmt.Sprintf("At most %d KiB, in state as it is here. A later change only holds for the next machine.", maxOwnUserData>>10),
 			},
 			"firewall_id": schema.Int64Attribute{
 				Optional: true, PlanModifiers: []planmodifier.Int64{replaceKnownInt64()},

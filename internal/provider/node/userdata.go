@@ -13,6 +13,9 @@ import (
 // first-boot data, whose size is not known before the apply: some 5 KB, and more with many seeds.
 const maxOwnUserData = 48 << 10
 
+// reserved is how large first-boot data may be, in its JSON form, beside that: it goes there in base64.
+const reserved = 11 << 10
+
 // userDataValidator accepts user-data that first-boot data can be added to.
 type userDataValidator struct{}
 
@@ -36,7 +39,8 @@ func (userDataValidator) ValidateString(_ context.Context, req validator.StringR
 				"Have the machine fetch large files, for example by #include or write_files with a source.", len(own), maxOwnUserData, platform.MaxPayload))
 		return
 	}
-	if _, err := platform.Compose(nil, own); err != nil {
+	// What is no cloud-config may grow by a third on the way.
+	if _, err := platform.Compose(make([]byte, reserved), own); err != nil {
 		resp.Diagnostics.AddAttributeError(req.Path, "Invalid user-data", "user_data: "+err.Error()+".")
 	}
 }
