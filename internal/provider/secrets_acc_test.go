@@ -3,9 +3,7 @@ package provider_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/inproc"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/leak"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 )
@@ -34,24 +33,18 @@ func (r *recorder) Create(ctx context.Context, m linode.Machine) (linode.Address
 	return r.Machines.Create(ctx, m)
 }
 
-// ticketKeys returns the secret of every ticket, and each form of the first-boot data that holds one.
-func (r *recorder) ticketKeys(t *testing.T) []string {
+// firstBoots returns what every machine read at its first boot.
+func (r *recorder) firstBoots(t *testing.T) [][]byte {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var out []string
+	var out [][]byte
 	for _, userData := range r.data {
 		data, _, err := platform.Extract(userData)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var payload struct {
-			Key string `json:"ticket_key"`
-		}
-		if err := json.Unmarshal(data, &payload); err != nil || payload.Key == "" {
-			t.Fatalf("first-boot data has no ticket key: %v", err)
-		}
-		out = append(out, payload.Key, base64.StdEncoding.EncodeToString(data), base64.StdEncoding.EncodeToString(userData))
+		out = append(out, data)
 	}
 	return out
 }
@@ -98,25 +91,33 @@ func TestNoSecretLeaks(t *testing.T) {
 			}
 		}
 	}
-	secrets := map[string][]string{
-		"signing key": pemLines(t, w.env["ATOLL_SIGNING_KEY"]),
-		"SSH key":     pemLines(t, w.env["ATOLL_SSH_PRIVATE_KEY"]),
-		"token":       {token, edgeToken},
-		"ticket key":  seen.ticketKeys(t),
-	}
-	files := searched(t, dir)
-	for name, data := range files {
-		for what, values := range secrets {
-			for _, value := range values {
-				if bytes.Contains(data, []byte(value)) {
-					t.Errorf("%s holds the %s", name, what)
-				}
-			}
+	var secrets leak.Secrets
+	for name, key := range map[string]string{"the signing key": "ATOLL_SIGNING_KEY", "the SSH key": "ATOLL_SSH_PRIVATE_KEY"} {
+		if err := secrets.AddPEM(name, []byte(w.env[key])); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for _, must := range []string{"trace.log", "state-copy", "output-c"} {
-		if len(files[must]) < 1000 {
-			t.Errorf("%s has %d bytes only: it was not written", must, len(files[must]))
+	secrets.AddText("the cloud's token", token)
+	secrets.AddText("the load balancers' token", edgeToken)
+	given := seen.firstBoots(t)
+	if len(given) == 0 {
+		t.Fatal("no machine was given first-boot data")
+	}
+	for _, data := range given {
+		if err := secrets.AddFirstBoot("first-boot data", data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	findings, _, err := secrets.Below(dir, func(_ string, info fs.FileInfo) bool { return !info.IsDir() }) // folders hold the provider
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, finding := range findings {
+		t.Error(finding)
+	}
+	for _, must := range []string{"trace.log", "state-copy", "output-c", "saved.tfplan"} {
+		if info, err := os.Stat(filepath.Join(dir, must)); err != nil || info.Size() < 1000 {
+			t.Errorf("%s was not written, or has next to nothing: %v", must, err)
 		}
 	}
 }
@@ -131,45 +132,4 @@ func enginePath(t *testing.T) string {
 		t.Fatalf("no terraform on PATH, and TF_ACC_TERRAFORM_PATH is not set: %v", err)
 	}
 	return path
-}
-
-// pemLines returns those lines of a PEM file that say something of the key.
-func pemLines(t *testing.T, text string) []string {
-	t.Helper()
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		t.Fatal("not PEM")
-	}
-	var out []string
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if len(line) >= 40 && !strings.HasPrefix(line, "-----") && !strings.HasPrefix(line, "b3BlbnNzaC1rZXktdjE") {
-			out = append(out, line)
-		}
-	}
-	if len(out) == 0 {
-		t.Fatal("the key has no line to look for")
-	}
-	return out
-}
-
-// searched reads the regular files in dir, but for the providers.
-func searched(t *testing.T, dir string) map[string][]byte {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string][]byte{}
-	for _, e := range entries {
-		if !e.Type().IsRegular() {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[e.Name()] = data
-	}
-	return out
 }

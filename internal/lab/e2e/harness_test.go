@@ -3,14 +3,12 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +24,8 @@ type site struct {
 	dir string
 	// seen are the command lines of all processes that ran on this machine.
 	seen *commandLines
+	// given is the first-boot data that machines got.
+	given *firstBoots
 }
 
 // spare is a machine that the stack does not use.
@@ -78,7 +78,13 @@ func newSite(t *testing.T) *site {
 		}
 	})
 	s.seen = watchCommandLines(t)
+	s.given = catchFirstBoots(t, s.root, "hk1", "hk2")
 	return s
+}
+
+// root is where a machine's own files are, as root outside sees them.
+func (s *site) root(machine string) string {
+	return filepath.Join(lab.DefaultDataDir(), "lab-"+s.Name(), "nodes", machine, "upper")
 }
 
 // patience is how long one command of the engine may take before it is interrupted.
@@ -190,61 +196,6 @@ func (s *site) eventually(t *testing.T, what string, within time.Duration, condi
 		case <-tick.C:
 		}
 	}
-}
-
-// commandLines collects what anybody on a machine can see of its processes.
-type commandLines struct {
-	mu   sync.Mutex
-	seen map[string]bool
-}
-
-// watchCommandLines looks at the process list again and again until the test ends.
-func watchCommandLines(t *testing.T) *commandLines {
-	t.Helper()
-	c := &commandLines{seen: map[string]bool{}}
-	ctx, done := t.Context(), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			c.look()
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	t.Cleanup(func() { <-done })
-	return c
-}
-
-func (c *commandLines) look() {
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		return
-	}
-	for _, file := range lines {
-		line, err := os.ReadFile(file)
-		if err != nil {
-			continue // the process is gone
-		}
-		c.mu.Lock()
-		c.seen[string(bytes.ReplaceAll(line, []byte{0}, []byte{' '}))] = true
-		c.mu.Unlock()
-	}
-}
-
-// text returns every command line that was seen.
-func (c *commandLines) text() []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var b bytes.Buffer
-	for line := range c.seen {
-		b.WriteString(line + "\n")
-	}
-	return b.Bytes()
 }
 
 // errNot is a condition that does not hold yet.

@@ -3,13 +3,14 @@
 package e2e_test
 
 import (
-	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/leak"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 )
 
@@ -20,10 +21,11 @@ func noSecretLeaks(t *testing.T, s *site) {
 	plan := s.Work.Path("saved.tfplan")
 	s.mustRun(t, "plan", "-out="+plan, "-replace="+s.address(t, "sg1"))
 	found := s.secrets(t)
-	t.Logf("looking for %d forms of secrets", len(found))
-	if len(found) < 40 {
-		t.Fatalf("only %d forms of secrets are known: the scenario does not know what to look for", len(found))
+	t.Logf("looking for %d forms of secrets", found.Len())
+	if found.Len() < 100 {
+		t.Fatalf("only %d forms of secrets are known: the scenario does not know what to look for", found.Len())
 	}
+	s.seen.report(t)
 	for what, text := range map[string][]byte{
 		"the state as JSON": []byte(s.mustRun(t, "show", "-json").Stdout),
 		"the plan as JSON":  []byte(s.mustRun(t, "show", "-json", plan).Stdout),
@@ -33,14 +35,14 @@ func noSecretLeaks(t *testing.T, s *site) {
 		if len(text) < 100 {
 			t.Errorf("%s is empty, there was nothing to look at", what)
 		}
-		for _, name := range found.findIn(text) {
+		for _, name := range found.In(text) {
 			t.Errorf("%s holds %s", what, name)
 		}
 	}
 	own := map[string]bool{s.KeyFile: true}
 	for _, below := range []string{s.dir, s.Programs.Dir} {
 		// The folder has state, backups, the saved plan, and the trace log; the providers are links to the programs.
-		findings, files, err := found.findBelow(below, func(path string, info os.FileInfo) bool { return !own[path] && info.Size() < 1<<30 })
+		findings, files, err := found.Below(below, func(path string, info os.FileInfo) bool { return !own[path] && info.Size() < 1<<30 })
 		if err != nil || files == 0 {
 			t.Errorf("%s: %d files, %v", below, files, err)
 		}
@@ -54,11 +56,11 @@ func noSecretLeaks(t *testing.T, s *site) {
 		t.Errorf("the trace log is missing or has too little to be one: %v", err)
 	}
 	for _, node := range append([]string{spare}, everyNode...) {
-		for _, name := range found.findIn([]byte(s.exec(t, node, "journalctl", "--no-pager", "-o", "export"))) {
+		for _, name := range found.In([]byte(s.exec(t, node, "journalctl", "--no-pager", "-o", "export"))) {
 			t.Errorf("the journal of %s holds %s", node, name)
 		}
-		root := filepath.Join(lab.DefaultDataDir(), "lab-"+s.Name(), "nodes", node, "upper")
-		findings, files, err := found.findBelow(root, readableByOthers)
+		root := s.root(node)
+		findings, files, err := found.Below(root, leak.ReadableByOthers)
 		if err != nil || files == 0 {
 			t.Errorf("%s: %d files, %v", root, files, err)
 		}
@@ -81,30 +83,35 @@ func (s *site) wantGuardedMetadata(t *testing.T, node string) {
 }
 
 // secrets collects every secret of the run from its own place.
-func (s *site) secrets(t *testing.T) secrets {
+func (s *site) secrets(t *testing.T) *leak.Secrets {
 	t.Helper()
-	out := secrets{}
-	read := func(path string) []byte {
-		data, err := os.ReadFile(path)
+	out := &leak.Secrets{}
+	add := func(err error) {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	read := func(path string) []byte {
+		data, err := os.ReadFile(path)
+		add(err)
 		return data
 	}
-	out.addPEM(t, "the signing key", read(s.KeyFile))
-	out.addPEM(t, "the operator's SSH key", read(s.Variable("ATOLL_LAB_SSH_KEY")))
-	out.addText("the Linode token", s.Variable("LINODE_TOKEN"))
+	add(out.AddPEM("the signing key", read(s.KeyFile)))
+	add(out.AddPEM("the operator's SSH key", read(s.Variable("ATOLL_LAB_SSH_KEY"))))
+	out.AddText("the Linode token", s.Variable("LINODE_TOKEN"))
+	s.userData(t, "sg1")
 	for _, node := range everyNode {
-		out.addPEM(t, "the identity of "+node, []byte(s.exec(t, node, "cat", "/var/lib/atoll/identity.pem")))
-		out.addPEM(t, "the mesh key of "+node, []byte(s.exec(t, node, "cat", "/etc/tinc/atoll/rsa_key.priv")))
+		add(out.AddPEM("the identity of "+node, []byte(s.exec(t, node, "cat", "/var/lib/atoll/identity.pem"))))
+		add(out.AddPEM("the mesh key of "+node, []byte(s.exec(t, node, "cat", "/etc/tinc/atoll/rsa_key.priv"))))
+		given := s.given.of(node)
+		if len(given) == 0 {
+			t.Errorf("nobody saw the first-boot data of %s: the scenario does not know what to look for", node)
+		}
+		for i, data := range given {
+			add(out.AddFirstBoot(fmt.Sprintf("first-boot data %d of %s", i+1, node), []byte(data)))
+		}
 	}
-	var payload struct {
-		Key []byte `json:"ticket_key"`
-	}
-	if err := json.Unmarshal(s.userData(t, "sg1"), &payload); err != nil || len(payload.Key) == 0 {
-		t.Fatalf("the first-boot data of sg1 has no ticket key: %v", err)
-	}
-	out.addKey("the ticket key of sg1", payload.Key)
 	return out
 }
 

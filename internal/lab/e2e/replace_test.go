@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
@@ -85,9 +86,15 @@ func (s *site) meshKeyLine(t *testing.T, node string) string {
 // userData asks a node's metadata service, as root on the node can, for its first-boot data.
 func (s *site) userData(t *testing.T, node string) []byte {
 	t.Helper()
-	return []byte(s.exec(t, node, "sh", "-c", `set -e
+	data := []byte(s.exec(t, node, "sh", "-c", `set -e
 token=$(curl -sf -X PUT -H 'Metadata-Token-Expiry-Seconds: 60' http://169.254.169.254/v1/token)
 curl -sf -H "Metadata-Token: $token" http://169.254.169.254/v1/user-data | base64 -d`))
+	payload, _, err := platform.Extract(data)
+	if err != nil {
+		t.Fatalf("the first-boot data of %s: %v", node, err)
+	}
+	s.given.add(node, payload)
+	return payload
 }
 
 func vanishedInstance(t *testing.T, s *site) {

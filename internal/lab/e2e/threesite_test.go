@@ -46,6 +46,7 @@ func TestThreeSite(t *testing.T) {
 func applyBringsUp(t *testing.T, s *site) {
 	s.apply(t)
 	s.wantHealthy(t, 20*time.Second, everyNode...)
+	s.userData(t, "sg1") // is remembered as a secret
 }
 
 func planIsEmpty(t *testing.T, s *site) {
