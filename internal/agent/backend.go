@@ -26,6 +26,9 @@ func (b backend) Info() api.Info {
 	}
 }
 
+// Called implements api.Backend.
+func (b backend) Called(node, boot string) { b.s.called(node, boot) }
+
 // Leave implements api.Backend. It returns when the wish is on its way to the loop, which ends the API after this answer.
 func (b backend) Leave(context.Context) error {
 	select {

@@ -125,10 +125,10 @@ func ReconcileFirewall(ctx context.Context, system host.System, c *spec.Cluster,
 }
 
 // Twin is twin for tests.
-type Twin struct{ twin }
+type Twin struct{ twin twin }
 
 // Observe gives the watch a status of the node.
 func (t *Twin) Observe(sequence uint64, boot string, reported, now time.Time) string {
-	t.observe(spec.Status{Sequence: sequence, BootID: boot, Reported: reported}, "mine", now)
-	return t.problem("hk1")
+	t.twin.observe(spec.Status{Sequence: sequence, BootID: boot, Reported: reported}, "mine", now)
+	return t.twin.problem("hk1")
 }

@@ -17,12 +17,23 @@ type hardwareRecord struct {
 	platform.Hardware
 	// Copy is the operator's word that this machine is a copy of the node and to become one of its own.
 	Copy bool `json:"copy,omitempty"`
+	// Answers is where another machine answered as this node, "" where none has.
+	Answers string `json:"answers,omitempty"`
+}
+
+// String names the machine for people.
+func (r hardwareRecord) String() string {
+	if r.Answers == "" {
+		return r.Hardware.String()
+	}
+	return "answers at " + r.Answers
 }
 
 // ErrSameMachine is returned where there is nothing to decide: the machine is the one that the node joined on.
 var ErrSameMachine = errors.New("this is the machine that the node runs on: there is nothing to decide")
 
-// elsewhere returns the machine that this node's identity was made on, if that is surely another one. A copy of a node's
+// elsewhere returns the machine that this node's identity was made on, or that answers as the node, if that is surely another
+// one. A copy of a node's
 // disk is the node to everybody who asks it for a proof; two machines that are one node would both write.
 func (a *Agent) elsewhere() (home hardwareRecord, elsewhere bool, err error) {
 	found, err := a.state.readJSON(hardwareFile, &home)
@@ -31,7 +42,7 @@ func (a *Agent) elsewhere() (home hardwareRecord, elsewhere bool, err error) {
 		a.log.Error("the record of this node's hardware is damaged and is made again", "error", err)
 		return hardwareRecord{}, false, a.state.remove(hardwareFile)
 	}
-	return home, found && home.Other(a.cfg.Machine.Hardware()), nil
+	return home, found && (home.Answers != "" || home.Other(a.cfg.Machine.Hardware())), nil
 }
 
 // rememberHardware writes down which machine this is. Facts that are missing at the moment, such as a card whose driver
@@ -91,6 +102,9 @@ func (a *Agent) settleHardware(ctx context.Context, m *membership) (*membership,
 			"if the node was moved, say \"atolld moved\"; if this is a copy, say \"atolld copied\" or give it first-boot data of its own",
 			m.record.Node, m.record.Cluster)
 		parts := map[string]string{"hardware": "not the machine that this node's identity was made on"}
+		if home.Answers != "" {
+			parts = map[string]string{"hardware": "another machine answers at this node's address"}
+		}
 		if err := a.stopUnits(ctx); err != nil {
 			parts["units"] = err.Error()
 		}

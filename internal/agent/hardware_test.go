@@ -3,15 +3,12 @@ package agent_test
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
-	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // is gives the machine a system UUID.
@@ -186,45 +183,12 @@ func TestTwin(t *testing.T) {
 		{3004, "mine", at(61), at(600), false}, // it is off
 		{4001, "slow", at(-90), at(700), false},
 		{4002, "slow", at(-60), at(710), true}, // its clock is wrong, but it lives
+		{4003, "mine", at(720), at(720), true},
+		{4003, "mine", at(720), at(2000), false},
+		{4003, "even", at(2001), at(2001), true}, // it counts from where this one began
 	} {
 		if got := one.Observe(step.sequence, step.boot, step.reported, step.at); (got != "") != step.twin {
 			t.Errorf("step %d: got %q, want a twin: %t", i, got, step.twin)
 		}
 	}
-}
-
-// TestCopyThatCannotBeTold runs a copy whose hardware says nothing: the cluster notices.
-func TestCopyThatCannotBeTold(t *testing.T) {
-	w := newWorld(t)
-	first := w.machine(1, "hk1")
-	first.provision(first.payload(first.ticket(ticketFor{}), first.node("")))
-	first.start()
-	first.waitHealth("joins", healthy)
-	original := w.machine(2, "sg1")
-	original.provision(original.payload(original.ticket(ticketFor{seeds: []string{first.endpoint()}}), original.node("")))
-	original.start()
-	w.waitReady(first, original)
-	if err := original.stop(); err != nil {
-		t.Fatal(err)
-	}
-	twin := w.machine(3, "sg1")
-	if err := os.MkdirAll(filepath.Dir(twin.state), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), "cp", "-a", original.state, twin.state).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	original.start()
-	twin.start()
-	w.wait("one of the two says so", func() error {
-		var errs []error
-		for _, m := range []*machine{original, twin} {
-			c, err := m.condition(spec.ConditionConflict)
-			if err == nil && c.Status == spec.ConditionTrue && strings.Contains(c.Message, "reports as node sg1 with the same identity") {
-				return nil
-			}
-			errs = append(errs, err, errors.New(c.Message))
-		}
-		return errors.Join(errs...)
-	})
 }

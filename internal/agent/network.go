@@ -23,7 +23,7 @@ func (s *session) direct() gossip.Direct {
 }
 
 func (s *session) client(t api.Target) *api.Client {
-	return api.NewNodeClient(s.m.identity, s.proof(), s.m.root, t)
+	return api.NewNodeClient(s.m.identity, s.proof(), s.m.root, s.a.bootID, t)
 }
 
 // target returns how another node is called: over the mesh first, then at its public addresses.

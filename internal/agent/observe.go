@@ -35,7 +35,7 @@ func (s *session) observe(ctx context.Context) error {
 		s.observePeers(ctx, in.view)
 		s.noticeAdmission(in.snapshot)
 		s.judgeMembership(in)
-		s.watchTwin(in)
+		s.watchTwin(in.snapshot)
 		s.announce(in)
 		select {
 		case <-ctx.Done():

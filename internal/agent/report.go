@@ -58,6 +58,8 @@ func (s *session) reportOnce(context.Context) error {
 	if !ok || me.Identity != s.m.identity.Public() {
 		return nil
 	}
+	// What is replaced now nobody sees any more.
+	s.watchTwin(snapshot)
 	if known, ok := snapshot.Statuses[s.m.record.Node]; ok {
 		s.sequence.atLeast(known.Sequence)
 	}

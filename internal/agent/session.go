@@ -40,14 +40,14 @@ type session struct {
 	leave chan departure
 	// urgent tells that a report is due at once.
 	urgent atomic.Bool
-	// poked wakes report, look wakes observe.
-	poked, look chan struct{}
+	// poked wakes report, look wakes observe, suspicion wakes watchHome.
+	poked, look, suspicion chan struct{}
 
 	// firstSeen is when each peer appeared; only observe uses it.
 	firstSeen map[string]time.Time
 	// announced tells that the console has been told that this node is up; only observe uses it.
 	announced bool
-	// twin watches for a copy of this node; only observe uses it.
+	// twin watches for a copy of this node.
 	twin twin
 
 	mu                 sync.Mutex
@@ -70,7 +70,8 @@ type session struct {
 // errDeparted ends a session whose node is to leave.
 var errDeparted = errors.New("the node leaves the cluster")
 
-// serve works as a member until the node is to leave, or until its membership is renewed, which gives no departure.
+// serve works as a member until the node is to leave, or until its membership is renewed or this machine turns out to be a
+// copy, which gives no departure.
 func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 	log := a.log.With("cluster", m.record.Cluster, "node", m.record.Node)
 	st, err := store.Open(a.state.path(storeDir), m.root, store.Options{Now: a.cfg.Now, Log: log})
@@ -92,7 +93,7 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
 		prober: prober,
 		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
-		firstSeen: map[string]time.Time{},
+		suspicion: make(chan struct{}, 1), firstSeen: map[string]time.Time{},
 	}
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, prober.Close())
@@ -105,7 +106,7 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 	switch {
 	case errors.Is(err, errDeparted):
 		return s.departed, nil
-	case errors.Is(err, errAdopted) && !isPowerCut(err):
+	case errors.Is(err, errNotAtHome), errors.Is(err, errAdopted) && !isPowerCut(err):
 		return nil, nil
 	}
 	return nil, err
@@ -146,9 +147,13 @@ func (s *session) ownProof() store.Record { return store.ProofRecord(s.m.record.
 
 // run does everything at once until one part ends: the loop when the node is to leave, all of them when ctx ends.
 func (s *session) run(ctx context.Context) error {
+	// Before anything is done: two machines that are one node would both write.
+	if err := s.lookHome(ctx); err != nil {
+		return errors.Join(err, s.prober.Close())
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		s.loop, s.observe, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+		s.watchHome, s.loop, s.observe, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

@@ -102,6 +102,8 @@ type machine struct {
 	transport http.RoundTripper
 	// network is what keeps the machine from reaching others.
 	network string
+	// outside is the address that the node's object gives, where that is not the machine's own.
+	outside string
 	// blind takes the right to probe away.
 	blind bool
 	// now is the machine's clock.
@@ -140,8 +142,12 @@ func (m *machine) endpoint() string { return fmt.Sprintf("%s:%d", m.public(), sp
 // node returns the machine's node object, signed now.
 func (m *machine) node(pin string) store.Record {
 	m.w.t.Helper()
+	address := m.outside
+	if address == "" {
+		address = m.public()
+	}
 	return m.w.sign(m.name, spec.Node{
-		Provider: "lab", Site: fmt.Sprintf("site-%d", m.i), MeshAddress: m.meshAddress(), Addresses: []string{m.public()},
+		Provider: "lab", Site: fmt.Sprintf("site-%d", m.i), MeshAddress: m.meshAddress(), Addresses: []string{address},
 		Identity: pin, Machine: spec.Machine{Variant: spec.MachineManual},
 	})
 }

@@ -116,6 +116,27 @@ func TestJoining(t *testing.T) {
 	}
 }
 
+func TestCallerSaysWhichStart(t *testing.T) {
+	f := newFixture(t)
+	endpoint, _ := f.serve("127.0.0.1:0")
+	if _, err := f.operator(endpoint).Info(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.called.Load(); got != nil {
+		t.Errorf("the operator is taken for node %q", *got)
+	}
+	for _, boot := range []string{"b007", ""} {
+		c := api.NewNodeClient(f.id, f.proof, f.root(), boot, api.Target{Cluster: clusterName, Node: "hk1", Endpoints: []string{endpoint}})
+		defer c.Close()
+		if _, err := c.Info(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.called.Load(); got == nil || *got != [2]string{"hk1", boot} {
+			t.Errorf("the caller is %v, want hk1 with start %q", got, boot)
+		}
+	}
+}
+
 func TestStrangers(t *testing.T) {
 	f := newFixture(t)
 	endpoint, _ := f.serve("127.0.0.1:0")

@@ -17,6 +17,8 @@ type Backend interface {
 	// Admit decides whether a node with a valid proof is a member. When it is not, err is a trust.Refusal, and evidence
 	// holds the records that show the caller why.
 	Admit(m trust.Member) (evidence []store.Record, err error)
+	// Called tells that an admitted node has called, and which start of its agent that was; boot is "" when it did not say.
+	Called(node, boot string)
 	// Records returns every record.
 	Records() []store.Record
 	// Push merges the caller's records and returns what became of each, in order, once they are on disk. What the operator
@@ -56,6 +58,9 @@ func (b StoreBackend) Admit(m trust.Member) ([]store.Record, error) {
 	}
 	return nil, nil
 }
+
+// Called implements Backend. A store does not care who calls.
+func (StoreBackend) Called(string, string) {}
 
 // Records implements Backend.
 func (b StoreBackend) Records() []store.Record { return b.Store.Records() }

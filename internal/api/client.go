@@ -47,6 +47,8 @@ type Target struct {
 type Client struct {
 	target Target
 	http   *http.Client
+	// boot is sent in BootHeader unless it is "".
+	boot string
 }
 
 // NewOperatorClient returns a client that calls as the operator.
@@ -58,12 +60,14 @@ func NewOperatorClient(k *trust.SigningKey, t Target) *Client {
 	})
 }
 
-// NewNodeClient returns a client that calls as a node.
-func NewNodeClient(id *trust.Identity, proof trust.Proof, root trust.Root, t Target) *Client {
-	return newClient(t, func() (*tls.Config, error) {
+// NewNodeClient returns a client that calls as a node. Boot is the start of the calling agent; "" says nothing of it.
+func NewNodeClient(id *trust.Identity, proof trust.Proof, root trust.Root, boot string, t Target) *Client {
+	c := newClient(t, func() (*tls.Config, error) {
 		config, err := trust.NodeClientTLS(id, proof, root, t.Node, t.Pin)
 		return t.withTicket(config, root), err
 	})
+	c.boot = boot
+	return c
 }
 
 func newClient(t Target, config func() (*tls.Config, error)) *Client {
@@ -183,6 +187,9 @@ func (c *Client) try(ctx context.Context, method, path string, body []byte, out 
 		return err
 	}
 	req.Header.Set(WireHeader, strconv.Itoa(spec.WireVersion))
+	if c.boot != "" {
+		req.Header.Set(BootHeader, c.boot)
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

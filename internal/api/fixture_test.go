@@ -28,6 +28,8 @@ type fixture struct {
 	store *store.Store
 	// left and woken count the calls of the backend.
 	left, woken atomic.Int32
+	// called is the last caller that was a node, and its start.
+	called atomic.Pointer[[2]string]
 	// late makes the agent's clock say once that it is an hour later.
 	late atomic.Bool
 }
@@ -131,7 +133,7 @@ func (f *fixture) client(t api.Target) *api.Client {
 }
 
 func (f *fixture) asNode(id *trust.Identity, proof trust.Proof, endpoint string) *api.Client {
-	c := api.NewNodeClient(id, proof, f.root(), api.Target{Cluster: clusterName, Node: "hk1", Endpoints: []string{endpoint}})
+	c := api.NewNodeClient(id, proof, f.root(), "", api.Target{Cluster: clusterName, Node: "hk1", Endpoints: []string{endpoint}})
 	f.t.Cleanup(c.Close)
 	return c
 }
@@ -149,5 +151,7 @@ func (b backend) Leave(context.Context) error {
 	b.f.left.Add(1)
 	return nil
 }
+
+func (b backend) Called(node, boot string) { b.f.called.Store(&[2]string{node, boot}) }
 
 func (b backend) Wake() { b.f.woken.Add(1) }

@@ -103,6 +103,7 @@ func (h *handler) caller(r *http.Request) (trust.Caller, error) {
 	if evidence, err := h.backend.Admit(*caller.Member); err != nil {
 		return trust.Caller{}, &Error{StatusCode: http.StatusForbidden, Reason: trust.ReasonOf(err), Message: err.Error(), Records: evidence}
 	}
+	h.backend.Called(caller.Node, r.Header.Get(BootHeader))
 	return caller, nil
 }
 

@@ -12,6 +12,10 @@ import (
 // WireHeader is the header in which both ends say which version of the wire form they speak.
 const WireHeader = "Atoll-Wire"
 
+// BootHeader is the header in which a node says which start of its agent calls (Info.BootID), so that one which is called
+// under its own name can tell itself from another machine.
+const BootHeader = "Atoll-Boot"
+
 // MaxBody is the largest body of a request in bytes.
 const MaxBody = 8 << 20
 

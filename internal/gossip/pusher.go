@@ -151,8 +151,10 @@ func (p *peer) push(ctx context.Context, keys []store.Key, local store.Digest) e
 		p.d.heed(err)
 		return err
 	}
+	behind := false
 	for _, o := range out {
 		if o.Settled() {
+			behind = behind || o.Result == store.Older && p.d.Store.Digest()[o.Key] == local[o.Key]
 			continue
 		}
 		p.d.Log.Debug("a member refused a record", "peer", p.node, "key", string(o.Key), "reason", string(o.Reason), "message", o.Message)
@@ -163,6 +165,11 @@ func (p *peer) push(ctx context.Context, keys []store.Key, local store.Digest) e
 	}
 	for _, k := range keys {
 		p.acked[k] = local[k]
+	}
+	if behind {
+		// The peer has what supersedes this node's own word: another run's object, or a second machine's report as this node.
+		_, err := p.d.exchange(ctx, p.client)
+		return err
 	}
 	return nil
 }
