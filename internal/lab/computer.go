@@ -82,7 +82,7 @@ func (o Options) allow(m Machine) error {
 		return fmt.Errorf("%s: %w", m.Name, ErrNotVirtual)
 	case boot == BootContainer && !o.anyContainer():
 		return fmt.Errorf("%s: the lab was started for virtual machines alone", m.Name)
-	case boot != BootVM && (m.Seed != "" || m.DirectKernel || m.Disk != 0 || m.Credentials != nil):
+	case boot != BootVM && (m.Seed != "" || m.DirectKernel || m.KernelArguments != "" || m.Disk != 0 || m.Credentials != nil):
 		return fmt.Errorf("%s: %w", m.Name, ErrNotVirtual)
 	}
 	return nil

@@ -73,6 +73,9 @@ type Machine struct {
 	// DirectKernel starts the kernel without the machine's own boot loader, as a PXE boot does: some seconds faster. The
 	// disk has no partitions then.
 	DirectKernel bool `json:"direct_kernel,omitempty"`
+	// KernelArguments are added to the command line of a kernel that is started directly, as a PXE server does. Every process
+	// of this machine can read them.
+	KernelArguments string `json:"kernel_arguments,omitempty"`
 	// Disk is the size of the disk in MiB; vm.DefaultDisk when 0.
 	Disk int `json:"disk,omitempty"`
 	// Credentials are what the firmware hands to systemd, by name; atoll.first-boot is where the agent looks. They may be

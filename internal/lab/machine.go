@@ -96,6 +96,7 @@ type seed struct {
 	imageFile    string
 	disk         int
 	directKernel bool
+	arguments    string // of that kernel
 	credentials  map[string][]byte
 }
 
@@ -186,7 +187,7 @@ func (l *Lab) addUnmanaged(ctx context.Context, spec Machine) error {
 	m, err := l.add(ctx, seed{
 		name: spec.Name, site: spec.Site, kind: KindUnmanaged,
 		layers: []string{l.layers.base}, authorizedKeys: []string{l.operator.publicKey}, seedDisk: spec.Seed,
-		boot: spec.Boot, directKernel: spec.DirectKernel, disk: spec.Disk, credentials: spec.Credentials,
+		boot: spec.Boot, directKernel: spec.DirectKernel, arguments: spec.KernelArguments, disk: spec.Disk, credentials: spec.Credentials,
 	})
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func (l *Lab) makeVM(ctx context.Context, m *machine, s seed) error {
 		Lab: l.options.Name, Name: m.name,
 		Dir: filepath.Join(l.record.data.DataDir, "nodes", m.name), Run: filepath.Join(l.files.dir(), "run"),
 		Memory: l.options.Memory, Accelerator: l.accelerator, Disk: s.disk, MAC: m.mac(l.options.Name), Seed: s.seedDisk,
-		System: vm.System{UUID: randomUUID()},
+		KernelArguments: s.arguments, System: vm.System{UUID: randomUUID()},
 	}
 	var err error
 	switch s.kind {

@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -25,127 +23,6 @@ import (
 
 // firstFree is the address of the first machine that comes after hk1 at its site.
 var firstFree = netip.MustParseAddr("198.51.100.11")
-
-// ordeal is something bad that happens to a machine at its first boot. It must join all the same.
-type ordeal struct {
-	node string
-	what string
-	// prepare changes the disk before the first boot.
-	prepare func(t *testing.T, disk string)
-	// credential brings the first-boot data by the firmware instead of by a seed disk.
-	credential bool
-	// spoilt has the first-boot data on the seed disk damaged.
-	spoilt bool
-	// happen makes it happen to a machine that has just got power.
-	happen func(t *testing.T, s *site, node string)
-}
-
-// cut cuts the power once the machine has said something on its console, and gives it back.
-func cut(node, what, marker string) ordeal {
-	said := regexp.MustCompile(marker)
-	return ordeal{node: node, what: "power cut " + what, happen: func(t *testing.T, s *site, node string) {
-		s.awaitConsole(t, node, said)
-		if err := s.Kill(t.Context(), node); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.PowerOn(t.Context(), node); err != nil {
-			t.Fatal(err)
-		}
-	}}
-}
-
-// ordeals are ten moments of first boot at which the power is cut, in their order, and other misfortunes.
-func ordeals() []ordeal {
-	return []ordeal{
-		cut("cut0", "as the kernel starts", `Linux version`),
-		cut("cut1", "in the initial RAM disk", `Run /init as init process`),
-		cut("cut2", "as the root file system is mounted", `EXT4-fs \(sda\): mounted`),
-		cut("cut3", "as systemd begins", `systemd \d+.* running in system mode`),
-		cut("cut4", "as the root file system grows", `resizing filesystem`),
-		cut("cut5", "as the machine keeps its identity", `Starting systemd-machine-id-commit`),
-		cut("cut6", "as the agent starts", `Start(ing|ed) atolld.service`),
-		cut("cut7", "as the network comes up", `Start(ing|ed) systemd-networkd.service`),
-		cut("cut8", "as cloud-init runs", `Cloud-init v\. .* running`),
-		cut("cut9", "as the node joins", `node cut9 of cluster web`),
-		{node: "dark", what: "no network for a while", happen: dark, credential: true},
-		{node: "torn", what: "a damaged seed", happen: newSeed, spoilt: true},
-		{node: "full", what: "disk nearly full", prepare: fill},
-	}
-}
-
-// good is where a seed is that is not spoilt.
-func (s *site) good(node string) string { return filepath.Join(s.dir, node+".good.img") }
-
-// spoil keeps a good copy of a seed and damages it in the middle of the first-boot data.
-func (s *site) spoil(t *testing.T, node, seed string) {
-	t.Helper()
-	data, err := os.ReadFile(seed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(s.good(node), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	at := bytes.Index(data, []byte(`"ticket"`))
-	if at < 0 {
-		t.Fatal("there is no ticket on the seed")
-	}
-	copy(data[at:], make([]byte, 8))
-	if err := os.WriteFile(seed, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// newSeed plugs a good seed in once the machine has said what is wrong with the one that it has.
-func newSeed(t *testing.T, s *site, node string) {
-	s.awaitConsole(t, node, regexp.MustCompile(`atoll\.json: .*no valid JSON`))
-	if err := s.Insert(t.Context(), node, s.good(node)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// dark pulls the cable before the machine asks for an address and puts it back when it has been heard to wait for that.
-func dark(t *testing.T, s *site, node string) {
-	if err := s.PullCable(node); err != nil {
-		t.Fatal(err)
-	}
-	s.awaitConsole(t, node, regexp.MustCompile(`(?i)no network`))
-	if err := s.PlugCable(node); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// left is how many blocks of 4 KiB fill leaves free.
-const left = 2000
-
-// fill leaves some MiB of the file system free. It grows by nothing: the disk ends where it does.
-func fill(t *testing.T, disk string) {
-	debugfs := func(requests string) string {
-		cmd := exec.CommandContext(t.Context(), "debugfs", "-w", disk)
-		cmd.Stdin = strings.NewReader(requests)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("debugfs: %v\n%s", err, out)
-		}
-		return string(out)
-	}
-	free := regexp.MustCompile(`Free blocks:\s+(\d+)`)
-	blocks := func() int {
-		found := free.FindStringSubmatch(debugfs("stats -h\n"))
-		if found == nil {
-			t.Fatal("debugfs does not say how many blocks are free")
-		}
-		var n int
-		if _, err := fmt.Sscan(found[1], &n); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	debugfs(fmt.Sprintf("write /dev/null filler\nfallocate filler 0 %d\n", blocks()-left))
-	if n := blocks(); n > left {
-		t.Fatalf("%d blocks are free, want at most %d", n, left)
-	}
-}
 
 // awaitConsole waits until a machine has said something on its console.
 func (s *site) awaitConsole(t *testing.T, node string, said *regexp.Regexp) {
@@ -300,23 +177,28 @@ func (s *site) muteMetadata(t *testing.T, answers func()) {
 	s.awaitConsole(t, "sg1", regexp.MustCompile(`node sg1 of cluster web`))
 }
 
-// addSufferer makes a machine with its seed, which gets the address that the configuration names.
+// addSufferer makes a machine with its first-boot data, which gets the address that the configuration names.
 func (s *site) addSufferer(t *testing.T, o ordeal, address string) {
 	t.Helper()
-	m := lab.Machine{Name: o.node, Site: "hk-colo", Boot: lab.BootVM, DirectKernel: true, Off: true}
-	if o.credential {
-		payload, err := os.ReadFile(s.seed(t, o.node, "--format", "json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Credentials = map[string][]byte{"atoll.first-boot": payload}
-	} else {
+	m := lab.Machine{Name: o.node, Site: "hk-colo", Boot: lab.BootVM, DirectKernel: !o.grub, Off: true}
+	payload := ""
+	if o.by == bySeed {
 		m.Seed = s.seed(t, o.node)
+	} else {
+		payload = s.seed(t, o.node, "--format", "json")
 	}
-	if o.spoilt {
-		s.spoil(t, o.node, m.Seed)
+	switch o.by {
+	case bySeed:
+		if o.spoilt {
+			s.spoil(t, o.node, m.Seed)
+		}
+	case byCredential:
+		m.Credentials = map[string][]byte{"atoll.first-boot": read(t, payload)}
+	case byKernelArgument:
+		m.KernelArguments = "atoll.first_boot=" + packed(t, read(t, payload))
+	case byESP:
 	}
-	if o.prepare != nil {
+	if o.full {
 		m.Disk = 1 // as large as the image: there is nothing to grow into
 	}
 	if err := s.Add(t.Context(), m); err != nil {
@@ -325,14 +207,31 @@ func (s *site) addSufferer(t *testing.T, o ordeal, address string) {
 	if machine, err := s.Node(o.node); err != nil || machine.IPv4 != address {
 		t.Fatalf("%s has the address %s, want %s: %v", o.node, machine.IPv4, address, err)
 	}
-	if o.prepare == nil {
-		return
+	if o.full {
+		fill(t, s.disk(t, o.node))
 	}
-	disk, err := s.Disk(o.node)
+	if o.by == byESP {
+		onESP(t, s.disk(t, o.node), payload)
+	}
+}
+
+// disk is the file of the disk of a machine that is off.
+func (s *site) disk(t *testing.T, node string) string {
+	t.Helper()
+	disk, err := s.Disk(node)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.prepare(t, disk)
+	return disk
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // ordealPatience is how long a machine may take to become a node: a minute or two where nothing else is going on.
@@ -360,7 +259,24 @@ func (s *site) suffer(t *testing.T, o ordeal, done <-chan struct{}) {
 	case <-t.Context().Done():
 		t.Fatal(t.Context().Err())
 	}
+	s.awaitLastBoot(t, o.node)
 	if err := s.Discard(t.Context(), o.node); err != nil {
 		t.Error(err)
 	}
+}
+
+// awaitLastBoot waits until a machine has said in its last boot that it is a node: the apply may have seen the one before.
+func (s *site) awaitLastBoot(t *testing.T, node string) {
+	t.Helper()
+	s.eventually(t, node+" is a node again", ordealPatience, func(context.Context) error {
+		machine, err := s.Node(node)
+		if err != nil {
+			return err
+		}
+		text := console(machine)
+		if last := text[max(0, strings.LastIndex(text, "Linux version")):]; !strings.Contains(last, "node "+node+" of cluster web") {
+			return fmt.Errorf("its console says:\n%s", lastLines(text, 80))
+		}
+		return nil
+	})
 }

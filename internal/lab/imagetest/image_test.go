@@ -3,6 +3,7 @@
 package imagetest_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -55,12 +56,22 @@ func planIsEmpty(t *testing.T, s *site) {
 	}
 }
 
-// survives reboots one node in order while another loses its power.
+// survives has three nodes go at once: one reboots in order and one loses its power, both with the boot loader's configuration
+// as the first new kernel leaves it, and one is switched off and its seed taken out.
 func survives(t *testing.T, s *site) {
+	for _, n := range []string{"hk1", "sg1"} {
+		s.exec(t, n, "update-grub")
+	}
+	// The ticket on the seed is used up, for whoever finds the stick.
+	s.exec(t, seeded, "grep", "-aqE", `"ticket_key": ?"usedused`, "/dev/sdb")
 	boots := map[string]string{}
 	for _, n := range everyNode {
 		boots[n] = s.exec(t, n, "cat", "/proc/sys/kernel/random/boot_id")
 	}
+	lasts := func() string {
+		return s.exec(t, seeded, "sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub /etc/machine-id; hostname; ip -br addr show eth0")
+	}
+	before := lasts()
 	s.exec(t, "hk1", "systemctl", "--no-block", "reboot")
 	if err := s.Kill(t.Context(), "sg1"); err != nil {
 		t.Fatal(err)
@@ -68,11 +79,26 @@ func survives(t *testing.T, s *site) {
 	if err := s.PowerOn(t.Context(), "sg1"); err != nil {
 		t.Fatal(err)
 	}
-	s.wantHealthy(t, 4*time.Minute, everyNode...)
-	for _, n := range []string{"hk1", "sg1"} {
-		if s.exec(t, n, "cat", "/proc/sys/kernel/random/boot_id") == boots[n] {
+	if err := s.Shutdown(t.Context(), seeded); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Insert(t.Context(), seeded, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PowerOn(t.Context(), seeded); err != nil {
+		t.Fatal(err)
+	}
+	s.wantHealthy(t, 5*time.Minute, everyNode...)
+	for n, boot := range boots {
+		if s.exec(t, n, "cat", "/proc/sys/kernel/random/boot_id") == boot {
 			t.Errorf("%s did not boot again", n)
 		}
+	}
+	if after := lasts(); after != before || !strings.Contains(after, seededAddress+"/32") {
+		t.Errorf("without its seed %s is\n%s\nand it was\n%s", seeded, after, before)
+	}
+	if line := s.exec(t, "hk1", "cat", "/proc/cmdline"); !strings.Contains(line, "=/boot/vmlinuz-") {
+		t.Errorf("hk1 was not booted by what update-grub wrote: %s", line)
 	}
 }
 

@@ -13,10 +13,14 @@ import (
 	"testing"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 )
 
 // seeded is the machine that Terraform cannot reach before it has joined.
 const seeded = "hk3"
+
+// seededAddress is the machine's, by its seed.
+const seededAddress = "198.51.100.11"
 
 // usersKey is the file of a key that only the user's own cloud-config knows.
 func (s *site) usersKey() string { return filepath.Join(s.dir, "users-key") }
@@ -38,7 +42,9 @@ func (s *site) addSeeded(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	seed := s.seed(t, seeded, "--user-data", config)
+	// As a machine in a rack without DHCP has it: an address of its own, and gateways outside of its network.
+	seed := s.seed(t, seeded, "--user-data", config, "--address", seededAddress+"/32", "--gateway", "198.51.100.1",
+		"--address", "2001:db8:0:1::b/128", "--gateway", network.GatewayAddress6)
 	if err := s.Add(t.Context(), lab.Machine{Name: seeded, Site: "hk-colo", Seed: seed}); err != nil {
 		t.Fatal(err)
 	}
