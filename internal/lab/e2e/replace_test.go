@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/leak"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
@@ -21,7 +24,7 @@ import (
 // stores, not in the mesh, not in the cloud. The old one's first-boot data, taken from it in time, lets nobody in.
 func replacedNode(t *testing.T, s *site) {
 	const node = "sg1"
-	oldIdentity, oldKey := s.identity(t, node), s.meshKeyLine(t, node)
+	oldIdentity, old := s.identity(t, node), s.marks(t, node)
 	oldPayload := s.userData(t, node)
 	oldID := s.instances(t)[s.machine(t, node).Name]
 	s.apply(t, "-replace="+s.address(t, node))
@@ -32,14 +35,7 @@ func replacedNode(t *testing.T, s *site) {
 	if list := s.instances(t); len(list) != 1 || list[node] == oldID {
 		t.Errorf("the cloud has the instances %v, want one and not number %d", list, oldID)
 	}
-	for _, n := range everyNode {
-		for what, text := range map[string]string{"identity": oldIdentity, "mesh key": oldKey} {
-			found, err := s.Exec(t.Context(), n, "grep", "-rlF", text, "/var/lib/atoll", "/etc/tinc")
-			if err == nil {
-				t.Errorf("%s still has the old %s in %s", n, what, found)
-			}
-		}
-	}
+	s.wantForgotten(t, node, old)
 	s.bringAgent(t, spare)
 	s.bringFile(t, spare, firstBootFile, oldPayload)
 	s.eventually(t, "a machine has used the old node's ticket", 20*time.Second, func(ctx context.Context) error {
@@ -68,6 +64,99 @@ func replacedNode(t *testing.T, s *site) {
 	s.takeAgent(t, spare)
 	s.wantHealthy(t, 30*time.Second, everyNode...)
 	s.wantNoChange(t)
+}
+
+// marks are what a node is known by to others.
+func (s *site) marks(t *testing.T, node string) *leak.Secrets {
+	t.Helper()
+	identity, err := trust.ParsePublicKey(s.identity(t, node))
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := &leak.Secrets{}
+	marks.AddText(theIdentity, identity.String())
+	marks.AddKey(theIdentity, identity[:])
+	marks.AddText(theIdentity, identity.Fingerprint())
+	marks.AddText(theMeshKey, s.meshKeyLine(t, node))
+	return marks
+}
+
+// What marks find.
+const theIdentity, theMeshKey = "the identity", "the mesh key"
+
+// wantForgotten demands that no node has anything of what a node was before it was replaced: not in what its agent gives to
+// others, and not on its disk. What the node is now must be found in the same places.
+func (s *site) wantForgotten(t *testing.T, node string, old *leak.Secrets) {
+	t.Helper()
+	now := s.marks(t, node)
+	root := trust.Root{Cluster: s.cluster(t), Key: s.Key.Public()}
+	for _, n := range everyNode {
+		records, err := s.agent(t, n).Records(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.wantMember(t, n, root, records, node)
+		text, err := json.Marshal(records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, what := range old.In(text) {
+			t.Errorf("the agent of %s still has %s of the old %s among its records", n, what, node)
+		}
+		for _, what := range []string{theIdentity, theMeshKey} {
+			if found := now.In(text); !slices.Contains(found, what) {
+				t.Errorf("the records of %s hold %q of the new %s, not %s: the scenario does not know how to look", n, found, node, what)
+			}
+		}
+		for dir, want := range map[string]string{"var/lib/atoll": theIdentity, "etc/tinc": theMeshKey} {
+			below := filepath.Join(s.root(n), dir)
+			left, _, err := old.Below(below, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, found := range left {
+				t.Errorf("%s still has of the old %s: %s", n, node, found)
+			}
+			have, files, err := now.Below(below, nil)
+			if err != nil || !slices.ContainsFunc(have, func(found string) bool { return strings.HasSuffix(found, ": "+want) }) {
+				t.Errorf("in %d files below %s is not %s of the new %s, only %q, %v: the scenario does not know how to look", files, below, want, node, have, err)
+			}
+		}
+	}
+}
+
+// wantMember demands that among the records are a proof of the node by its present identity, and a status signed with it.
+func (s *site) wantMember(t *testing.T, holder string, root trust.Root, records []store.Record, node string) {
+	t.Helper()
+	var member trust.Member
+	for _, r := range records {
+		if r.Proof == nil {
+			continue
+		}
+		m, err := root.VerifyProof(*r.Proof)
+		if err != nil {
+			t.Fatalf("a proof that %s holds: %v", holder, err)
+		}
+		if m.Node == node {
+			member = m
+		}
+	}
+	if got, want := member.Identity.String(), s.identity(t, node); got != want {
+		t.Errorf("%s holds the proof of identity %s for %s, want %s", holder, got, node, want)
+	}
+	for _, r := range records {
+		if r.Status == nil {
+			continue
+		}
+		if of, err := trust.StatusNode(*r.Status); err != nil || of != node {
+			continue
+		}
+		if _, err := trust.VerifyStatus(node, member.Identity, *r.Status); err != nil {
+			t.Errorf("the status of %s that %s holds: %v", node, holder, err)
+		}
+		return
+	}
+	t.Errorf("%s holds no status of %s", holder, node)
 }
 
 // meshKeyLine returns a line of a node's public mesh key.
