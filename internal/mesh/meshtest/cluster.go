@@ -3,13 +3,12 @@ package meshtest
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/topology"
@@ -17,7 +16,7 @@ import (
 
 // cluster is some machines behind one router, with a driver on each.
 type cluster struct {
-	internet *internet
+	internet *machinetest.Internet
 	spec     spec.Cluster
 	links    map[string]spec.Link
 	nodes    map[string]*node
@@ -25,7 +24,7 @@ type cluster struct {
 
 type node struct {
 	name    string
-	machine *machine
+	machine *machinetest.Machine
 	driver  mesh.Driver
 	public  netip.Addr
 	mesh    netip.Addr
@@ -36,7 +35,7 @@ type node struct {
 func newCluster(t *testing.T, d spec.MeshDriver, newDriver mesh.New, edit func(*spec.Cluster), names ...string) *cluster {
 	t.Helper()
 	c := &cluster{
-		internet: newInternet(t),
+		internet: machinetest.NewInternet(t),
 		spec: spec.Cluster{
 			MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"),
 			Mesh:     spec.Mesh{Driver: d, Port: 655}, Ports: spec.DefaultPorts(),
@@ -49,29 +48,18 @@ func newCluster(t *testing.T, d spec.MeshDriver, newDriver mesh.New, edit func(*
 	}
 	taken := map[netip.Addr]string{}
 	for i, name := range names {
-		n := &node{name: name, machine: newMachine(t, name), public: netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + i)})}
-		c.internet.attach(t, n.machine, n.public)
+		n := &node{name: name, machine: machinetest.New(t, name), public: netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + i)})}
+		c.internet.Attach(t, n.machine, n.public)
 		var err error
 		if n.mesh, err = topology.AllocateMeshAddress(c.spec.MeshCIDR, name, taken); err != nil {
 			t.Fatal(err)
 		}
 		taken[n.mesh] = name
-		n.driver = newDriver(n.machine.sys, slog.New(slog.NewTextHandler(testWriter{t, name}, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		n.driver = newDriver(n.machine.Sys, machinetest.Logger(t, name))
 		n.ensureKey(t)
 		c.nodes[name] = n
 	}
 	return c
-}
-
-// testWriter sends a driver's log to the test's.
-type testWriter struct {
-	t    *testing.T
-	node string
-}
-
-func (w testWriter) Write(line []byte) (int, error) {
-	w.t.Logf("%s: %s", w.node, strings.TrimRight(string(line), "\n"))
-	return len(line), nil
 }
 
 func (n *node) ensureKey(t *testing.T) {
@@ -117,7 +105,7 @@ func (c *cluster) apply(t *testing.T, members []string, on ...string) {
 
 // pings tells whether an echo to a mesh address comes back within a second.
 func (n *node) pings(ctx context.Context, to *node) bool {
-	_, err := n.machine.sys.System.Run(ctx, host.Command{Name: "ping", Args: []string{"-n", "-q", "-c", "1", "-W", "1", to.mesh.String()}})
+	_, err := n.machine.Sys.System.Run(ctx, host.Command{Name: "ping", Args: []string{"-n", "-q", "-c", "1", "-W", "1", to.mesh.String()}})
 	return err == nil
 }
 
@@ -128,24 +116,6 @@ func (n *node) peer(ctx context.Context, t *testing.T, to *node) mesh.PeerStatus
 		t.Fatalf("node %s: %v", n.name, err)
 	}
 	return st.Peers[to.name]
-}
-
-// eventually waits until fn is true, and fails the test when that takes longer than limit.
-func eventually(t *testing.T, limit time.Duration, what string, fn func(context.Context) bool) time.Duration {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	start := time.Now()
-	for !fn(t.Context()) {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not within %s: %s", limit, what)
-		case <-tick.C:
-		}
-	}
-	return time.Since(start)
 }
 
 // never fails the test when fn becomes true within d.
@@ -167,7 +137,7 @@ func never(t *testing.T, d time.Duration, what string, fn func(context.Context) 
 // allConnected waits until every node has every other on its direct path and gets its echoes back.
 func (c *cluster) allConnected(t *testing.T, names ...string) {
 	t.Helper()
-	took := eventually(t, 30*time.Second, fmt.Sprintf("%v all directly connected", names), func(ctx context.Context) bool {
+	took := machinetest.Eventually(t, 30*time.Second, fmt.Sprintf("%v all directly connected", names), func(ctx context.Context) bool {
 		for _, a := range names {
 			for _, b := range names {
 				if a != b && (!c.nodes[a].peer(ctx, t, c.nodes[b]).Direct || !c.nodes[a].pings(ctx, c.nodes[b])) {

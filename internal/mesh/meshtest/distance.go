@@ -15,7 +15,7 @@ import (
 func (s suite) distance(t *testing.T) {
 	const roundTrip = 300 * time.Millisecond
 	c := s.cluster(t, hk, sg)
-	c.internet.slow(t, roundTrip/2)
+	c.internet.Slow(t, roundTrip/2)
 	c.apply(t, []string{hk, sg})
 	c.allConnected(t, hk, sg)
 	bad := 0 // in a row: one lost packet is no broken link
@@ -43,7 +43,7 @@ func Distances(t *testing.T, roundTrips []time.Duration, variants ...Variant) {
 		clusters := make([]*cluster, len(roundTrips))
 		for i, rtt := range roundTrips {
 			clusters[i] = newCluster(t, v.Driver, v.New, v.Edit, hk, sg)
-			clusters[i].internet.slow(t, rtt/2)
+			clusters[i].internet.Slow(t, rtt/2)
 		}
 		var wait sync.WaitGroup
 		for i, c := range clusters {

@@ -4,9 +4,6 @@ package meshtest
 
 import (
 	"context"
-	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,24 +12,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-// Require skips the test, loudly, where machines of namespaces cannot be made or a program is missing.
+// Require skips the test, loudly, where machines of namespaces cannot be made, and fails it where a program is missing.
 func Require(t *testing.T, programs ...string) {
 	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skipf("NOT RUN: needs Linux network namespaces, this is %s", runtime.GOOS)
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("NOT RUN: needs root to make network namespaces")
-	}
-	for _, p := range append(programs, "unshare", "nsenter", "ip", "nft", "ping") {
-		if _, err := exec.LookPath(p); err != nil {
-			t.Fatalf("%v; install the Debian packages tinc, nftables, iproute2, iputils-ping, util-linux", err)
-		}
-	}
+	machinetest.Require(t, append(programs, "ping")...)
 }
 
 // The nodes of most tests. A hyphen in a name is a trap for some technologies.
@@ -79,11 +67,11 @@ func (s suite) lifecycle(t *testing.T) {
 
 	t.Run("Idempotent", func(t *testing.T) {
 		for _, name := range all {
-			c.nodes[name].machine.sys.takeChanges()
+			c.nodes[name].machine.Sys.TakeChanges()
 		}
 		c.apply(t, all)
 		for _, name := range all {
-			if got := c.nodes[name].machine.sys.takeChanges(); len(got) != 0 {
+			if got := c.nodes[name].machine.Sys.TakeChanges(); len(got) != 0 {
 				t.Errorf("node %s: the second Apply changed something: %s", name, strings.Join(got, "; "))
 			}
 		}
@@ -94,10 +82,10 @@ func (s suite) lifecycle(t *testing.T) {
 
 	t.Run("NewDriverChangesNothing", func(t *testing.T) {
 		// An agent that was started again knows nothing of the past.
-		first.driver = s.newDriver(first.machine.sys, c.logger(t, first))
-		first.machine.sys.takeChanges()
+		first.driver = s.newDriver(first.machine.Sys, machinetest.Logger(t, first.name))
+		first.machine.Sys.TakeChanges()
 		c.apply(t, all, hk)
-		if got := first.machine.sys.takeChanges(); len(got) != 0 {
+		if got := first.machine.Sys.TakeChanges(); len(got) != 0 {
 			t.Errorf("changes: %s", strings.Join(got, "; "))
 		}
 		c.allConnected(t, all...)
@@ -110,19 +98,19 @@ func (s suite) lifecycle(t *testing.T) {
 			t.Fatal(err)
 		}
 		mtu := interfaceMTU(t, first, st.Interface)
-		first.machine.run(t, "ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", strconv.Itoa(mtu-28), c.nodes[sg].mesh.String())
+		first.machine.Run(t, "ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", strconv.Itoa(mtu-28), c.nodes[sg].mesh.String())
 	})
 
 	t.Run("LinkSettings", func(t *testing.T) {
 		// A pair that is told to do without UDP does, and the settings of one pair are nothing to the others.
 		c.links[spec.LinkName(hk, sg)] = spec.Link{From: sg, To: hk, Settings: spec.LinkSettings{TCPOnly: true, MTU: 1400}}
 		c.apply(t, all)
-		c.internet.dropUDP(t, first.public, c.nodes[sg].public)
+		c.internet.DropUDP(t, first.public, c.nodes[sg].public)
 		c.allConnected(t, all...)
 		if got := mainPID(t, first, s.unit); got != before {
 			t.Errorf("process %d was replaced by %d", before, got)
 		}
-		c.internet.heal(t)
+		c.internet.Heal(t)
 		delete(c.links, spec.LinkName(hk, sg))
 		c.apply(t, all)
 		c.allConnected(t, all...)
@@ -130,10 +118,10 @@ func (s suite) lifecycle(t *testing.T) {
 
 	t.Run("KeyKept", func(t *testing.T) {
 		key := first.key
-		if err := first.machine.sys.Units().Restart(t.Context(), s.unit); err != nil {
+		if err := first.machine.Sys.Units().Restart(t.Context(), s.unit); err != nil {
 			t.Fatal(err)
 		}
-		first.driver = s.newDriver(first.machine.sys, c.logger(t, first))
+		first.driver = s.newDriver(first.machine.Sys, machinetest.Logger(t, first.name))
 		first.ensureKey(t)
 		if diff := cmp.Diff(key, first.key); diff != "" {
 			t.Errorf("key changed (-before +after):\n%s", diff)
@@ -143,7 +131,7 @@ func (s suite) lifecycle(t *testing.T) {
 	})
 
 	t.Run("Repair", func(t *testing.T) {
-		if err := first.machine.sys.kill(s.unit); err != nil {
+		if err := first.machine.Sys.Kill(s.unit); err != nil {
 			t.Fatal(err)
 		}
 		if st, err := first.driver.Status(t.Context()); err != nil || st.Running {
@@ -158,7 +146,7 @@ func (s suite) lifecycle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first.machine.run(t, "ip", "address", "flush", "dev", st.Interface)
+		first.machine.Run(t, "ip", "address", "flush", "dev", st.Interface)
 		c.apply(t, all, hk)
 		c.allConnected(t, all...)
 	})
@@ -168,7 +156,7 @@ func (s suite) lifecycle(t *testing.T) {
 
 func (s suite) nothingLeft(t *testing.T, c *cluster, n *node) {
 	t.Helper()
-	empty := newMachine(t, "empty")
+	empty := machinetest.New(t, "empty")
 	want := snapshot(t, empty)
 	for range 2 {
 		if err := n.driver.Apply(t.Context(), nil); err != nil {
@@ -194,7 +182,7 @@ func (s suite) nothingLeft(t *testing.T, c *cluster, n *node) {
 // interfaceMTU returns the largest packet that a machine's interface takes, in bytes.
 func interfaceMTU(t *testing.T, n *node, name string) int {
 	t.Helper()
-	_, rest, _ := strings.Cut(n.machine.run(t, "ip", "-o", "link", "show", "dev", name), " mtu ")
+	_, rest, _ := strings.Cut(n.machine.Run(t, "ip", "-o", "link", "show", "dev", name), " mtu ")
 	text, _, _ := strings.Cut(rest, " ")
 	mtu, err := strconv.Atoi(text)
 	if err != nil {
@@ -205,12 +193,12 @@ func interfaceMTU(t *testing.T, n *node, name string) int {
 
 // snapshot returns what a machine has beyond the network that the test made: files in its layer of /etc and in /run,
 // firewall tables, interfaces.
-func snapshot(t *testing.T, m *machine) []string {
+func snapshot(t *testing.T, m *machinetest.Machine) []string {
 	t.Helper()
-	files := m.run(t, "find", "/run/.etc/upper", "/run", "-path", "/run/.etc/work", "-prune", "-o", "-type", "f", "-print")
-	tables := m.run(t, "nft", "list", "tables")
+	files := m.Run(t, "find", "/run/.etc/upper", "/run", "-path", "/run/.etc/work", "-prune", "-o", "-type", "f", "-print")
+	tables := m.Run(t, "nft", "list", "tables")
 	var links []string
-	for line := range strings.Lines(m.run(t, "ip", "-o", "link", "show")) {
+	for line := range strings.Lines(m.Run(t, "ip", "-o", "link", "show")) {
 		if name := strings.Fields(line)[1]; !strings.HasPrefix(name, "eth0@") {
 			links = append(links, name)
 		}
@@ -235,30 +223,30 @@ func (s suite) detour(t *testing.T) {
 	const limit = 15 * time.Second
 
 	t.Run("Cut", func(t *testing.T) {
-		c.internet.cut(t, a.public, b.public)
-		c.internet.cut(t, b.public, a.public)
-		t.Logf("detour after %s", eventually(t, limit, "traffic goes by the third node", detoured).Round(10*time.Millisecond))
-		eventually(t, limit, "the link that was not cut is in use", func(ctx context.Context) bool { return a.peer(ctx, t, via).Direct })
-		c.internet.heal(t)
+		c.internet.Cut(t, a.public, b.public)
+		c.internet.Cut(t, b.public, a.public)
+		t.Logf("detour after %s", machinetest.Eventually(t, limit, "traffic goes by the third node", detoured).Round(10*time.Millisecond))
+		machinetest.Eventually(t, limit, "the link that was not cut is in use", func(ctx context.Context) bool { return a.peer(ctx, t, via).Direct })
+		c.internet.Heal(t)
 		c.allConnected(t, all...)
 	})
 
 	t.Run("OneWayCut", func(t *testing.T) {
-		c.internet.cut(t, a.public, b.public)
-		t.Logf("detour after %s", eventually(t, limit, "traffic goes by the third node", detoured).Round(10*time.Millisecond))
-		c.internet.heal(t)
+		c.internet.Cut(t, a.public, b.public)
+		t.Logf("detour after %s", machinetest.Eventually(t, limit, "traffic goes by the third node", detoured).Round(10*time.Millisecond))
+		c.internet.Heal(t)
 		c.allConnected(t, all...)
 	})
 
 	t.Run("Alone", func(t *testing.T) {
 		for _, other := range []*node{via, b} {
-			c.internet.cut(t, a.public, other.public)
-			c.internet.cut(t, other.public, a.public)
+			c.internet.Cut(t, a.public, other.public)
+			c.internet.Cut(t, other.public, a.public)
 		}
-		eventually(t, limit, "the node sees nobody and nobody sees it", func(ctx context.Context) bool {
+		machinetest.Eventually(t, limit, "the node sees nobody and nobody sees it", func(ctx context.Context) bool {
 			return !a.peer(ctx, t, b).Reachable && !a.peer(ctx, t, via).Reachable && !b.peer(ctx, t, a).Reachable
 		})
-		c.internet.heal(t)
+		c.internet.Heal(t)
 		c.allConnected(t, all...)
 	})
 }

@@ -2,21 +2,18 @@ package meshtest
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-func (c *cluster) logger(t *testing.T, n *node) *slog.Logger {
-	return slog.New(slog.NewTextHandler(testWriter{t, n.name}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
+	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
+)
 
 // mainPID returns the process of a node's unit, 0 when it does not run.
 func mainPID(t *testing.T, n *node, unit string) int {
 	t.Helper()
-	st, err := n.machine.sys.Units().Status(t.Context(), unit)
+	st, err := n.machine.Sys.Units().Status(t.Context(), unit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,10 +21,10 @@ func mainPID(t *testing.T, n *node, unit string) int {
 }
 
 // echoesReceived returns how many echo requests a machine has taken in, after its firewall.
-func echoesReceived(t *testing.T, m *machine) int {
+func echoesReceived(t *testing.T, m *machinetest.Machine) int {
 	t.Helper()
 	var names, values []string
-	for line := range strings.Lines(m.run(t, "cat", "/proc/net/snmp")) {
+	for line := range strings.Lines(m.Run(t, "cat", "/proc/net/snmp")) {
 		if rest, ok := strings.CutPrefix(line, "Icmp:"); ok {
 			names, values = values, strings.Fields(rest)
 		}
@@ -69,7 +66,7 @@ func (s suite) removal(t *testing.T) {
 
 	t.Run("CannotComeBack", func(t *testing.T) {
 		c.apply(t, rest, sg)
-		if err := gone.machine.sys.Units().Restart(t.Context(), s.unit); err != nil {
+		if err := gone.machine.Sys.Units().Restart(t.Context(), s.unit); err != nil {
 			t.Fatal(err)
 		}
 		// Longer than the pause between two attempts of the removed node to connect.
@@ -102,7 +99,7 @@ func (s suite) removal(t *testing.T) {
 		gone.ensureKey(t)
 		c.apply(t, all, hk, sg)
 		if got := mainPID(t, gone, s.unit); got != 0 {
-			t.Fatalf("unit %s of %s still runs", s.unit, old.name)
+			t.Fatalf("unit %s of %s still runs", s.unit, old.Name)
 		}
 		c.apply(t, all, us)
 		c.allConnected(t, all...)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -78,11 +79,11 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds())
 
 func (c *cluster) measureGap(ctx context.Context, v Variant, age time.Duration) (time.Duration, error) {
 	a, b := c.nodes[hk], c.nodes[us]
-	if err := c.internet.setCuts(ctx); err != nil {
+	if err := c.internet.SetCuts(ctx); err != nil {
 		return 0, err
 	}
 	for _, n := range c.nodes {
-		if err := n.machine.sys.Units().Restart(ctx, v.Unit); err != nil {
+		if err := n.machine.Sys.Units().Restart(ctx, v.Unit); err != nil {
 			return 0, err
 		}
 	}
@@ -108,7 +109,7 @@ func (c *cluster) measureGap(ctx context.Context, v Variant, age time.Duration) 
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		if cutErr = pause(ctx, time.Second); cutErr == nil {
-			cutErr = c.internet.setCuts(ctx, drop(a.public, b.public), drop(b.public, a.public))
+			cutErr = c.internet.SetCuts(ctx, machinetest.Drop(a.public, b.public), machinetest.Drop(b.public, a.public))
 		}
 	})
 	gap, err := a.gapTo(ctx, b)

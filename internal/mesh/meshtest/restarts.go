@@ -8,10 +8,13 @@ import (
 	"os/exec"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
 )
 
 // Restarts measures how long three nodes lose each other when one node's daemon is started again under traffic: the
@@ -25,7 +28,7 @@ func Restarts(t *testing.T, rounds int, oneWay time.Duration, variants ...Varian
 	for i, v := range variants {
 		clusters[i] = newCluster(t, v.Driver, v.New, v.Edit, all...)
 		if oneWay > 0 {
-			clusters[i].internet.slow(t, oneWay)
+			clusters[i].internet.Slow(t, oneWay)
 		}
 		clusters[i].apply(t, all)
 	}
@@ -71,7 +74,7 @@ func (c *cluster) restartGaps(ctx context.Context, v Variant) ([]time.Duration, 
 	if err := pause(ctx, time.Second); err != nil {
 		return nil, err
 	}
-	if err := first.machine.sys.Units().Restart(ctx, v.Unit); err != nil {
+	if err := first.machine.Sys.Units().Restart(ctx, v.Unit); err != nil {
 		return nil, err
 	}
 	wait.Wait()
@@ -85,12 +88,12 @@ func (c *cluster) restartGaps(ctx context.Context, v Variant) ([]time.Duration, 
 
 // gapTo pings another node twenty times a second until ctx ends, and returns the longest time without an answer.
 func (n *node) gapTo(ctx context.Context, to *node) (time.Duration, error) {
-	argv := slices.Concat(n.machine.enter(), []string{"ping", "-n", "-D", "-i", "0.05", to.mesh.String()})
+	argv := slices.Concat(n.machine.Enter(), []string{"ping", "-n", "-D", "-i", "0.05", to.mesh.String()})
 	ping := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	// nsenter's child is the ping: the machine's end of the pipe must go with it.
 	ping.Cancel = func() error {
-		if pid, err := onlyChild(ping.Process.Pid); err == nil {
-			_ = kill(pid)
+		if pid, err := machinetest.OnlyChild(ping.Process.Pid); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		return ping.Process.Kill()
 	}

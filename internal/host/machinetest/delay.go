@@ -1,4 +1,4 @@
-package meshtest
+package machinetest
 
 import (
 	"fmt"
@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// slow makes the router hold every packet for d, each way, so that a round trip takes twice as long. Not every kernel has
+// Slow makes the router hold every packet for d, each way, so that a round trip takes twice as long. Not every kernel has
 // netem, so packets make a detour through a tun device that this process serves.
-func (n *internet) slow(t *testing.T, d time.Duration) {
+func (n *Internet) Slow(t *testing.T, d time.Duration) {
 	t.Helper()
-	tun, err := openTun(n.router.pid, "slow")
+	tun, err := openTun(n.router.PID, "slow")
 	if err != nil {
 		t.Fatalf("make the slow path: %v", err)
 	}
 	var setup strings.Builder
 	setup.WriteString("ip link set dev slow up\nip route add default dev slow table 100\necho 0 >/proc/sys/net/ipv4/conf/slow/rp_filter\n")
-	for line := range strings.Lines(n.router.run(t, "ip", "-o", "link", "show", "type", "veth")) {
+	for line := range strings.Lines(n.router.Run(t, "ip", "-o", "link", "show", "type", "veth")) {
 		port, _, _ := strings.Cut(strings.Fields(line)[1], "@")
 		fmt.Fprintf(&setup, "ip rule add iif %s lookup 100\n", port)
 	}
-	n.router.run(t, "sh", "-ec", setup.String())
+	n.router.Run(t, "sh", "-ec", setup.String())
 
 	type held struct {
 		packet []byte

@@ -1,4 +1,4 @@
-package meshtest
+package machinetest
 
 import (
 	"context"
@@ -17,11 +17,11 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 )
 
-// system is the real host of a machine, except that units are processes which the test itself keeps: there is no systemd in
+// System is the real host of a machine, except that units are processes which the test itself keeps: there is no systemd in
 // a machine of namespaces. It counts changes.
-type system struct {
+type System struct {
 	host.System
-	m   *machine
+	m   *Machine
 	log func(format string, args ...any)
 
 	mu      sync.Mutex
@@ -35,22 +35,22 @@ type process struct {
 	done chan struct{}
 }
 
-func newSystem(t *testing.T, m *machine) *system {
-	return &system{
-		System: host.Within(fmt.Sprintf("/proc/%d/root", m.pid), m.enter()...),
+func newSystem(t *testing.T, m *Machine) *System {
+	return &System{
+		System: host.Within(fmt.Sprintf("/proc/%d/root", m.PID), m.Enter()...),
 		m:      m, log: t.Logf,
 		enabled: map[string]bool{}, running: map[string]*process{},
 	}
 }
 
-func (s *system) changed(format string, args ...any) {
+func (s *System) changed(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changes = append(s.changes, fmt.Sprintf(format, args...))
 }
 
-// takeChanges returns the changes since the last call.
-func (s *system) takeChanges() []string {
+// TakeChanges returns the changes since the last call.
+func (s *System) TakeChanges() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.changes
@@ -58,14 +58,16 @@ func (s *system) takeChanges() []string {
 	return out
 }
 
-func (s *system) Run(ctx context.Context, c host.Command) (host.Output, error) {
+// Run implements host.System. A command that is not read-only counts as a change.
+func (s *System) Run(ctx context.Context, c host.Command) (host.Output, error) {
 	if !c.ReadOnly {
 		s.changed("run %s", c)
 	}
 	return s.System.Run(ctx, c)
 }
 
-func (s *system) WriteFile(name string, data []byte, mode fs.FileMode) (bool, error) {
+// WriteFile implements host.System.
+func (s *System) WriteFile(name string, data []byte, mode fs.FileMode) (bool, error) {
 	changed, err := s.System.WriteFile(name, data, mode)
 	if changed {
 		s.changed("write %s", name)
@@ -73,7 +75,8 @@ func (s *system) WriteFile(name string, data []byte, mode fs.FileMode) (bool, er
 	return changed, err
 }
 
-func (s *system) Remove(name string) (bool, error) {
+// Remove implements host.System.
+func (s *System) Remove(name string) (bool, error) {
 	removed, err := s.System.Remove(name)
 	if removed {
 		s.changed("remove %s", name)
@@ -81,9 +84,10 @@ func (s *system) Remove(name string) (bool, error) {
 	return removed, err
 }
 
-func (s *system) Units() host.Units { return units{s} }
+// Units implements host.System: units are processes of the test.
+func (s *System) Units() host.Units { return units{s} }
 
-func (s *system) stopAll() {
+func (s *System) stopAll() {
 	s.mu.Lock()
 	names := make([]string, 0, len(s.running))
 	for name := range s.running {
@@ -95,8 +99,8 @@ func (s *system) stopAll() {
 	}
 }
 
-// kill ends a unit's process without giving it a chance to clean up.
-func (s *system) kill(name string) error {
+// Kill ends a unit's process without giving it a chance to clean up.
+func (s *System) Kill(name string) error {
 	p := s.process(name)
 	if p == nil {
 		return fmt.Errorf("unit %s does not run", name)
@@ -110,7 +114,7 @@ func (s *system) kill(name string) error {
 
 func kill(pid int) error { return syscall.Kill(pid, syscall.SIGKILL) }
 
-func (s *system) process(name string) *process {
+func (s *System) process(name string) *process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.running[name]
@@ -125,7 +129,7 @@ func (s *system) process(name string) *process {
 	}
 }
 
-func (s *system) stop(name string) error {
+func (s *System) stop(name string) error {
 	p := s.process(name)
 	if p == nil {
 		return nil
@@ -143,7 +147,7 @@ func (s *system) stop(name string) error {
 }
 
 // start runs a unit's ExecStartPre and ExecStart lines after making its RuntimeDirectory.
-func (s *system) start(ctx context.Context, name string) error {
+func (s *System) start(ctx context.Context, name string) error {
 	content, err := s.ReadFile(path.Join(host.UnitDirectory, name))
 	if err != nil {
 		return err
@@ -154,7 +158,10 @@ func (s *system) start(ctx context.Context, name string) error {
 		words := strings.Fields(value)
 		switch key {
 		case "RuntimeDirectory":
-			words = []string{"mkdir", "-p", "/run/" + value}
+			for i := range words {
+				words[i] = "/run/" + words[i]
+			}
+			words = append([]string{"mkdir", "-p"}, words...)
 		case "ExecStartPre":
 			words[0] = strings.TrimPrefix(words[0], "-")
 		case "ExecStart":
@@ -170,7 +177,7 @@ func (s *system) start(ctx context.Context, name string) error {
 	if argv == nil {
 		return fmt.Errorf("unit %s has no ExecStart", name)
 	}
-	argv = slices.Concat(s.m.enter(), argv)
+	argv = slices.Concat(s.m.Enter(), argv)
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it outlives the call that starts it, as a service does
 	if err := cmd.Start(); err != nil {
 		return err
@@ -188,7 +195,7 @@ func (s *system) start(ctx context.Context, name string) error {
 			return ctx.Err()
 		case <-time.After(2 * time.Millisecond):
 		}
-		if pid, err := onlyChild(cmd.Process.Pid); err == nil {
+		if pid, err := OnlyChild(cmd.Process.Pid); err == nil {
 			p.pid = pid
 		}
 	}
@@ -198,7 +205,7 @@ func (s *system) start(ctx context.Context, name string) error {
 	return nil
 }
 
-type units struct{ *system }
+type units struct{ *System }
 
 func (u units) Ensure(ctx context.Context, want host.Unit) (bool, error) {
 	written, err := u.WriteFile(path.Join(host.UnitDirectory, want.Name), want.Content, 0o644)
@@ -254,7 +261,7 @@ func (u units) Remove(_ context.Context, name string) (bool, error) {
 	u.mu.Lock()
 	delete(u.enabled, name)
 	u.mu.Unlock()
-	return u.system.Remove(path.Join(host.UnitDirectory, name))
+	return u.System.Remove(path.Join(host.UnitDirectory, name))
 }
 
 func (u units) Status(_ context.Context, name string) (host.UnitStatus, error) {

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package meshtest
+package machinetest
 
 import (
 	"errors"
