@@ -35,6 +35,17 @@ variable "snapshot_service" {
   description = "Address of the snapshot service that has debian/MOMENT/ and debian-security/MOMENT/."
 }
 
+variable "source_date_epoch" {
+  type        = string
+  default     = env("SOURCE_DATE_EPOCH")
+  description = "Time to write into the disk, in seconds since 1970; the snapshot's when empty, and 2026-01-01 without one."
+
+  validation {
+    condition     = can(regex("^[0-9]*$", var.source_date_epoch))
+    error_message = "Seconds since 1970 are a whole number."
+  }
+}
+
 variable "check_valid_until" {
   type        = bool
   default     = true
@@ -64,6 +75,7 @@ build {
       ATOLL_SNAPSHOT_SERVICE = var.snapshot_service
       ATOLL_VALID_UNTIL      = var.check_valid_until ? "yes" : "no"
       ATOLL_ROOT_SIZE        = var.root_size
+      SOURCE_DATE_EPOCH      = var.source_date_epoch
     }
   }
 }

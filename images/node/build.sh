@@ -12,7 +12,7 @@
 #   ATOLL_VALID_UNTIL      "no" takes archives that are older than they say they are good for, as mirrors that stand still are
 #   ATOLL_MYSQL_ARCHIVE    apt source line of the vendor's MySQL archive; Debian's packages when empty
 #   ATOLL_MYSQL_KEY        that archive's signing key, in base64: it lands in /etc/apt/keyrings/mysql.asc
-#   SOURCE_DATE_EPOCH      time to write into what is built; now when empty
+#   SOURCE_DATE_EPOCH      time to write into what is built, in seconds since 1970; the snapshot's when empty, and now without one
 set -eu
 cd "$(dirname "$0")"
 export ATOLL_TARGET="${ATOLL_TARGET:-disk}" ATOLL_VERSION="${ATOLL_VERSION:-}" ATOLL_ATOLLD="${ATOLL_ATOLLD:-}" \
@@ -20,6 +20,11 @@ export ATOLL_TARGET="${ATOLL_TARGET:-disk}" ATOLL_VERSION="${ATOLL_VERSION:-}" A
   ATOLL_SNAPSHOT="${ATOLL_SNAPSHOT:-}" ATOLL_SNAPSHOT_SERVICE="${ATOLL_SNAPSHOT_SERVICE:-}" \
   ATOLL_VALID_UNTIL="${ATOLL_VALID_UNTIL:-yes}" \
   ATOLL_MYSQL_ARCHIVE="${ATOLL_MYSQL_ARCHIVE:-}" ATOLL_MYSQL_KEY="${ATOLL_MYSQL_KEY:-}"
+if [ -z "${SOURCE_DATE_EPOCH:-}" ] && [ -n "$ATOLL_SNAPSHOT" ]; then
+  SOURCE_DATE_EPOCH=$(date -u -d "$(echo "$ATOLL_SNAPSHOT" | sed -E 's/^(....)(..)(..)T(..)(..)(..)Z$/\1-\2-\3 \4:\5:\6/')" +%s)
+fi
+# Some programs take a variable without a value for 1970.
+if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then export SOURCE_DATE_EPOCH; else unset SOURCE_DATE_EPOCH; fi
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 
 [ $# -gt 0 ] || set -- scripts/*.sh

@@ -17,6 +17,7 @@ locals {
     "ATOLL_SNAPSHOT=${var.snapshot}",
     "ATOLL_SNAPSHOT_SERVICE=${var.snapshot_service}",
     "ATOLL_VALID_UNTIL=${var.check_valid_until ? "yes" : "no"}",
+    "SOURCE_DATE_EPOCH=${var.source_date_epoch}",
   ]
 }
 

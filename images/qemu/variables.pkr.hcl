@@ -95,6 +95,17 @@ variable "snapshot_service" {
   description = "Address of the snapshot service that has debian/MOMENT/ and debian-security/MOMENT/."
 }
 
+variable "source_date_epoch" {
+  type        = string
+  default     = env("SOURCE_DATE_EPOCH")
+  description = "Time to write into the image as that of its build, in seconds since 1970; the snapshot's when empty, and now without one."
+
+  validation {
+    condition     = can(regex("^[0-9]*$", var.source_date_epoch))
+    error_message = "Seconds since 1970 are a whole number."
+  }
+}
+
 variable "accelerator" {
   type        = string
   default     = "kvm"

@@ -34,10 +34,12 @@ if [ -n "$ATOLL_SNAPSHOT" ]; then
     echo "a snapshot is to be built from, but no snapshot service is named: give its address too" >&2
     exit 1
   fi
-  # Set aside until the image is sealed: a node that lives gets updates.
-  mkdir -p /var/lib/atoll-build
-  if [ -e $list ]; then mv $list /var/lib/atoll-build/; fi
-  if [ -e /etc/apt/sources.list ]; then mv /etc/apt/sources.list /var/lib/atoll-build/; fi
+  # Set aside until the image is sealed, a vendor's too: a node that lives gets updates.
+  if [ ! -d /var/lib/atoll-build ]; then
+    mkdir -p /var/lib/atoll-build/sources.list.d
+    find /etc/apt/sources.list.d -mindepth 1 -maxdepth 1 -exec mv -t /var/lib/atoll-build/sources.list.d {} +
+    if [ -e /etc/apt/sources.list ]; then mv /etc/apt/sources.list /var/lib/atoll-build/; fi
+  fi
   service=${ATOLL_SNAPSHOT_SERVICE%/}
   sources "$service/debian/$ATOLL_SNAPSHOT/" "$service/debian-security/$ATOLL_SNAPSHOT/" >$list
 fi

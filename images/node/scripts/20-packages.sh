@@ -37,8 +37,12 @@ mysql_from_unstable() {
   unstable "$mirror" >/etc/apt/sources.list.d/mysql.sources
   if [ -n "$ATOLL_SNAPSHOT" ]; then
     # A node that lives gets it from where it gets all else.
-    aside=$(cat /var/lib/atoll-build/*sources* | sed -nE 's/^URIs: //p; s/^deb (\[[^]]*\] )?([^ ]+) .*/\2/p' | head -n 1)
-    unstable "$aside" >/var/lib/atoll-build/mysql.sources
+    aside=/var/lib/atoll-build
+    for list in "$aside/sources.list.d/debian.sources" "$aside/sources.list" "$aside/sources.list.d"/*; do
+      mirror=$(sed -nE 's/^URIs: *([^ ]+).*/\1/p; s/^deb (\[[^]]*\] )?([^ ]+) .*/\2/p' "$list" 2>/dev/null | head -n 1)
+      [ -z "$mirror" ] || break
+    done
+    if [ -n "$mirror" ]; then unstable "$mirror" >$aside/sources.list.d/mysql.sources; fi
   fi
   cat >/etc/apt/preferences.d/mysql <<'END'
 Package: *

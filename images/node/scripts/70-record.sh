@@ -50,8 +50,8 @@ bom = {
         {"ref": "atolld", "dependsOn": [m["bom-ref"] for m in modules]},
     ],
 }
-# The same content has the same number.
-bom["serialNumber"] = "urn:uuid:" + str(uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(bom, sort_keys=True)))
+# The same content has the same number, whenever and under whatever name it was built.
+bom["serialNumber"] = "urn:uuid:" + str(uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(components, sort_keys=True)))
 image = {
     "atoll_image": 1, "version": version, "wire": agent["wire"], "architecture": architecture, "debian": suite,
     "snapshot": env["ATOLL_SNAPSHOT"], "databases": sorted(env["ATOLL_DATABASES"].split()), "built": built,

@@ -13,12 +13,8 @@ fi
 rm -f /usr/sbin/policy-rc.d /etc/apt/apt.conf.d/99atoll-build
 if [ -d /var/lib/atoll-build ]; then
   rm -f /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list.d/mysql.sources
-  for list in /var/lib/atoll-build/*; do
-    case $list in
-    */sources.list) mv "$list" /etc/apt/ ;;
-    *.sources) mv "$list" /etc/apt/sources.list.d/ ;;
-    esac
-  done
+  find /var/lib/atoll-build/sources.list.d -mindepth 1 -maxdepth 1 -exec mv -t /etc/apt/sources.list.d {} +
+  if [ -e /var/lib/atoll-build/sources.list ]; then mv /var/lib/atoll-build/sources.list /etc/apt/; fi
   rm -rf /var/lib/atoll-build
 fi
 
