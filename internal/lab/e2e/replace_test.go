@@ -15,6 +15,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/leak"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
@@ -188,13 +189,14 @@ curl -sf -H "Metadata-Token: $token" http://169.254.169.254/v1/user-data | base6
 
 func vanishedInstance(t *testing.T, s *site) {
 	const node = "sg1"
-	id := s.instances(t)[node]
+	id, address, public := s.instances(t)[node], s.address(t, node), s.machine(t, node).IPv4
 	s.linode(t, http.MethodDelete, fmt.Sprintf("/v4/linode/instances/%d", id))
 	plan, err := s.run(t, "plan", "-detailed-exitcode")
 	if err == nil || plan.Code != 2 {
 		t.Fatalf("the plan has exit code %d, want 2 (there is something to do):\n%s", plan.Code, plan.Output)
 	}
-	wantMessage(t, plan.Output, s.address(t, "hk1")[:len("atoll_node")], "created")
+	wantMessage(t, plan.Output, address+" must be replaced", `- "`+public+`",`, "1 to add", "1 to destroy",
+		fmt.Sprintf("Instance %d of node %q does not exist any more", id, node))
 	s.apply(t)
 	s.wantHealthy(t, 30*time.Second, everyNode...)
 	if list := s.instances(t); len(list) != 1 || list[node] == id {
@@ -238,17 +240,24 @@ func lostUserData(t *testing.T, s *site) {
 	s.wantNoChange(t)
 }
 
-// powerCutWhileJoining takes the power from a machine the moment its agent has begun to join, and gives it back.
+// powerCutWhileJoining takes the power from a machine while it joins, and gives it back: the machine goes on with the identity
+// that it had made. It cannot be done with joining before the power goes, since nobody whom it could tell is to be reached.
 func powerCutWhileJoining(t *testing.T, s *site) {
-	const node = "sg1"
+	const node, file = "sg1", "/var/lib/atoll/identity.pem"
 	old := s.machine(t, node)
-	address := s.address(t, node)
+	s.mustRun(t, "destroy", "-auto-approve", "-target="+s.address(t, node))
+	others := []string{network.SiteColo, network.SiteVPS, network.Operator}
+	for _, other := range others {
+		if err := s.Cut(t.Context(), other, old.Site, false); err != nil {
+			t.Fatal(err)
+		}
+	}
 	applied := make(chan error, 1)
 	go func() {
-		_, err := s.Work.Run(t.Context(), "apply", "-auto-approve", "-replace="+address)
+		_, err := s.Work.Run(t.Context(), "apply", "-auto-approve")
 		applied <- err
 	}()
-	s.eventually(t, "the new machine begins to join", time.Minute, func(ctx context.Context) error {
+	s.eventually(t, "the new machine has an identity and waits for the others", time.Minute, func(ctx context.Context) error {
 		m, err := s.Node(node)
 		if err != nil {
 			return err
@@ -256,11 +265,32 @@ func powerCutWhileJoining(t *testing.T, s *site) {
 		if m.ID == old.ID || m.Power != "on" {
 			return errNot("the machine is %+v", m)
 		}
-		_, err = s.Exec(ctx, node, "test", "-e", "/var/lib/atoll/identity.pem")
-		return err
+		if _, err := s.Exec(ctx, node, "test", "-e", file); err != nil {
+			return err
+		}
+		h, err := s.Health(ctx, node)
+		if err != nil {
+			return err
+		}
+		if h.Healthy || h.Waiting == "" {
+			return errNot("its agent says %+v", h)
+		}
+		t.Logf("its agent is %s and waits for %s", h.State, h.Waiting)
+		return nil
 	})
+	made := s.exec(t, node, "cat", file)
 	if err := s.Kill(t.Context(), node); err != nil {
 		t.Fatal(err)
+	}
+	select {
+	case err := <-applied:
+		t.Fatalf("the apply ended although the node had not joined: %v", err)
+	default:
+	}
+	for _, other := range others {
+		if err := s.Heal(t.Context(), other, old.Site); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.PowerOn(t.Context(), node); err != nil {
 		t.Fatal(err)
@@ -270,6 +300,16 @@ func powerCutWhileJoining(t *testing.T, s *site) {
 		t.Fatal(err)
 	}
 	s.wantHealthy(t, 30*time.Second, everyNode...)
+	if s.exec(t, node, "cat", file) != made {
+		t.Errorf("%s has another identity than the one with which it began to join", node)
+	}
+	id, err := trust.ParseIdentity([]byte(made))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.identity(t, node), id.Public().String(); got != want {
+		t.Errorf("the cluster knows %s by the identity %s, want %s", node, got, want)
+	}
 	s.wantNoChange(t)
 }
 
