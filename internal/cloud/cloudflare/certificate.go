@@ -68,10 +68,7 @@ func (c *Client) CreateCertificate(ctx context.Context, zone string, r Certifica
 		}
 		return certificateFromAPI(made)
 	})
-	if denied, ok := asError(err); ok && errors.Is(denied.Kind, ErrForbidden) {
-		denied.Permission = PermissionCertificates(true) // it failed at looking, which is not all that it needs
-	}
-	return made, err
+	return made, lacking(err, PermissionCertificates(true))
 }
 
 // issuedBefore is how much earlier than this machine's clock says a certificate may have been issued that was asked for just now:

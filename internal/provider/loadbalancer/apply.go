@@ -18,9 +18,13 @@ import (
 // and kept. What serves the hostname is changed only when everything that it needs is there, and what it needed before is removed
 // last.
 func (t *task) apply(ctx context.Context, d *desired) diag.Diagnostics {
-	steps := []func(context.Context, *desired) diag.Diagnostics{t.putRecords, t.dropBalancer, t.dropPools, t.dropMonitor, t.dropRecords}
+	steps := []func(context.Context, *desired) diag.Diagnostics{
+		t.certify, t.tellBefore, t.tellPools, t.putRecords, t.dropBalancer, t.tellAfter, t.dropPools, t.dropMonitor, t.dropRecords, t.revoke,
+	}
 	if d.mode == ModeBalancer {
-		steps = []func(context.Context, *desired) diag.Diagnostics{t.putMonitor, t.putPools, t.putBalancer, t.dropPools, t.dropRecords}
+		steps = []func(context.Context, *desired) diag.Diagnostics{
+			t.certify, t.tellBefore, t.putMonitor, t.putPools, t.tellPools, t.putBalancer, t.tellAfter, t.dropPools, t.dropRecords, t.revoke,
+		}
 	}
 	var diags diag.Diagnostics
 	for _, step := range steps {
@@ -115,6 +119,8 @@ func (t *task) putPool(ctx context.Context, d *desired, p desiredPool) diag.Diag
 			return diags
 		}
 	}
+	d.keepRemoved(&want, have)
+	t.removed = append(t.removed, removedOf(map[string]cloudflare.Pool{p.site: want})...)
 	if len(poolDifferences(p.site, want, have)) > 0 || t.before.lost(p) {
 		want.ID = have.ID
 		if err := t.client.UpdatePool(ctx, t.ids.account, want); err != nil {
@@ -166,6 +172,7 @@ func (t *task) putBalancer(ctx context.Context, d *desired) diag.Diagnostics {
 			return diags
 		}
 	}
+	d.keepSuspended(&want, have)
 	if len(balancerDifferences(want, have)) > 0 {
 		want.ID = have.ID
 		if err := t.client.UpdateLoadBalancer(ctx, t.ids.zone, want); err != nil {

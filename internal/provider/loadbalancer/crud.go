@@ -29,7 +29,12 @@ func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp 
 			"Another %s has the hostname %s too.\n\nGive each its own hostname, or put all nodes into one.", ResourceType, plan.Hostname.ValueString()))
 		return
 	}
-	resp.Diagnostics.Append(r.put(ctx, &plan, &plan, func(i ids) diag.Diagnostics {
+	var config Model
+	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(r.put(ctx, models{&plan, &plan, &config}, memory{}, resp.Private, func(i ids) diag.Diagnostics {
 		saved := plan
 		saved.setIDs(i)
 		return resp.State.Set(ctx, &saved)
@@ -42,9 +47,12 @@ func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp 
 
 // Update changes what differs, in the order that keeps the hostname served.
 func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
-	var plan, state Model
+	var plan, state, config Model
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
+	known, diags := recall(ctx, req.Private)
+	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
@@ -53,7 +61,7 @@ func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	plan.settle()
-	resp.Diagnostics.Append(r.put(ctx, &plan, &state, func(i ids) diag.Diagnostics {
+	resp.Diagnostics.Append(r.put(ctx, models{&plan, &state, &config}, known, resp.Private, func(i ids) diag.Diagnostics {
 		// Until the end the state describes what was, so that a failure does not pass for done.
 		saved := state
 		saved.setIDs(i)
@@ -65,12 +73,21 @@ func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp 
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 }
 
-// put brings Cloudflare in line with plan, starting from the ids of before.
-func (r *Resource) put(ctx context.Context, plan, before *Model, save saver) diag.Diagnostics {
+// models are what an operation starts from: what shall be, what was, which is the same when there was nothing, and the
+// configuration, which alone has the write-only arguments.
+type models struct{ plan, before, config *Model }
+
+// put brings Cloudflare and the nodes in line with plan, starting from the ids of before.
+func (r *Resource) put(ctx context.Context, of models, known memory, private privateWriter, save saver) diag.Diagnostics {
+	plan, before := of.plan, of.before
 	t, diags := r.begin(before, save)
 	if diags.HasError() {
 		return diags
 	}
+	var moreOf diag.Diagnostics
+	t.crew, moreOf = r.crew(ctx, known, private, before, plan)
+	diags.Append(moreOf...)
+	diags.Append(t.prepare(ctx, plan, before, of.config)...)
 	d, more := plan.desired(ctx)
 	diags.Append(more...)
 	if before != plan {
@@ -97,6 +114,7 @@ func (r *Resource) put(ctx context.Context, plan, before *Model, save saver) dia
 		return diags
 	}
 	plan.setIDs(t.ids)
+	plan.Removed = knownSet(t.removed)
 	diags.Append(t.observeHealth(ctx, plan)...)
 	return diags
 }
@@ -112,6 +130,12 @@ func (m *Model) settle() {
 		if s.IsUnknown() {
 			*s = stringMap(nil)
 		}
+	}
+	if m.Removed.IsUnknown() {
+		m.Removed = knownSet(nil)
+	}
+	if m.Certificates.IsUnknown() {
+		m.setCertificates(nil)
 	}
 	if m.Health.IsUnknown() {
 		m.Health = noHealth()
@@ -138,13 +162,21 @@ func (r *Resource) Delete(ctx context.Context, req resource.DeleteRequest, resp 
 	if resp.Diagnostics.HasError() || t.ids.zone == "" {
 		return // creating it never came so far
 	}
+	known, diags := recall(ctx, req.Private)
+	resp.Diagnostics.Append(diags...)
+	t.crew, diags = r.crew(ctx, known, noPrivate{}, &state)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
 	resp.Diagnostics.Append(t.removeAll(ctx, &state)...)
 }
 
 func (t *task) removeAll(ctx context.Context, state *Model) diag.Diagnostics {
 	hostname := state.Hostname.ValueString()
 	nothing := &desired{hostname: hostname, records: map[string]cloudflare.Record{}}
-	steps := []func(context.Context, *desired) diag.Diagnostics{t.dropBalancer, t.dropRecords, t.dropPools, t.dropMonitor}
+	// The nodes are told when nothing leads to them any more, and before what they would act on goes.
+	steps := []func(context.Context, *desired) diag.Diagnostics{t.dropBalancer, t.dropRecords, t.forget, t.dropPools, t.dropMonitor, t.revoke}
 	var diags diag.Diagnostics
 	if state.Mode.ValueString() == string(ModeDNS) {
 		diags.Append(t.findLostRecords(ctx, hostname)...)

@@ -20,6 +20,7 @@ const (
 	defaultSession  = 1800
 	defaultTTL      = 30
 	defaultTTLOfDNS = 60
+	defaultMinimum  = 1
 )
 
 // derive fills in everything that follows from the configuration. It starts from the configuration each time, never from the
@@ -29,13 +30,19 @@ func (m *Model) derive(ctx context.Context, config *Model) diag.Diagnostics {
 	if config.Mode.IsUnknown() {
 		return nil
 	}
+	l, diags := m.local(ctx)
+	m.deriveMinimum(config, l)
+	if diags.HasError() {
+		return diags
+	}
 	m.Mode = orString(config.Mode, string(ModeBalancer))
 	m.Proxied = orBool(config.Proxied, true)
 	if m.Mode.ValueString() == string(ModeDNS) {
 		m.deriveDNS(config)
 		return nil
 	}
-	v, diags := config.view(ctx)
+	v, more := config.view(ctx)
+	diags.Append(more...)
 	switch {
 	case !config.TTL.IsNull():
 	case m.Proxied.IsUnknown():
@@ -51,7 +58,7 @@ func (m *Model) derive(ctx context.Context, config *Model) diag.Diagnostics {
 	if config.FallbackSite.IsNull() {
 		m.FallbackSite = v.fallback()
 	}
-	diags.Append(m.deriveMonitor(ctx, config, v)...)
+	diags.Append(m.deriveMonitor(ctx, config, v, l)...)
 	diags.Append(m.deriveSession(ctx, config)...)
 	return diags
 }
@@ -84,7 +91,7 @@ func (v view) fallback() types.String {
 	return types.StringUnknown()
 }
 
-func (m *Model) deriveMonitor(ctx context.Context, config *Model, v view) diag.Diagnostics {
+func (m *Model) deriveMonitor(ctx context.Context, config *Model, v view, l local) diag.Diagnostics {
 	if config.Monitor.IsUnknown() {
 		return nil
 	}
@@ -105,7 +112,9 @@ func (m *Model) deriveMonitor(ctx context.Context, config *Model, v view) diag.D
 		unknownStrings(&c.Path, &c.Method, &c.ExpectedCodes)
 		unknownBools(&c.FollowRedirects, &c.AllowInsecure)
 	case c.Type.ValueString() != string(cloudflare.MonitorTCP):
-		c.Path = orString(c.Path, api.HealthPath)
+		if c.Path.IsNull() {
+			c.Path = m.healthPath(l)
+		}
 		c.Method = orString(c.Method, "GET")
 		c.ExpectedCodes = orString(c.ExpectedCodes, "200")
 		c.FollowRedirects = orBool(c.FollowRedirects, false)
@@ -113,6 +122,30 @@ func (m *Model) deriveMonitor(ctx context.Context, config *Model, v view) diag.D
 	}
 	diags.Append(m.setMonitor(ctx, c)...)
 	return diags
+}
+
+// healthPath is what the agents' health endpoints are asked for: what they say of this hostname, where they know of it.
+func (m *Model) healthPath(l local) types.String {
+	switch {
+	case l.any() && m.Hostname.IsUnknown(), !l.any() && l.unknown:
+		return types.StringUnknown()
+	case l.any():
+		return types.StringValue(api.HealthPath + "/" + m.Hostname.ValueString())
+	default:
+		return types.StringValue(api.HealthPath)
+	}
+}
+
+// deriveMinimum settles how many nodes stay in service, which only an application that is asked can need.
+func (m *Model) deriveMinimum(config *Model, l local) {
+	m.MinimumNodes = config.MinimumNodes
+	switch {
+	case !m.MinimumNodes.IsNull():
+	case config.ApplicationCheck.IsUnknown():
+		m.MinimumNodes = types.Int64Unknown()
+	case l.check != nil:
+		m.MinimumNodes = types.Int64Value(defaultMinimum)
+	}
 }
 
 // healthPort is the port of the clusters' health endpoints.

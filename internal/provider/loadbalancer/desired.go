@@ -20,6 +20,8 @@ type desired struct {
 	// fallback is the site whose pool is the last resort.
 	fallback string
 	balancer cloudflare.LoadBalancer
+	// removal tells that the nodes may take endpoints out.
+	removal bool
 	// records are by address.
 	records map[string]cloudflare.Record
 }
@@ -47,8 +49,11 @@ func (m *Model) desired(ctx context.Context) (desired, diag.Diagnostics) {
 	diags.Append(m.Monitor.As(ctx, &mon, basetypes.ObjectAsOptions{UnhandledNullAsEmpty: true})...)
 	diags.Append(m.SessionAffinity.As(ctx, &s, basetypes.ObjectAsOptions{UnhandledNullAsEmpty: true})...)
 	d.monitor = mon.toAPI(d.hostname)
+	l, more := m.local(ctx)
+	diags.Append(more...)
+	d.removal = l.removal != nil
 	for _, s := range v.sites() {
-		d.pools = append(d.pools, m.pool(s))
+		d.pools = append(d.pools, m.pool(s, l))
 	}
 	d.balancer = cloudflare.LoadBalancer{
 		Name: d.hostname, Description: mark(d.hostname, ""), Enabled: true, Proxied: m.Proxied.ValueBool(), TTL: int(m.TTL.ValueInt64()),
@@ -78,7 +83,7 @@ func (d *desired) addRecords(m *Model, v view) {
 	}
 }
 
-func (m *Model) pool(s site) desiredPool {
+func (m *Model) pool(s site, l local) desiredPool {
 	hostname := m.Hostname.ValueString()
 	p := cloudflare.Pool{
 		Name: poolName(hostname, s.name), Description: mark(hostname, s.name), Enabled: s.enabled(), MinimumOrigins: s.minimum(),
@@ -88,15 +93,23 @@ func (m *Model) pool(s site) desiredPool {
 		p.Latitude, p.Longitude = s.settings.Latitude.ValueFloat64Pointer(), s.settings.Longitude.ValueFloat64Pointer()
 	}
 	for _, e := range s.endpoints {
-		port := e.port
-		if port == 0 {
-			port = int(m.Port.ValueInt64())
+		port := m.portOf(e)
+		if l.proxy != nil {
+			port = l.edgePort()
 		}
 		p.Origins = append(p.Origins, cloudflare.Origin{
 			Name: e.name, Address: e.serves(), Port: port, Enabled: e.enabled, Weight: e.weight, Host: m.HostHeader.ValueString(),
 		})
 	}
 	return desiredPool{site: s.name, pool: p, regions: setStrings(s.settings.Regions), weight: s.weight()}
+}
+
+// portOf is the port of the application on a node, 0 for what the client asked for.
+func (m *Model) portOf(e endpoint) int {
+	if e.port != 0 {
+		return e.port
+	}
+	return int(m.Port.ValueInt64())
 }
 
 // withPools returns the load balancer with the ids of its pools, by site.

@@ -86,6 +86,7 @@ func poolDifferences(site string, want, have cloudflare.Pool) []string {
 		differ(e, "address", o.Address, h.Address)
 		differ(e, "port", o.Port, h.Port)
 		differ(e, "enabled", o.Enabled, h.Enabled)
+		differ(e, "removed by the nodes", o.Removed, h.Removed)
 		differ(e, "host_header", o.Host, h.Host)
 		if math.Abs(o.Weight-h.Weight) > 1e-6 {
 			differ(e, "weight", o.Weight, h.Weight)
@@ -140,6 +141,7 @@ func sessionDifferences(d *differences, want, have cloudflare.Session) {
 	}
 	differ(d, "ttl", want.TTL, have.TTL)
 	differ(d, "drain", want.Drain, have.Drain)
+	differ(d, "drain suspended by the nodes", want.DrainSuspended, have.DrainSuspended)
 	differ(d, "failover", want.Failover, have.Failover)
 	if want.Affinity == cloudflare.AffinityHeader {
 		headers := slices.Clone(have.Headers)

@@ -56,7 +56,7 @@ func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequ
 	}
 	m.setIDs(t.ids)
 	m.setDrift(nil)
-	m.Health = noHealth()
+	m.Health, m.Removed = noHealth(), knownSet(t.removed)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
 }
 
@@ -97,6 +97,7 @@ func (t *task) importBalancer(ctx context.Context, m *Model, lb cloudflare.LoadB
 		}
 		t.ids.pools[site] = p.ID
 		seen.pools[site] = p
+		t.removed = append(t.removed, removedOf(map[string]cloudflare.Pool{site: p})...)
 		for _, o := range p.Origins {
 			nodes = append(nodes, importedNode{o, site})
 		}
@@ -195,6 +196,7 @@ func (m *Model) setNodes(ctx context.Context, nodes []importedNode) diag.Diagnos
 		}
 		values[n.Name] = types.ObjectValueMust(nodeTypes(), map[string]attr.Value{
 			"cluster": types.ObjectNull(clusterTypes()), "name": types.StringValue(n.Name), "failure_domain": domain,
+			"endpoints": types.ListNull(types.StringType), "identity": types.StringNull(), "public_ports": types.ObjectNull(publicTypes()),
 			"addresses": types.ListValueMust(types.StringType, []attr.Value{types.StringValue(n.Address)}),
 		})
 		s := settingsModel{}
@@ -251,6 +253,7 @@ func (t *task) importRecords(ctx context.Context, m *Model, hostname string) dia
 	for node, list := range addresses {
 		values[node] = types.ObjectValueMust(nodeTypes(), map[string]attr.Value{
 			"cluster": types.ObjectNull(clusterTypes()), "name": types.StringValue(node), "failure_domain": types.ObjectNull(domainTypes()),
+			"endpoints": types.ListNull(types.StringType), "identity": types.StringNull(), "public_ports": types.ObjectNull(publicTypes()),
 			"addresses": types.ListValueMust(types.StringType, list),
 		})
 	}

@@ -41,6 +41,10 @@ type Model struct {
 	Monitor             types.Object `tfsdk:"monitor"`
 	SessionAffinity     types.Object `tfsdk:"session_affinity"`
 	ShadowDNSRecords    types.Bool   `tfsdk:"shadow_dns_records"`
+	ApplicationCheck    types.Object `tfsdk:"application_check"`
+	MinimumNodes        types.Int64  `tfsdk:"minimum_nodes"`
+	QuickRemoval        types.Object `tfsdk:"quick_removal"`
+	LocalProxy          types.Object `tfsdk:"local_proxy"`
 
 	ZoneID         types.String `tfsdk:"zone_id"`
 	AccountID      types.String `tfsdk:"account_id"`
@@ -49,6 +53,8 @@ type Model struct {
 	PoolIDs        types.Map    `tfsdk:"pool_ids"`
 	RecordIDs      types.Map    `tfsdk:"record_ids"`
 	Health         types.Map    `tfsdk:"health"`
+	Removed        types.Set    `tfsdk:"removed"`
+	Certificates   types.Map    `tfsdk:"certificates"`
 	Drift          types.List   `tfsdk:"drift"`
 
 	Timeouts timeouts.Value `tfsdk:"timeouts"`
@@ -59,6 +65,7 @@ func (m *Model) arguments() []attr.Value {
 	return []attr.Value{
 		m.Hostname, m.Zone, m.Mode, m.Nodes, m.NodeSettings, m.Sites, m.Proxied, m.TTL, m.Port, m.HostHeader, m.Steering,
 		m.EndpointSteering, m.FallbackSite, m.FailoverAcrossSites, m.CheckRegions, m.Monitor, m.SessionAffinity, m.ShadowDNSRecords,
+		m.ApplicationCheck, m.MinimumNodes, m.QuickRemoval, m.LocalProxy,
 	}
 }
 
@@ -95,6 +102,9 @@ type nodeModel struct {
 	Name          types.String `tfsdk:"name"`
 	Addresses     types.List   `tfsdk:"addresses"`
 	FailureDomain types.Object `tfsdk:"failure_domain"`
+	Endpoints     types.List   `tfsdk:"endpoints"`
+	Identity      types.String `tfsdk:"identity"`
+	PublicPorts   types.Object `tfsdk:"public_ports"`
 }
 
 func domainTypes() map[string]attr.Type {
@@ -111,7 +121,17 @@ func nodeTypes() map[string]attr.Type {
 	return map[string]attr.Type{
 		"cluster": types.ObjectType{AttrTypes: clusterTypes()}, "name": types.StringType,
 		"addresses": types.ListType{ElemType: types.StringType}, "failure_domain": types.ObjectType{AttrTypes: domainTypes()},
+		"endpoints": types.ListType{ElemType: types.StringType}, "identity": types.StringType, "public_ports": types.ObjectType{AttrTypes: publicTypes()},
 	}
+}
+
+// publicModel are the ports that everybody may reach on a node.
+type publicModel struct {
+	TCP types.Set `tfsdk:"tcp"`
+}
+
+func publicTypes() map[string]attr.Type {
+	return map[string]attr.Type{"tcp": types.SetType{ElemType: types.Int64Type}}
 }
 
 // settingsModel is what is particular of one node.

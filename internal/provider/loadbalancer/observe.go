@@ -49,7 +49,10 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	state.setDrift(f.differences(&d, t.ids))
+	lines, more := r.nodesDiffer(ctx, &state, req.Private, resp.Private)
+	resp.Diagnostics.Append(more...)
+	state.Removed = knownSet(removedOf(f.pools))
+	state.setDrift(append(f.differences(&d, t.ids), lines...))
 	resp.Diagnostics.Append(t.observeHealth(ctx, &state)...)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
 }
@@ -168,12 +171,15 @@ func (f *found) differences(d *desired, i ids) []string {
 			continue
 		}
 		p.pool.Monitor = i.monitor
+		d.keepRemoved(&p.pool, have)
 		out = append(out, poolDifferences(p.site, p.pool, have)...)
 	}
 	if f.balancer == nil {
 		gone("load balancer")
 	} else {
-		out = append(out, balancerDifferences(d.withPools(i.pools), *f.balancer)...)
+		want := d.withPools(i.pools)
+		d.keepSuspended(&want, *f.balancer)
+		out = append(out, balancerDifferences(want, *f.balancer)...)
 	}
 	return out
 }

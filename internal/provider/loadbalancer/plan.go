@@ -36,9 +36,15 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	plan.expect(state, v)
+	l, diags := plan.local(ctx)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	plan.expect(state, v, l, time.Now())
 	resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(warn(&plan, v)...)
+	resp.Diagnostics.Append(plan.warnPorts(v, l)...)
 	if r.op != nil && (state == nil || !sameArguments(&plan, state)) {
 		diags := r.look(ctx, &plan, state, v)
 		if state == nil && r.op.Noted(vanished(&plan)) {
@@ -63,11 +69,12 @@ func warnings(diags diag.Diagnostics) diag.Diagnostics {
 }
 
 // expect settles what is planned of the ids and of what is observed.
-func (m *Model) expect(state *Model, v view) {
+func (m *Model) expect(state *Model, v view, l local, now time.Time) {
 	replaced := state == nil || !state.Hostname.Equal(m.Hostname) || !state.Zone.Equal(m.Zone)
-	if !replaced && sameArguments(m, state) && len(state.Drift.Elements()) == 0 && !state.wanting(v) {
+	if !replaced && sameArguments(m, state) && len(state.Drift.Elements()) == 0 && !state.wanting(v) && !m.renews(state, v, l, now) {
 		m.ZoneID, m.AccountID, m.LoadBalancerID, m.MonitorID = state.ZoneID, state.AccountID, state.LoadBalancerID, state.MonitorID
 		m.PoolIDs, m.RecordIDs, m.Health, m.Drift = state.PoolIDs, state.RecordIDs, state.Health, state.Drift
+		m.Removed, m.Certificates = state.Removed, state.Certificates
 		return
 	}
 	unknown := types.MapUnknown(types.StringType)
@@ -75,6 +82,7 @@ func (m *Model) expect(state *Model, v view) {
 	m.LoadBalancerID, m.MonitorID, m.PoolIDs, m.RecordIDs = types.StringUnknown(), types.StringUnknown(), unknown, unknown
 	m.Health = types.MapUnknown(types.ObjectType{AttrTypes: healthTypes()})
 	m.Drift = types.ListNull(types.StringType)
+	m.Removed, m.Certificates = types.SetUnknown(types.StringType), types.MapUnknown(types.ObjectType{AttrTypes: certificateTypes()})
 	if replaced {
 		return
 	}

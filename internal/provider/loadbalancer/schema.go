@@ -100,6 +100,9 @@ func Schema(ctx context.Context) schema.Schema {
 				"which moves a hostname to a load balancer without a gap, and gives a fallback. Default false: records that would silently not be used any more are an error.",
 		},
 	}
+	for name, a := range localAttributes() {
+		attributes[name] = a
+	}
 	for name, a := range computedAttributes() {
 		attributes[name] = a
 	}
@@ -152,6 +155,17 @@ func nodesAttribute() schema.MapNestedAttribute {
 				Attributes: map[string]schema.Attribute{
 					"provider": schema.StringAttribute{Optional: true, MarkdownDescription: "Whose machine it is."},
 					"site":     schema.StringAttribute{Optional: true, MarkdownDescription: "Where it stands."},
+				},
+			},
+			"endpoints": schema.ListAttribute{
+				Optional: true, ElementType: types.StringType,
+				MarkdownDescription: "The node's `endpoints`, where it is told of `application_check`, `quick_removal` and `local_proxy`.",
+			},
+			"identity": schema.StringAttribute{Optional: true, MarkdownDescription: "The node's `identity`, to which secrets are encrypted."},
+			"public_ports": schema.SingleNestedAttribute{
+				Optional: true, MarkdownDescription: "The node's `public_ports`.",
+				Attributes: map[string]schema.Attribute{
+					"tcp": schema.SetAttribute{Optional: true, ElementType: types.Int64Type, MarkdownDescription: "TCP ports that everybody may reach."},
 				},
 			},
 		}},
@@ -236,6 +250,21 @@ func computedAttributes() map[string]schema.Attribute {
 			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
 				"healthy": schema.BoolAttribute{Computed: true, MarkdownDescription: "Whether most of the places that asked found the node healthy; null before the first check."},
 				"reasons": schema.ListAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "What was wrong with it at places that did not."},
+			}},
+		},
+		"removed": schema.SetAttribute{
+			Computed: true, ElementType: types.StringType,
+			MarkdownDescription: "Names of the nodes that the nodes themselves have taken out by `quick_removal`, as of the last refresh. It never makes a plan: they put them back when they are well.",
+		},
+		"certificates": schema.MapNestedAttribute{
+			Computed:            true,
+			MarkdownDescription: "The certificates of `local_proxy.tls`, by the node's key in `nodes`. A plan renews one whose time is nearly over, and one of a node that was made again.",
+			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+				"id":          schema.StringAttribute{Computed: true, MarkdownDescription: "Cloudflare's id, the serial number."},
+				"certificate": schema.StringAttribute{Computed: true, MarkdownDescription: "The certificate in PEM."},
+				"expires":     schema.StringAttribute{Computed: true, MarkdownDescription: "When it is not valid any more."},
+				"identity":    schema.StringAttribute{Computed: true, MarkdownDescription: "The identity of the node that has the key."},
+				"days":        schema.Int64Attribute{Computed: true, MarkdownDescription: "For how many days it was issued."},
 			}},
 		},
 		"drift": schema.ListAttribute{

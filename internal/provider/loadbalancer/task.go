@@ -21,12 +21,15 @@ type ids struct {
 	zone, account, balancer, monitor string
 	// pools are by site, records by address.
 	pools, records map[string]string
+	// certificates are by the nodes' keys.
+	certificates map[string]certificate
 }
 
 func (m *Model) ids() ids {
 	return ids{
 		zone: m.ZoneID.ValueString(), account: m.AccountID.ValueString(), balancer: m.LoadBalancerID.ValueString(),
 		monitor: m.MonitorID.ValueString(), pools: mapStrings(m.PoolIDs), records: mapStrings(m.RecordIDs),
+		certificates: m.certificates(),
 	}
 }
 
@@ -35,6 +38,7 @@ func (m *Model) setIDs(i ids) {
 	m.ZoneID, m.AccountID = stringOrNull(i.zone), stringOrNull(i.account)
 	m.LoadBalancerID, m.MonitorID = stringOrNull(i.balancer), stringOrNull(i.monitor)
 	m.PoolIDs, m.RecordIDs = stringMap(i.pools), stringMap(i.records)
+	m.setCertificates(i.certificates)
 }
 
 func stringOrNull(s string) types.String {
@@ -46,7 +50,7 @@ func stringOrNull(s string) types.String {
 
 // none tells whether there is nothing left.
 func (i ids) none() bool {
-	return i.balancer == "" && i.monitor == "" && len(i.pools) == 0 && len(i.records) == 0
+	return i.balancer == "" && i.monitor == "" && len(i.pools) == 0 && len(i.records) == 0 && len(i.certificates) == 0
 }
 
 // saver writes what is there so far to state, so that a failure leaves nothing behind that nobody knows.
@@ -63,6 +67,13 @@ type task struct {
 	asking bool
 	// adopted are the ids of what was there already although state did not know it.
 	adopted map[string]bool
+	// crew are the nodes, and orders what they are to be told; nil where that does not matter.
+	crew   *crew
+	orders *orders
+	// removed are the names of the endpoints that the nodes have taken out.
+	removed []string
+	// old are the ids of certificates that others have replaced.
+	old []string
 }
 
 // begin prepares an operation. Nothing is sent.

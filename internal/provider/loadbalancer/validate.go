@@ -34,12 +34,15 @@ func (r *Resource) ValidateConfig(ctx context.Context, req resource.ValidateConf
 	}
 	c := &check{config: &config, m: &m}
 	c.hostname()
+	l, diags := m.local(ctx)
+	c.diags.Append(diags...)
 	if known(m.Mode) {
-		c.mode()
+		c.mode(l)
 	}
 	v, diags := m.view(ctx)
 	c.diags.Append(diags...)
-	c.nodes(v)
+	c.nodes(v, l)
+	c.local(v, l)
 	c.places(v)
 	if m.Mode.ValueString() == string(ModeBalancer) {
 		c.monitor(ctx)
@@ -85,13 +88,18 @@ func (c *check) hostname() {
 }
 
 // mode reports arguments that would have no effect.
-func (c *check) mode() {
+func (c *check) mode(l local) {
 	dns := c.m.Mode.ValueString() == string(ModeDNS)
 	balancer := map[string]attr.Value{
 		"sites": c.config.Sites, "port": c.config.Port, "host_header": c.config.HostHeader, "steering": c.config.Steering,
 		"endpoint_steering": c.config.EndpointSteering, "fallback_site": c.config.FallbackSite, "failover_across_sites": c.config.FailoverAcrossSites,
 		"check_regions": c.config.CheckRegions, "monitor": c.config.Monitor, "session_affinity": c.config.SessionAffinity,
 		"shadow_dns_records": c.config.ShadowDNSRecords,
+	}
+	// The nodes need the port where Cloudflare does not.
+	forNodes := l.any() || l.unknown
+	if forNodes {
+		delete(balancer, "port")
 	}
 	for _, name := range slices.Sorted(maps.Keys(balancer)) {
 		if dns && !balancer[name].IsNull() {
@@ -108,14 +116,14 @@ func (c *check) mode() {
 		return
 	}
 	for name, v := range map[string]attr.Value{"port": c.config.Port, "host_header": c.config.HostHeader} {
-		if !v.IsNull() {
+		if !v.IsNull() && (name != "port" || !forNodes) {
 			c.fault(path.Root(name), "%s has no effect unless the load balancer is proxied: clients go to the nodes themselves.\n\nRemove it, or set proxied to true.", name)
 		}
 	}
 }
 
 // nodes checks each node, and that one of them may get traffic.
-func (c *check) nodes(v view) {
+func (c *check) nodes(v view, l local) {
 	names := map[string]string{}
 	serving := 0
 	dns := c.m.Mode.ValueString() == string(ModeDNS)
@@ -124,7 +132,7 @@ func (c *check) nodes(v view) {
 			c.fault(e.at(), "nodes %q and %q are both node %s.\n\nName each node once.", other, e.key, e.name)
 		}
 		names[e.name] = e.key
-		c.address(e, dns)
+		c.address(e, dns, l)
 		if e.address != "" {
 			c.diags.Append(diagnose.Problems(invalid, path.Empty(), map[string]path.Path{"address": e.setting("address")}, spec.ValidateHost("address", e.address))...)
 		}
@@ -143,7 +151,7 @@ func (c *check) nodes(v view) {
 	}
 }
 
-func (c *check) address(e endpoint, dns bool) {
+func (c *check) address(e endpoint, dns bool, l local) {
 	switch {
 	case e.addresses == nil && e.address == "":
 	case dns && len(e.ips()) == 0:
@@ -154,7 +162,7 @@ func (c *check) address(e endpoint, dns bool) {
 	if !dns {
 		return
 	}
-	for name, v := range map[string]bool{"port": e.port != 0, "weight": e.weight != 1} {
+	for name, v := range map[string]bool{"port": e.port != 0 && !l.any() && !l.unknown, "weight": e.weight != 1} {
 		if v {
 			c.fault(e.setting(name), "%s has no effect in mode %q.\n\nRemove it, or set mode to %q.", name, ModeDNS, ModeBalancer)
 		}

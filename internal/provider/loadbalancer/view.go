@@ -31,6 +31,14 @@ type endpoint struct {
 	weight    float64
 	// healthPort is that of the node's cluster, 0 while it is unknown.
 	healthPort int
+	// cluster is the name of the node's cluster, apis where its agent's API listens, and identity the agent's; each is empty while it
+	// is unknown.
+	cluster, identity string
+	apis              []string
+	// public are the TCP ports that everybody may reach on the node, nil when the node does not say.
+	public []int
+	// mute tells that it is known to have no API, and nameless that it is known to have no identity.
+	mute, nameless bool
 }
 
 // site is what is particular of one site.
@@ -122,7 +130,15 @@ func (n nodeModel) endpoint(ctx context.Context, key string, s settingsModel) (e
 		if known(c.Ports) {
 			diags.Append(c.Ports.As(ctx, &p, basetypes.ObjectAsOptions{})...)
 		}
-		e.healthPort = int(p.Health.ValueInt64())
+		e.healthPort, e.cluster = int(p.Health.ValueInt64()), c.Name.ValueString()
+	}
+	e.identity, e.mute, e.nameless = n.Identity.ValueString(), n.Endpoints.IsNull(), n.Identity.IsNull()
+	e.apis, more = reference.Strings(ctx, n.Endpoints)
+	diags.Append(more...)
+	if known(n.PublicPorts) {
+		var p publicModel
+		diags.Append(n.PublicPorts.As(ctx, &p, basetypes.ObjectAsOptions{})...)
+		e.public = portsOf(p.TCP)
 	}
 	return e, diags
 }
@@ -196,6 +212,22 @@ func (e endpoint) setting(name string) path.Path {
 	return path.Root("node_settings").AtMapKey(e.key).AtName(name)
 }
 
+// portsOf returns the ports of a set, nil while the set is null or one of them is unknown.
+func portsOf(s types.Set) []int {
+	if !known(s) {
+		return nil
+	}
+	out := []int{}
+	for _, e := range s.Elements() {
+		port, ok := e.(types.Int64)
+		if !ok || !known(port) {
+			return nil
+		}
+		out = append(out, int(port.ValueInt64()))
+	}
+	return out
+}
+
 func stringSet(in []string) types.Set {
 	if len(in) == 0 {
 		return types.SetNull(types.StringType)
@@ -205,6 +237,14 @@ func stringSet(in []string) types.Set {
 		values[i] = types.StringValue(s)
 	}
 	return types.SetValueMust(types.StringType, values)
+}
+
+// knownSet is stringSet with an empty set for nothing.
+func knownSet(in []string) types.Set {
+	if len(in) == 0 {
+		return types.SetValueMust(types.StringType, []attr.Value{})
+	}
+	return stringSet(slices.Compact(slices.Sorted(slices.Values(in))))
 }
 
 // setStrings returns the set's elements in order, nil while the set or one of them is unknown.

@@ -127,6 +127,13 @@ func (o *Operator) Linode() (*linode.Client, error) { return o.linode() }
 // Cloudflare returns the client of Cloudflare's API, ErrNoCloudflareToken when the provider has no token.
 func (o *Operator) Cloudflare() (*cloudflare.Client, error) { return o.edge() }
 
+// CloudflareAs returns a client of the same API with another token.
+func (o *Operator) CloudflareAs(token string) (*cloudflare.Client, error) {
+	cfg := o.cfg.Cloudflare
+	cfg.Token = token
+	return cloudflare.New(cfg)
+}
+
 // Adoption returns how machines are reached by SSH.
 func (o *Operator) Adoption() adoption.Config { return o.cfg.Adoption }
 
