@@ -1,0 +1,132 @@
+package haproxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+)
+
+// askPatience bounds one question to HAProxy, which answers from memory.
+const askPatience = 2 * time.Second
+
+// ask sends a command to the running worker (HAProxy's management guide, "Unix Socket commands").
+func (d *Driver) ask(ctx context.Context, command string) (_ []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	conn, err := d.dial(ctx, socketPath)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := io.WriteString(conn, command+"\n"); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(conn)
+}
+
+// runningMark returns what the running HAProxy says of its configuration, "" when none runs.
+func (d *Driver) runningMark(ctx context.Context) string {
+	out, err := d.ask(ctx, "show info")
+	if err != nil {
+		return "" // it does not run, or it is just being replaced
+	}
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	for lines.Scan() {
+		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.EqualFold(key, "description") {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Status implements balancer.Driver.
+func (d *Driver) Status(ctx context.Context) (balancer.Status, error) {
+	d.mu.Lock()
+	mark := d.mark
+	d.mu.Unlock()
+	out := balancer.Status{Services: map[string]map[string]bool{}}
+	running := d.runningMark(ctx)
+	if running == "" {
+		return out, nil
+	}
+	out.Running = running == mark
+	text, err := d.ask(ctx, "show stat -1 4 -1")
+	if err != nil {
+		return out, fmt.Errorf("ask the proxy for its servers: %w", err)
+	}
+	rows, err := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(bytes.TrimSpace(text), []byte("# ")))).ReadAll()
+	if err != nil || len(rows) == 0 {
+		return out, fmt.Errorf("read what the proxy says of its servers: %w", err)
+	}
+	proxy, server, status := slices.Index(rows[0], "pxname"), slices.Index(rows[0], "svname"), slices.Index(rows[0], "status")
+	if proxy < 0 || server < 0 || status < 0 {
+		return out, fmt.Errorf("read what the proxy says of its servers: no columns pxname, svname and status in %q", rows[0])
+	}
+	for _, row := range rows[1:] {
+		hostname, ours := strings.CutPrefix(row[proxy], backendPrefix)
+		if !ours {
+			continue
+		}
+		if out.Services[hostname] == nil {
+			out.Services[hostname] = map[string]bool{}
+		}
+		out.Services[hostname][row[server]] = strings.HasPrefix(row[status], "UP")
+	}
+	return out, nil
+}
+
+var bindLine = regexp.MustCompile(`(?m)^\tbind \*:(\d+)`)
+
+// takenPorts returns the ports of a configuration that another program listens on, and an error that names them.
+//
+// HAProxy is not to find out by itself: while it tries for two seconds to get a port that it does not have, it lets go of all
+// its others.
+func (d *Driver) takenPorts(ctx context.Context, want config, old string, running bool) ([]int, error) {
+	fresh := slices.Clone(want.ports)
+	if running {
+		for _, m := range bindLine.FindAllStringSubmatch(old, -1) {
+			if port, err := strconv.Atoi(m[1]); err == nil {
+				fresh = slices.DeleteFunc(fresh, func(p int) bool { return p == port })
+			}
+		}
+	}
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	out, err := d.sys.Run(ctx, host.Command{Name: "ss", Args: []string{"-H", "-l", "-t", "-n"}, ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("look for programs that have the proxy's ports: %w", err)
+	}
+	var taken []int
+	var problems []error
+	for line := range strings.Lines(string(out.Stdout)) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 {
+			continue
+		}
+		port, err := strconv.Atoi(fields[3][strings.LastIndex(fields[3], ":")+1:])
+		if err != nil || !slices.Contains(fresh, port) || slices.Contains(taken, port) {
+			continue
+		}
+		taken = append(taken, port)
+		problems = append(problems, fmt.Errorf("port %d is in use by another program at %s; stop it or give the proxy another port (ss -ltnp shows who it is)", port, fields[3]))
+	}
+	return taken, errors.Join(problems...)
+}
