@@ -28,17 +28,25 @@ func sealed(t *testing.T) string {
 		}
 	}
 	for name, text := range map[string]string{
-		"etc/machine-id": "",
-		"etc/hostname":   "localhost\n",
-		"etc/hosts":      "127.0.0.1 localhost\n::1 localhost ip6-localhost # loopback\n",
-		"etc/passwd":     "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-		"etc/shadow":     "root:!*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\n",
-		"var/log/README": "see the journal\n",
+		"etc/machine-id":      "",
+		"etc/hostname":        "localhost\n",
+		"etc/hosts":           "127.0.0.1 localhost\n::1 localhost ip6-localhost # loopback\n",
+		"etc/passwd":          "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+		"etc/shadow":          "root:!*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\n",
+		"var/log/README":      "see the journal\n",
+		"etc/ssh/sshd_config": "# Debian's own\nInclude /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication yes\n",
 	} {
 		put(t, root, name, text)
 	}
 	for _, name := range []string{"etc/ssh/sshd_config.d/10-atoll.conf", "etc/nftables.conf", "etc/apt/apt.conf.d/60atoll"} {
 		put(t, root, name, read(t, "rootfs/"+name))
+	}
+	wants := filepath.Join(root, "etc/systemd/system/sysinit.target.wants")
+	if err := os.MkdirAll(wants, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/usr/lib/systemd/system/nftables.service", filepath.Join(wants, "nftables.service")); err != nil {
+		t.Fatal(err)
 	}
 	return root
 }
@@ -105,7 +113,9 @@ func TestCheckFindsEachLeftover(t *testing.T) {
 		{"home", "home/debian/.profile", "x"},
 		{"history", "root/.bash_history", "x"},
 		{"sudo", "etc/sudoers.d/90-cloud-init-users", "x"},
-		{"passwords for SSH", "etc/ssh/sshd_config.d/10-atoll.conf", "PasswordAuthentication yes\n"},
+		{"passwords for SSH", "etc/ssh/sshd_config.d/10-atoll.conf", "PasswordAuthentication yes\nKbdInteractiveAuthentication no\nPermitEmptyPasswords no\n"},
+		{"passwords for SSH, read first", "etc/ssh/sshd_config.d/01-vendor.conf", "PasswordAuthentication yes\n"},
+		{"passwords for SSH before the folder", "etc/ssh/sshd_config", "PasswordAuthentication yes\nInclude /etc/ssh/sshd_config.d/*.conf\n"},
 		{"open firewall", "etc/nftables.conf", "flush ruleset\n"},
 		{"private key", "etc/ssl/private/site.key", privateKey},
 		{"private key somewhere", "opt/app/key", privateKey},
@@ -122,6 +132,13 @@ func TestCheckFindsEachLeftover(t *testing.T) {
 		{"apt's cache", "var/cache/apt/pkgcache.bin", "x"},
 		{"cloud-init's state", "var/lib/cloud/instances/x/user-data.txt", "x"},
 		{"DHCP lease", "var/lib/dhcp/dhclient.leases", "x"},
+		{"DUID of another DHCP client", "var/lib/dhcpcd/duid", "x"},
+		{"state of the clock", "var/lib/chrony/chrony.drift", "x"},
+		{"state of a service", "var/lib/private/x/y", "x"},
+		{"memory of a program", "var/lib/systemd/coredump/core.x.zst", "x"},
+		{"name for iSCSI", "etc/iscsi/initiatorname.iscsi", "x"},
+		{"name for NVMe", "etc/nvme/hostnqn", "x"},
+		{"mark of a boot", "var/lib/misc/atoll-root-locked", ""},
 		{"rendered network", "etc/systemd/network/10-cloud-init-eth0.network", "x"},
 		{"old network", "etc/network/interfaces.d/50-cloud-init", "x"},
 		{"network of netplan", "etc/netplan/50-cloud-init.yaml", "x"},
@@ -170,7 +187,9 @@ func TestCheckFindsADanglingLink(t *testing.T) {
 }
 
 func TestCheckFindsMissingSettings(t *testing.T) {
-	for _, name := range []string{"etc/ssh/sshd_config.d/10-atoll.conf", "etc/nftables.conf"} {
+	for _, name := range []string{
+		"etc/ssh/sshd_config.d/10-atoll.conf", "etc/ssh/sshd_config", "etc/nftables.conf", "etc/systemd/system/sysinit.target.wants/nftables.service",
+	} {
 		root := sealed(t)
 		if err := os.Remove(filepath.Join(root, name)); err != nil {
 			t.Fatal(err)

@@ -75,7 +75,7 @@ done >"$root/etc/apt/sources.list.d/debian.sources"
 
 cat >"$root/etc/fstab" <<'END'
 LABEL=rootfs / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1
-LABEL=ESP /boot/efi vfat umask=0077,nofail,x-systemd.device-timeout=30s 0 0
+LABEL=ESP /boot/efi vfat umask=0077,nofail,x-systemd.device-timeout=10s 0 0
 END
 mkdir -p "$root/boot/efi" "$root/boot/grub/i386-pc"
 console='console=tty0 console=ttyS0,115200 net.ifnames=0'

@@ -48,6 +48,8 @@ if [ -f var/lib/dbus/machine-id ] && [ ! -L var/lib/dbus/machine-id ]; then find
 none "SSH host key" etc/ssh/ssh_host_*
 none "seed of random numbers" var/lib/systemd/random-seed
 none "key of systemd's credentials" var/lib/systemd/credential.secret
+none "name of the machine to its storage" etc/iscsi/initiatorname.iscsi etc/nvme/hostid etc/nvme/hostnqn
+none "mark of a boot" var/lib/misc/atoll-root-locked
 if [ -e etc/hostname ] && [ "$(cat etc/hostname)" != localhost ]; then finding "host name of the builder" etc/hostname; fi
 if [ -e etc/hosts ] && sed 's/#.*//' etc/hosts | awk '{ for (i = 2; i <= NF; i++) if ($i !~ /^(localhost|ip6-)/) exit 1 }'; then :; else
   [ ! -e etc/hosts ] || finding "name of the builder" etc/hosts
@@ -81,10 +83,21 @@ if [ -e etc/passwd ]; then
 fi
 none "key or history of a user" root/.ssh root/.bash_history root/.python_history root/.cache home/*
 none "right of a user who is not there" etc/sudoers.d/90-cloud-init-users
-if ! grep -qsx 'PasswordAuthentication no' etc/ssh/sshd_config.d/10-atoll.conf; then
-  finding "SSH takes passwords" etc/ssh/sshd_config.d/10-atoll.conf
+# sshd takes the first value that it reads. Debian's sshd_config begins with the folder.
+if ! sed -nE '/^[[:space:]]*[A-Za-z]/{p;q}' etc/ssh/sshd_config 2>/dev/null | grep -qiE '^[[:space:]]*Include[[:space:]]+/etc/ssh/sshd_config\.d/\*\.conf'; then
+  finding "SSH may take passwords: the first line must include sshd_config.d" etc/ssh/sshd_config
 fi
+for setting in PasswordAuthentication KbdInteractiveAuthentication PermitEmptyPasswords; do
+  first=$(grep -iE "^[[:space:]]*${setting}[[:space:]=]" etc/ssh/sshd_config.d/*.conf /dev/null | head -n 1)
+  case $first in
+  etc/ssh/sshd_config.d/*":$setting no") ;;
+  '') finding "SSH may take passwords: nothing says $setting no" etc/ssh/sshd_config.d ;;
+  *) finding "SSH may take passwords: ${first#*:}" "${first%%:*}" ;;
+  esac
+done
 if ! grep -qs 'policy drop' etc/nftables.conf; then finding "the firewall is open" etc/nftables.conf; fi
+[ -L etc/systemd/system/sysinit.target.wants/nftables.service ] ||
+  finding "the firewall does not start" etc/systemd/system/sysinit.target.wants/nftables.service
 found=$(grep -rlsI -e '-----BEGIN [A-Z ]*PRIVATE KEY' etc root home opt srv usr/local var 2>/dev/null | head -n 5) || true
 # shellcheck disable=SC2086 # one word a path
 [ -z "$found" ] || finding "private key" $found
@@ -103,7 +116,13 @@ no_files "list of packages" var/lib/apt/lists ! -name lock
 no_files "archive of packages" var/cache/apt ! -name lock
 no_files "state of cloud-init" var/lib/cloud
 no_files "lease of an address" var/lib/dhcp
+no_files "lease of an address" var/lib/dhcpcd
 no_files "lease of an address" var/lib/systemd/network
+# A machine that runs, and is checked as it does, has a clock that writes.
+if [ -n "$root" ]; then no_files "state of the clock" var/lib/chrony; fi
+no_files "state of a service" var/lib/private
+no_files "memory of a program" var/lib/systemd/coredump
+no_files "memory of a program" var/crash
 none "network of the builder" etc/systemd/network/10-cloud-init-* etc/network/interfaces.d/50-cloud-init* etc/netplan/50-cloud-init.yaml etc/udev/rules.d/70-persistent-net.rules
 if [ ! -L etc/resolv.conf ] && grep -qs '^nameserver' etc/resolv.conf; then finding "name server of the builder" etc/resolv.conf; fi
 none "aid of the build" usr/sbin/policy-rc.d etc/apt/apt.conf.d/99atoll-build etc/apt/apt.conf.d/99mmdebstrap var/lib/atoll-build

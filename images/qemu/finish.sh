@@ -29,6 +29,17 @@ e2fsck -fn "$root" >"$work/fsck" 2>&1 || {
 say "looking at what is inside"
 mkdir "$work/tree"
 debugfs -R "rdump / $work/tree" "$root" >"$work/debugfs" 2>&1
+# It does not say so by its exit code when it could not write something.
+if grep -v '^debugfs ' "$work/debugfs" >&2; then
+  echo "the root file system could not be read as a whole" >&2
+  exit 1
+fi
+# The partition with the boot loader of UEFI belongs to it.
+esp=$(sfdisk -d "$disk" | sed -nE 's/^.* start= *([0-9]+),.*type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B.*/\1/p')
+if [ -n "$esp" ]; then
+  mkdir -p "$work/tree/boot/efi"
+  mcopy -s -i "$disk@@$((esp * 512))" ::/ "$work/tree/boot/efi/"
+fi
 sh "$here/../node/check.sh" "$work/tree"
 cp "$work/tree/usr/lib/atoll/image.json" "$work/image.json"
 cmp -s "$work/tree/usr/lib/atoll/sbom.cdx.json" "$ATOLL_SBOM" || {

@@ -19,7 +19,7 @@ done
 systemctl --no-reload --quiet enable ssh.service nftables.service
 
 if [ "$ATOLL_TARGET" = disk ]; then
-  systemctl --no-reload --quiet enable systemd-networkd.service systemd-resolved.service chrony.service
+  systemctl --no-reload --quiet enable atoll-root.service systemd-networkd.service systemd-resolved.service chrony.service
   # systemd-networkd alone has a say: none of Debian's other ways to a network.
   if there networking.service; then systemctl --no-reload --quiet disable networking.service; fi
   ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf

@@ -36,7 +36,8 @@ rm -f /etc/mysql/debian.cnf /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/cert
 
 # The identity of the machine and of its agent.
 : >/etc/machine-id
-rm -f /var/lib/dbus/machine-id /etc/ssh/ssh_host_* /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
+rm -f /var/lib/dbus/machine-id /etc/ssh/ssh_host_* /var/lib/systemd/random-seed /var/lib/systemd/credential.secret \
+  /var/lib/misc/atoll-root-locked /etc/iscsi/initiatorname.iscsi /etc/nvme/hostid /etc/nvme/hostnqn
 rm -rf /var/lib/atoll /etc/atoll /etc/tinc
 install -d -m 700 /var/lib/atoll
 install -d -m 755 /etc/atoll /etc/tinc
@@ -54,7 +55,7 @@ find /var/log -type f -delete
 rm -rf /var/log/journal/* /root/.ssh /root/.cache /root/.local /root/.config
 rm -f /root/.bash_history /root/.python_history /root/.viminfo /root/.lesshst /root/.wget-hsts
 empty /home /var/lib/systemd/timers /var/lib/systemd/coredump /var/lib/systemd/network /var/lib/systemd/timesync /var/lib/chrony \
-  /var/lib/private /var/lib/dhcp /var/lib/lastlog /var/lib/wtmpdb /var/lib/NetworkManager /var/lib/sudo /var/crash
+  /var/lib/private /var/lib/dhcp /var/lib/dhcpcd /var/lib/lastlog /var/lib/wtmpdb /var/lib/NetworkManager /var/lib/sudo /var/crash
 rm -f /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/.pwd.lock /etc/machine-info \
   /var/cache/ldconfig/aux-cache
 # mmdebstrap, which makes containers, keeps apt's settings in there until its end, and empties it then: without them its apt
