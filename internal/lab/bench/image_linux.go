@@ -87,11 +87,11 @@ func benchImage(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	engine, err := engine()
+	programs, err := rig.Build(ctx, filepath.Join(dir, "bin"))
 	if err != nil {
 		return err
 	}
-	programs, err := rig.Build(ctx, filepath.Join(dir, "bin"))
+	engine, err := engine(ctx, programs)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -45,11 +44,11 @@ func benchLab(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	engine, err := engine()
+	programs, err := rig.Build(ctx, filepath.Join(dir, "bin"))
 	if err != nil {
 		return err
 	}
-	programs, err := rig.Build(ctx, filepath.Join(dir, "bin"))
+	engine, err := engine(ctx, programs)
 	if err != nil {
 		return err
 	}
@@ -69,15 +68,6 @@ func benchLab(ctx context.Context, out io.Writer) (err error) {
 		}
 	}
 	return nil
-}
-
-func engine() (string, error) {
-	for _, name := range []string{"terraform", "tofu"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
-	}
-	return "", errors.New("neither terraform nor tofu is on PATH")
 }
 
 // apply measures the first apply by its own account of each resource.

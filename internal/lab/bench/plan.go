@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -38,13 +37,11 @@ func benchPlan(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	engine, err := exec.LookPath("terraform")
-	if err != nil {
-		if engine, err = exec.LookPath("tofu"); err != nil {
-			return fmt.Errorf("neither terraform nor tofu is on PATH: %w", err)
-		}
-	}
 	programs, err := rig.Build(ctx, filepath.Join(dir, "bin"))
+	if err != nil {
+		return err
+	}
+	engine, err := engine(ctx, programs)
 	if err != nil {
 		return err
 	}
