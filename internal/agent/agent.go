@@ -57,7 +57,7 @@ func New(cfg Config) *Agent {
 	for name, driver := range cfg.Drivers {
 		a.drivers[name] = driver(cfg.System, cfg.Log.With("driver", string(name)))
 	}
-	a.http.current = a.currentHealth
+	a.http.current, a.http.currentFor = a.currentHealth, a.currentHealthFor
 	a.herald.console, a.herald.log = cfg.Console, cfg.Log
 	return a
 }
@@ -186,6 +186,18 @@ func (a *Agent) currentHealth() api.Health {
 	}
 	h.Parts = maps.Clone(h.Parts)
 	return h
+}
+
+// currentHealthFor is what the health endpoint says of a hostname, and whether this node belongs to its load balancer.
+func (a *Agent) currentHealthFor(hostname string) (h api.Health, known bool) {
+	a.mu.Lock()
+	s := a.session
+	a.mu.Unlock()
+	if s != nil {
+		return s.healthFor(hostname)
+	}
+	// A node that is no member does not know what it is to serve.
+	return a.currentHealth(), true
 }
 
 func (a *Agent) setHealth(h api.Health) {

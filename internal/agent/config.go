@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
 	"syscall"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/appcheck"
+	"github.com/atollhq/terraform-provider-atoll/internal/edge"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
@@ -40,6 +43,10 @@ type Config struct {
 	// Network returns what keeps the machine from reaching others, "" when nothing does; nil means to look at its interfaces
 	// and routes.
 	Network func() string
+	// Commands runs the commands of applications' checks; nil means as services of this machine's systemd.
+	Commands appcheck.Commands
+	// Edge opens the vendor of load balancers for the removal of dead nodes; nil means that this agent cannot act there.
+	Edge edge.Open
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Version is the agent's version for its reports.
@@ -77,6 +84,14 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Network == nil {
 		c.Network = networkProblem
+	}
+	if c.Commands == nil {
+		c.Commands = host.NewApart()
+	}
+	if c.Edge == nil {
+		c.Edge = func(spec.QuickRemoval, string) (edge.Vendor, error) {
+			return nil, errors.New("this agent was built without any vendor of load balancers")
+		}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
@@ -131,4 +133,21 @@ type Twin struct{ twin twin }
 func (t *Twin) Observe(sequence uint64, boot string, reported, now time.Time) string {
 	t.twin.observe(spec.Status{Sequence: sequence, BootID: boot, Reported: reported}, "mine", now)
 	return t.twin.problem("hk1")
+}
+
+// Server is server for tests.
+type Server struct{ server server }
+
+// NewServer returns a node of a load balancer as the floor counts it.
+func NewServer(name string, well, application bool) Server {
+	return Server{server{name: name, well: well, application: application}}
+}
+
+// KeptInService returns the nodes that the floor keeps in service, sorted.
+func KeptInService(minimum int, servers []Server) []string {
+	all := make([]server, len(servers))
+	for i, s := range servers {
+		all[i] = s.server
+	}
+	return slices.Sorted(maps.Keys(keptInService(minimum, all)))
 }

@@ -50,6 +50,13 @@ func (f *fakeMesh) Apply(_ context.Context, v *topology.View) error {
 	return nil
 }
 
+// leave is what becomes of a machine that is switched off.
+func (f *fakeMesh) leave() {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	delete(f.w.joined, f.m.name)
+}
+
 func (f *fakeMesh) Status(context.Context) (mesh.Status, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,22 +1,37 @@
 package agent
 
 import (
+	"log/slog"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-// fitness is how fit this node is to serve each load balancer that it belongs to. It is safe for concurrent use; its zero
-// value knows of none.
+// fitness is how fit this node is to serve each load balancer that it belongs to. "Since" changes only together with Fit,
+// and survives restarts of the agent. It is safe for concurrent use; its zero value knows of nothing and keeps nothing.
 type fitness struct {
-	mu sync.Mutex
-	// serving is the last judgement, by hostname; nil before the first.
-	serving map[string]spec.ServingStatus
+	mu    sync.Mutex
+	state state
+	log   *slog.Logger
+
+	// serving is the last judgement, by hostname; nil before the first. Before is that of an earlier start.
+	serving, before map[string]spec.ServingStatus
+	// parts is what the health endpoint says beside the parts of the node itself, by hostname.
+	parts map[string]map[string]string
 	// proxies holds what is wrong with each local proxy, "" for nothing, by hostname.
 	proxies map[string]string
 	// news is closed when the judgement changes, and replaced.
 	news chan struct{}
+}
+
+// remember continues with what was judged before a restart. A damaged file only loses the dates.
+func (f *fitness) remember(s state, log *slog.Logger) {
+	f.state, f.log = s, log
+	if _, err := s.readJSON(servingFile, &f.before); err != nil {
+		log.Warn("since when this node serves is lost", "error", err)
+	}
 }
 
 // of returns how fit the node is for a hostname, and whether that is known: it is not before the first look after a start,
@@ -26,6 +41,27 @@ func (f *fitness) of(hostname string) (spec.ServingStatus, bool) {
 	defer f.mu.Unlock()
 	s, ok := f.serving[hostname]
 	return s, ok
+}
+
+// judged tells whether there was a first look.
+func (f *fitness) judged() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.serving != nil
+}
+
+// partsOf returns what the health endpoint says of a hostname.
+func (f *fitness) partsOf(hostname string) map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.parts[hostname]
+}
+
+// allParts returns partsOf of every hostname.
+func (f *fitness) allParts() map[string]map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.parts
 }
 
 // changed returns a channel that is closed at the next change. Take it before asking.
@@ -45,19 +81,47 @@ func (f *fitness) all() map[string]spec.ServingStatus {
 	return maps.Clone(f.serving)
 }
 
-// set records a judgement and says whether it differs from the last one.
-func (f *fitness) set(serving map[string]spec.ServingStatus) bool {
+// set records a judgement, whose dates are ignored, and says whether it differs from the last one. Parts are not to be
+// changed any more.
+func (f *fitness) set(serving map[string]spec.ServingStatus, parts map[string]map[string]string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.parts = parts
+	old := f.serving
+	if old == nil {
+		old = f.before
+	}
+	for hostname, s := range serving {
+		s.Since = now
+		if o, known := old[hostname]; known && o.Fit == s.Fit {
+			s.Since = o.Since
+		}
+		serving[hostname] = s
+	}
 	if f.serving != nil && maps.Equal(f.serving, serving) {
 		return false
 	}
 	f.serving = serving
+	if f.log != nil {
+		f.tell(old)
+		if err := f.state.writeJSON(servingFile, serving); err != nil {
+			f.log.Error("cannot keep across a restart since when this node serves", "error", err)
+		}
+	}
 	if f.news != nil {
 		close(f.news)
 		f.news = nil
 	}
 	return true
+}
+
+// tell logs what has changed.
+func (f *fitness) tell(old map[string]spec.ServingStatus) {
+	for hostname, s := range f.serving {
+		if o, known := old[hostname]; !known || o.Fit != s.Fit || o.Kept != s.Kept || o.Application != s.Application {
+			f.log.Info("fitness to serve changed", "hostname", hostname, "fit", s.Fit, "kept", s.Kept, "node", s.Node, "application", s.Application)
+		}
+	}
 }
 
 // setProxy records what is wrong with the local proxy of a hostname, "" for nothing, and says whether that is news. Until

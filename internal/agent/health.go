@@ -8,17 +8,19 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 )
 
-// healthServer answers GET /health to anybody, and nothing else. It shows no secret and takes no input, so it may stand on
-// a public address. Its zero value answers nothing; set state before listening.
+// healthServer answers GET /health and /health/HOSTNAME to anybody, and nothing else. It shows no secret and takes no input
+// but the hostname, so it may stand on a public address. Its zero value answers nothing; set state before listening.
 type healthServer struct {
-	// current returns what to answer.
-	current func() api.Health
+	// current returns what to answer, currentFor what to answer of a load balancer and whether the node belongs to it.
+	current    func() api.Health
+	currentFor func(hostname string) (h api.Health, known bool)
 
 	mu     sync.Mutex
 	addr   string
@@ -29,16 +31,24 @@ type healthServer struct {
 
 // ServeHTTP implements http.Handler.
 func (h *healthServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/health" {
-		http.NotFound(w, r)
-		return
+	hostname := ""
+	if r.URL.Path != api.HealthPath {
+		var ofBalancer bool
+		if hostname, ofBalancer = strings.CutPrefix(r.URL.Path, api.HealthPath+"/"); !ofBalancer || hostname == "" {
+			http.NotFound(w, r)
+			return
+		}
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "only GET", http.StatusMethodNotAllowed)
 		return
 	}
-	health := h.current()
+	health, known := h.of(hostname)
+	if !known {
+		http.Error(w, "this node belongs to no load balancer of that name", http.StatusNotFound)
+		return
+	}
 	body, err := json.MarshalIndent(health, "", "  ")
 	if err != nil {
 		http.Error(w, "health cannot be written", http.StatusInternalServerError)
@@ -51,6 +61,14 @@ func (h *healthServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// The caller may be gone; there is nobody to tell.
 	_, _ = w.Write(append(body, '\n'))
+}
+
+// of returns what to answer of a hostname, "" for the node itself.
+func (h *healthServer) of(hostname string) (health api.Health, known bool) {
+	if hostname == "" {
+		return h.current(), true
+	}
+	return h.currentFor(strings.ToLower(hostname))
 }
 
 // listen answers on host:port from now on; the same address again changes nothing.

@@ -111,7 +111,7 @@ func (a *Agent) takeBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range append(damaged, joinFile, identityFile, storeDir, observedFile, sequenceFile, hardwareFile) {
+	for _, name := range append(damaged, joinFile, identityFile, storeDir, observedFile, servingFile, sequenceFile, hardwareFile) {
 		if err := a.state.remove(name); err != nil {
 			return err
 		}

@@ -37,6 +37,7 @@ func (s *session) observe(ctx context.Context) error {
 		s.judgeMembership(in)
 		s.watchTwin(in.snapshot)
 		s.announce(in)
+		poke(s.weigh)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -62,7 +63,7 @@ func (s *session) observePeers(ctx context.Context, view *topology.View) {
 	_, before, _ := s.keeper.snapshot()
 	peers := make(map[string]spec.PeerStatus, len(view.Peers))
 	inTheMesh, inGossip := verdict{bad: map[string]bool{}}, verdict{bad: map[string]bool{}}
-	reachable := 0
+	reachable, counted := 0, 0
 	for _, p := range view.Peers {
 		m := s.measure(p.Name, measured, inMesh)
 		peer := spec.PeerStatus{
@@ -70,8 +71,12 @@ func (s *session) observePeers(ctx context.Context, view *topology.View) {
 			Direct: inMesh.Peers[p.Name].Direct, NextHop: inMesh.Peers[p.Name].NextHop, Alive: alive[p.Name],
 		}
 		fresh := s.fresh(p.Name)
-		inTheMesh.count(p.Name, peer.Reachable, fresh)
-		inGossip.count(p.Name, peer.Alive, fresh)
+		// Of a node that the operator has taken out of service, silence is no news.
+		if _, away := view.Maintenance[p.Name]; !away || peer.Reachable {
+			counted++
+			inTheMesh.count(p.Name, peer.Reachable, fresh)
+			inGossip.count(p.Name, peer.Alive || away, fresh)
+		}
 		if peer.Reachable {
 			reachable++
 		}
@@ -81,7 +86,7 @@ func (s *session) observePeers(ctx context.Context, view *topology.View) {
 		peers[p.Name] = peer
 	}
 	s.mu.Lock()
-	s.running, s.reachable, s.peers = inMesh.Running, reachable, len(peers)
+	s.running, s.reachable, s.peers = inMesh.Running, reachable, counted
 	s.mu.Unlock()
 	s.keeper.setPeers(peers)
 	s.forgetOthers(peers)
@@ -172,36 +177,40 @@ func (s *session) withSince(names []string) string {
 	return strings.Join(texts, ", ")
 }
 
-// health is what the health endpoint says of a member. A node is fit to serve when it stands with at least half of its
-// cluster: were a single dead peer enough to call it unfit, one death would take every node out of service.
+// health is what the health endpoint says of a member.
 func (s *session) health() api.Health {
-	h := api.Health{State: stateJoined, Parts: map[string]string{}}
-	part := func(name string, good bool, problem string) {
-		h.Parts[name] = "ok"
-		if !good {
-			h.Parts[name] = problem
-			h.Waiting = name + ": " + problem
+	h := api.Health{State: stateJoined, Parts: map[string]string{}, Healthy: true}
+	for _, p := range s.parts() {
+		h.Parts[p.name] = sayOK(p.problem)
+		if p.problem != "" {
+			h.Waiting = p.name + ": " + p.problem
+			h.Healthy = false
 		}
-		h.Healthy = h.Healthy && good
 	}
-	h.Healthy = true
-	joined := s.keeper.get(spec.ConditionJoined)
-	// Anybody may read this; the whole message is in the API.
-	part("membership", joined.Good(), joined.Reason)
 	s.mu.Lock()
-	running, reachable, peers, file := s.running, s.reachable, s.peers, s.fileProblem
-	s.mu.Unlock()
-	if file != "" {
+	defer s.mu.Unlock()
+	if s.fileProblem != "" {
 		// It says something about the file, not about the node's fitness.
-		h.Parts["first-boot file"] = file
-	}
-	switch {
-	case !running:
-		part("mesh", false, "not running")
-	case 2*(reachable+1) < peers+1:
-		part("mesh", false, fmt.Sprintf("reaches %d of %d peers, less than half of the cluster with itself", reachable, peers))
-	default:
-		part("mesh", true, "")
+		h.Parts["first-boot file"] = s.fileProblem
 	}
 	return h
+}
+
+// healthFor is what the health endpoint says of a hostname, and whether this node belongs to its load balancer.
+func (s *session) healthFor(hostname string) (h api.Health, known bool) {
+	h = s.health()
+	status, known := s.fitness.of(hostname)
+	if !known {
+		// Before the first look nobody knows what this node serves.
+		h.Healthy, h.Waiting = false, "the agent has just started"
+		return h, !s.fitness.judged()
+	}
+	for name, text := range s.fitness.partsOf(hostname) {
+		h.Parts[name] = text
+		if h.Healthy && !status.Fit && text != "ok" {
+			h.Waiting = name + ": " + text
+		}
+	}
+	h.Healthy = h.Healthy && status.Fit
+	return h, true
 }

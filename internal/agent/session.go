@@ -42,6 +42,8 @@ type session struct {
 	urgent atomic.Bool
 	// poked wakes report, look wakes observe, suspicion wakes watchHome.
 	poked, look, suspicion chan struct{}
+	// weigh wakes watchServing.
+	weigh chan struct{}
 
 	// firstSeen is when each peer appeared; only observe uses it.
 	firstSeen map[string]time.Time
@@ -50,19 +52,21 @@ type session struct {
 	// twin watches for a copy of this node.
 	twin twin
 
-	mu                 sync.Mutex
-	departed           *departure
-	driver             mesh.Driver
-	gossip             *gossip.Gossip
-	gossipAt           netip.AddrPort
-	gossipRTT          time.Duration
-	running            bool
-	meshStatus         mesh.Status
-	meshLooked         time.Time
-	fileProblem        string
-	twinProblem        string
-	reachable          int
-	peers              int
+	mu          sync.Mutex
+	departed    *departure
+	driver      mesh.Driver
+	gossip      *gossip.Gossip
+	gossipAt    netip.AddrPort
+	gossipRTT   time.Duration
+	running     bool
+	meshStatus  mesh.Status
+	meshLooked  time.Time
+	fileProblem string
+	twinProblem string
+	reachable   int
+	peers       int
+	// away is this node's maintenance, nil while it is in service.
+	away               *spec.Maintenance
 	appliedGenerations map[spec.Ref]uint64
 	appliedVersion     uint64
 }
@@ -93,8 +97,9 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
 		prober: prober,
 		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
-		suspicion: make(chan struct{}, 1), firstSeen: map[string]time.Time{},
+		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), firstSeen: map[string]time.Time{},
 	}
+	s.fitness.remember(a.state, log)
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, prober.Close())
 	}
@@ -153,7 +158,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		s.watchHome, s.loop, s.observe, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+		s.watchHome, s.loop, s.observe, s.watchServing,  s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

@@ -20,6 +20,7 @@ const (
 	leavingFile  = "leaving.json"
 	observedFile = "observed.json"
 	sequenceFile = "sequence.json"
+	servingFile  = "serving.json"
 	storeDir     = "store"
 	// hardwareFile goes last when a membership is taken back: it keeps a copy's identity from being used.
 	hardwareFile = "hardware.json"

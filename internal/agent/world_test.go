@@ -72,10 +72,12 @@ func (w *world) sign(name string, body spec.Body) store.Record {
 	return w.signed(o)
 }
 
-func (w *world) tombstone(node string) store.Record {
+func (w *world) tombstone(node string) store.Record { return w.tombstoneOf(spec.KindNode, node) }
+
+func (w *world) tombstoneOf(kind spec.Kind, name string) store.Record {
 	w.t.Helper()
 	w.generation = max(w.generation+1, uint64(time.Now().UnixMilli()))
-	return w.signed(spec.NewTombstone(clusterName, spec.Ref{Kind: spec.KindNode, Name: node}, w.generation, uint64(time.Now().UnixMilli())))
+	return w.signed(spec.NewTombstone(clusterName, spec.Ref{Kind: kind, Name: name}, w.generation, uint64(time.Now().UnixMilli())))
 }
 
 func (w *world) signed(o spec.Object) store.Record {
@@ -228,8 +230,8 @@ func (m *machine) config() agent.Config {
 			defer m.mu.Unlock()
 			m.console = append(m.console, line)
 		},
-		Network: func() string { return m.network },
-		Now:     m.now, Log: slog.New(slog.NewTextHandler(testWriter{m.w.t, m.name}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Network: func() string { return m.network }, Commands: shell{},
+		Now: m.now, Log: slog.New(slog.NewTextHandler(testWriter{m.w.t, m.name}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 }
 

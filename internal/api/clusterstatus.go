@@ -58,10 +58,12 @@ type ClusterStatus struct {
 	// Reasons says what is wrong, where and since when, the worst first.
 	Reasons []string `json:"reasons,omitempty"`
 	// Warnings is what works but should be looked at.
-	Warnings  []string             `json:"warnings,omitempty"`
-	Nodes     map[string]NodeView  `json:"nodes"`
-	Links     map[string]LinkView  `json:"links"`
-	Conflicts []store.ConflictInfo `json:"conflicts,omitempty"`
+	Warnings []string            `json:"warnings,omitempty"`
+	Nodes    map[string]NodeView `json:"nodes"`
+	Links    map[string]LinkView `json:"links"`
+	// LoadBalancers are those that the nodes know of, by hostname.
+	LoadBalancers map[string]LoadBalancerView `json:"load_balancers"`
+	Conflicts     []store.ConflictInfo        `json:"conflicts,omitempty"`
 	// Generations holds the newest generation of every object, tombstones included.
 	Generations map[spec.Ref]uint64 `json:"generations"`
 }
@@ -77,6 +79,8 @@ type NodeView struct {
 	Message string `json:"message,omitempty"`
 	// Since is when the state began, as far as that is known.
 	Since time.Time `json:"since"`
+	// Maintenance is set while the operator has taken the node out of service. State is how it is all the same.
+	Maintenance *spec.Maintenance `json:"maintenance,omitempty"`
 	// Identity is the admitted identity, zero when nobody is.
 	Identity trust.PublicKey `json:"identity"`
 	Version  string          `json:"version,omitempty"`
@@ -99,7 +103,8 @@ func (v NodeView) Condition(t spec.ConditionType) (spec.Condition, bool) {
 func StatusOf(seen string, s *store.Snapshot, now time.Time) ClusterStatus {
 	out := ClusterStatus{
 		Cluster: s.ClusterName, Seen: seen, At: now.UTC(),
-		Nodes: map[string]NodeView{}, Links: map[string]LinkView{}, Conflicts: s.Conflicts, Generations: s.Generations,
+		Nodes: map[string]NodeView{}, Links: map[string]LinkView{},
+		LoadBalancers: map[string]LoadBalancerView{}, Conflicts: s.Conflicts, Generations: s.Generations,
 	}
 	names := slices.Sorted(maps.Keys(s.Nodes))
 	for _, name := range names {
@@ -111,6 +116,9 @@ func StatusOf(seen string, s *store.Snapshot, now time.Time) ClusterStatus {
 		for _, b := range names[i+1:] {
 			out.Links[spec.LinkName(a, b)] = linkView(a, b, s, now)
 		}
+	}
+	for hostname, lb := range s.LoadBalancers {
+		out.LoadBalancers[hostname] = out.loadBalancerView(hostname, lb, s, now)
 	}
 	out.judge(s)
 	return out
@@ -124,7 +132,11 @@ func (out *ClusterStatus) judge(s *store.Snapshot) {
 		out.Reasons = append(out.Reasons, fmt.Sprintf("conflict since %s: %s", stamp(c.Since), c.Message))
 	}
 	for _, name := range slices.Sorted(maps.Keys(out.Nodes)) {
-		if v := out.Nodes[name]; v.State != NodeReady {
+		v := out.Nodes[name]
+		switch {
+		case v.Maintenance != nil:
+			out.Warnings = append(out.Warnings, v.inMaintenance(name))
+		case v.State != NodeReady:
 			out.Reasons = append(out.Reasons, fmt.Sprintf("node %s is %s%s: %s", name, v.State, since(v.Since), v.Message))
 		}
 	}
@@ -133,10 +145,25 @@ func (out *ClusterStatus) judge(s *store.Snapshot) {
 		out.Reasons = append(out.Reasons, reasons...)
 		out.Warnings = append(out.Warnings, warnings...)
 	}
+	for _, hostname := range slices.Sorted(maps.Keys(out.LoadBalancers)) {
+		out.Reasons = append(out.Reasons, out.LoadBalancers[hostname].judge(hostname, out.Nodes)...)
+	}
 	for _, d := range s.Damaged {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("node %s could not read a stored record: %s", out.Seen, d))
 	}
 	out.Healthy = len(out.Reasons) == 0
+}
+
+// inMaintenance says that a node is out of service because the operator wants it so, and how it is meanwhile.
+func (v NodeView) inMaintenance(name string) string {
+	text := fmt.Sprintf("node %s is in maintenance%s", name, since(v.Maintenance.Since))
+	if v.Maintenance.Reason != "" {
+		text += ": " + v.Maintenance.Reason
+	}
+	if v.State != NodeReady {
+		text += fmt.Sprintf(" (it is %s%s: %s)", v.State, since(v.Since), v.Message)
+	}
+	return text
 }
 
 func nodeView(name string, s *store.Snapshot, now time.Time) NodeView {
@@ -144,6 +171,9 @@ func nodeView(name string, s *store.Snapshot, now time.Time) NodeView {
 	v := NodeView{
 		Provider: n.Provider, Site: n.Site, MeshAddress: n.MeshAddress, Addresses: n.Addresses,
 		State: NodeReady, Age: -1,
+	}
+	if m, away := s.Maintenance[name]; away {
+		v.Maintenance = &m
 	}
 	m, member := s.Members[name]
 	if !member {

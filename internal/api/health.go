@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 )
 
-// HealthPath is the path of the health endpoint.
+// HealthPath is the path of the health endpoint. Followed by a slash and the hostname of a load balancer it is that of the
+// node's health for that one.
 const HealthPath = "/health"
 
 const (
@@ -20,9 +22,19 @@ const (
 // FetchHealth asks the health endpoint at host:port, which answers everybody and without TLS: believe it only as far as
 // that goes. A node that says it is not healthy is not an error.
 func FetchHealth(ctx context.Context, endpoint string) (Health, error) {
+	return fetchHealth(ctx, endpoint, HealthPath)
+}
+
+// FetchHealthFor asks as FetchHealth does, for what the node does for the load balancer of a hostname. It fails with *Error
+// and status 404 when the node belongs to no such load balancer.
+func FetchHealthFor(ctx context.Context, endpoint, hostname string) (Health, error) {
+	return fetchHealth(ctx, endpoint, HealthPath+"/"+url.PathEscape(hostname))
+}
+
+func fetchHealth(ctx context.Context, endpoint, path string) (Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+endpoint+HealthPath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+endpoint+path, nil)
 	if err != nil {
 		return Health{}, fmt.Errorf("ask for the health of %s: %w", endpoint, err)
 	}
@@ -36,6 +48,9 @@ func FetchHealth(ctx context.Context, endpoint string) (Health, error) {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxHealth))
 	if err != nil {
 		return Health{}, fmt.Errorf("ask for the health of %s: %w: %w", endpoint, ErrUnreachable, err)
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		return Health{}, &Error{StatusCode: resp.StatusCode, Reason: ReasonNotFound, Message: fmt.Sprintf("%s has no %s", endpoint, path)}
 	}
 	var h Health
 	if err := json.Unmarshal(data, &h); err != nil {

@@ -79,9 +79,13 @@ func direction(from, to string, s *store.Snapshot, now time.Time) Direction {
 	}
 }
 
-// judge says what is wrong with the link. Of a link whose end is not up nothing is said: the node is what is wrong.
+// judge says what is wrong with the link. Of a link whose end is not up nothing is said: the node is what is wrong, or it
+// is in maintenance.
 func (v LinkView) judge(nodes map[string]NodeView, at time.Time) (reasons, warnings []string) {
 	for _, name := range []string{v.From, v.To} {
+		if nodes[name].Maintenance != nil {
+			return nil, nil
+		}
 		switch nodes[name].State {
 		case NodeDown, NodeSilent, NodeJoining:
 			return nil, nil

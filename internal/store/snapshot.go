@@ -17,7 +17,8 @@ type Snapshot struct {
 	Cluster *spec.Cluster
 	Nodes   map[string]spec.Node
 	Links   map[string]spec.Link
-	// LoadBalancers are by hostname, Maintenance by the name of the node that is out of service.
+	// LoadBalancers are by hostname, Maintenance by the name of the node that is out of service: of the one that is in the
+	// cluster now, not of one that was removed since.
 	LoadBalancers map[string]spec.LoadBalancer
 	Maintenance   map[string]spec.Maintenance
 	// Generations holds the newest generation of every object, tombstones included.
@@ -113,7 +114,9 @@ func (out *Snapshot) addObject(s *state, e *entry) {
 	case spec.LoadBalancer:
 		out.LoadBalancers[ref.Name] = body
 	case spec.Maintenance:
-		out.Maintenance[ref.Name] = body
+		if tomb := s.entries[TombstoneKey(ref.Name)]; tomb == nil || tomb.object.Signed < e.object.Signed {
+			out.Maintenance[ref.Name] = body
+		}
 	}
 }
 

@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+// server is one node of a load balancer as the floor counts it.
+type server struct {
+	name string
+	// well tells that the node serves in its own right; nodes that are kept in service do not.
+	well bool
+	// application tells that the application's check is all that is wrong with the node.
+	application bool
+}
+
+// keptInService returns the nodes that stay in service although their applications are unwell, because fewer than minimum
+// would be left without them: the first by name of those with no other trouble. What makes the check fail on every node at
+// once, such as a service that all of them ask, is not made better by taking all of them away. The answer is the same
+// wherever the same is known; whoever knows less of the others keeps more.
+func keptInService(minimum int, servers []server) map[string]bool {
+	var candidates []string
+	for _, s := range servers {
+		switch {
+		case s.well:
+			minimum--
+		case s.application:
+			candidates = append(candidates, s.name)
+		}
+	}
+	slices.Sort(candidates)
+	kept := map[string]bool{}
+	for _, name := range candidates[:max(0, min(minimum, len(candidates)))] {
+		kept[name] = true
+	}
+	return kept
+}
+
+// others returns the other nodes of a load balancer as the floor counts them. A node that the operator has taken out, one
+// that is found dead, and one whose last report is too old are none to count on.
+func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus, now time.Time) []server {
+	var out []server
+	for _, p := range lb.Peers {
+		if _, away := in.snapshot.Maintenance[p.Name]; away || !p.Enabled || !believed(p.Name, in.snapshot, peers, now) {
+			continue
+		}
+		s := in.snapshot.Statuses[p.Name].Serving[lb.Hostname]
+		out = append(out, server{
+			name: p.Name, well: s.Fit && s.Application == "", application: s.Node == "" && s.Application != "",
+		})
+	}
+	slices.SortFunc(out, func(a, b server) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// believed tells whether what a peer last reported is still true as far as this node can see.
+func believed(name string, snapshot *store.Snapshot, peers map[string]spec.PeerStatus, now time.Time) bool {
+	if seen, looked := peers[name]; looked && !seen.Reachable && !seen.Alive {
+		return false
+	}
+	received, reported := snapshot.Received[name]
+	return reported && api.Fresh(received, now)
+}
