@@ -115,7 +115,7 @@ func (c linodes) Create(ctx context.Context, spec linode.Machine) (linode.Addres
 		authorizedKeys: spec.AuthorizedKeys, layers: []string{c.lab.layers.base},
 		// A container has no DMI to read the vendor from.
 		files:     map[string]string{"/etc/atoll/platform": "linode\n"},
-		imageFile: spec.ImageFile, disk: spec.Disk,
+		imageFile: spec.ImageFile, disk: spec.Disk, rootPass: spec.RootPass,
 	}
 	if strings.HasPrefix(spec.Image, ownImages) && c.lab.options.Boot == BootContainer {
 		layer, err := c.lab.imageLayer(ctx)

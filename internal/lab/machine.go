@@ -90,8 +90,9 @@ type seed struct {
 	// Of containers.
 	layers []string
 	files  map[string]string
-	// Of virtual machines: a seed disk, the raw file system to start from, the disk's size in MiB, and whether the kernel is
+	// Of virtual machines: root's password, a seed disk, the raw file system to start from, the disk's size in MiB, and whether the kernel is
 	// started without a boot loader. Each may be empty.
+	rootPass     string
 	seedDisk     string
 	imageFile    string
 	disk         int

@@ -71,6 +71,9 @@ func (l *Lab) makeVM(ctx context.Context, m *machine, s seed) error {
 		return err
 	}
 	m.node, m.virtual = machine, machine
+	if s.rootPass != "" {
+		return machine.SetRootPassword(ctx, s.rootPass)
+	}
 	if s.seedDisk == "" && s.kind == KindUnmanaged {
 		return l.insertLogin(ctx, m, s.authorizedKeys)
 	}

@@ -104,7 +104,7 @@ func (i *instance) machine() Machine {
 	data, _ := base64.StdEncoding.DecodeString(i.UserData)
 	m := Machine{
 		ID: i.View.ID, Label: i.View.Label, Region: i.View.Region, Type: i.View.Type,
-		UserData: data, AuthorizedKeys: slices.Clone(i.AuthorizedKeys),
+		UserData: data, AuthorizedKeys: slices.Clone(i.AuthorizedKeys), RootPass: i.rootPass,
 		VCPUs: i.View.Specs.VCPUs, Memory: i.View.Specs.Memory, Disk: i.View.Specs.Disk, ImageFile: i.imageFile,
 	}
 	if i.View.Image != nil {
@@ -161,7 +161,7 @@ func (s *Server) draft(c *call, in createRequest) (*instance, error) {
 // deploy puts an image's disks, config and user data in place.
 func (i *instance) deploy(s *Server, c *call, in deployment, image *Image, swap int) {
 	i.Booted = image != nil && (in.Booted == nil || *in.Booted)
-	i.AuthorizedKeys = in.AuthorizedKeys
+	i.AuthorizedKeys, i.rootPass = in.AuthorizedKeys, in.RootPass
 	i.UserData, i.View.HasUserData = "", false
 	if in.Metadata != nil && in.Metadata.UserData != nil && *in.Metadata.UserData != "" {
 		i.View.HasUserData = true

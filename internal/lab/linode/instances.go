@@ -99,6 +99,7 @@ type instance struct {
 	// Interfaces are those that were asked for, of the legacy generation only.
 	Interfaces []legacyInterface `json:"interfaces,omitempty"`
 	imageFile  string            // of the image, while it is being made
+	rootPass   string            // while it is being made
 }
 
 func (s *Server) instanceRoutes() []route {

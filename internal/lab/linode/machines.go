@@ -45,6 +45,8 @@ type Machine struct {
 	// UserData is what the metadata service will hand out, decoded. It is a secret.
 	UserData       []byte
 	AuthorizedKeys []string
+	// RootPass is the password that the vendor gives root on the disk, empty for none. It is a secret.
+	RootPass string
 	// Memory is in MiB, Disk in MiB.
 	VCPUs, Memory, Disk int
 }

@@ -10,5 +10,6 @@ func Requirements() []nodes.Requirement {
 		{Command: "qemu-system-x86_64", Package: "qemu-system-x86", Purpose: "run virtual machines"},
 		{Command: "qemu-img", Package: "qemu-utils", Purpose: "make their disks"},
 		{Command: "debugfs", Package: "e2fsprogs", Purpose: "find the kernel on a disk without partitions"},
+		{Command: "openssl", Package: "openssl", Purpose: "hash the password that a cloud gives root"},
 	}
 }
