@@ -114,7 +114,7 @@ func (out *Snapshot) addObject(s *state, e *entry) {
 	case spec.LoadBalancer:
 		out.LoadBalancers[ref.Name] = body
 	case spec.Maintenance:
-		if tomb := s.entries[TombstoneKey(ref.Name)]; tomb == nil || tomb.object.Signed < e.object.Signed {
+		if tomb := s.entries[TombstoneKey(ref.Name)]; tomb == nil || tomb.version.Generation < e.version.Generation {
 			out.Maintenance[ref.Name] = body
 		}
 	}

@@ -39,13 +39,13 @@ func Run(ctx context.Context, env Environment) int {
 	}
 	root := &cobra.Command{
 		Use:           "atoll",
-		Short:         "Make signing keys, tickets and seeds, see how a cluster is, and settle conflicts",
+		Short:         "Make signing keys, tickets and seeds, see how a cluster is, take nodes out of service, and settle conflicts",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       env.Version,
 	}
 	root.SetVersionTemplate("atoll {{.Version}}\n")
-	root.AddCommand(keyCommand(env), ticketCommand(env), seedCommand(env), statusCommand(env), pinCommand(env), versionCommand(env)) //nolint:contextcheck // cobra passes it on
+	root.AddCommand(keyCommand(env), ticketCommand(env), seedCommand(env), statusCommand(env), maintenanceCommand(env), pinCommand(env), versionCommand(env)) //nolint:contextcheck // cobra passes it on
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)

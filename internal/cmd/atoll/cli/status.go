@@ -26,8 +26,11 @@ func statusCommand(env Environment) *cobra.Command {
 	var o statusOptions
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show nodes, links and conditions of a cluster",
-		Long: `Asks the nodes of a cluster how it is and shows nodes, links and conditions, and since when they are so.
+		Short: "Show nodes, links, load balancers and conditions of a cluster",
+		Long: `Asks the nodes of a cluster how it is and shows nodes, links, load balancers and conditions, and since when they are so.
+
+Of load balancers it shows what the nodes know: those with an application check, quick removal or a local proxy. A node in
+maintenance (atoll maintenance) is shown as such and does not make the cluster unhealthy, whatever becomes of it.
 
 The nodes are those of the Terraform state; where that is out of reach, name some with --endpoint and their cluster
 with --cluster. A state that is kept elsewhere can be piped in: terraform state pull | atoll status --state -

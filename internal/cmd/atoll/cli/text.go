@@ -28,6 +28,7 @@ func (r report) text() string {
 	fmt.Fprintf(&b, "cluster %s is %s, as %s sees it at %s\n\n", r.Cluster, verdict, r.Seen, r.At.UTC().Format(time.RFC3339))
 	r.nodes(&b)
 	r.links(&b)
+	r.loadBalancers(&b)
 	r.conditions(&b)
 	list(&b, "wrong", r.Reasons)
 	list(&b, "worth a look", r.Warnings)
@@ -43,7 +44,11 @@ func (r report) nodes(b *strings.Builder) {
 	t := newTable("Node", "At", "Mesh address", "State", "For", "Version")
 	for _, name := range slices.Sorted(maps.Keys(r.Nodes)) {
 		v := r.Nodes[name]
-		t.AppendRow(table.Row{name, v.Provider + " " + v.Site, v.MeshAddress, v.State, r.ago(v.Since), dash(v.Version)})
+		state := string(v.State)
+		if v.Maintenance != nil {
+			state += ", in maintenance"
+		}
+		t.AppendRow(table.Row{name, v.Provider + " " + v.Site, v.MeshAddress, state, r.ago(v.Since), dash(v.Version)})
 	}
 	render(b, t)
 }
@@ -88,6 +93,22 @@ func (r report) direction(d api.Direction) []any {
 		loss = fmt.Sprintf("%.0f %%", d.Loss*100)
 	}
 	return []any{state, r.ago(d.Since), rtt, loss}
+}
+
+// loadBalancers shows a row for each node of each load balancer.
+func (r report) loadBalancers(b *strings.Builder) {
+	if len(r.LoadBalancers) == 0 {
+		return
+	}
+	t := newTable("Load balancer", "Node", "State", "For", "Why")
+	for _, hostname := range slices.Sorted(maps.Keys(r.LoadBalancers)) {
+		nodes := r.LoadBalancers[hostname].Nodes
+		for _, name := range slices.Sorted(maps.Keys(nodes)) {
+			n := nodes[name]
+			t.AppendRow(table.Row{hostname, name, n.State, r.ago(n.Since), dash(n.Reason)})
+		}
+	}
+	render(b, t)
 }
 
 // conditions shows a row for each node and a column for each condition that some node reports.
