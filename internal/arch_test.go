@@ -99,8 +99,8 @@ func TestImports(t *testing.T) {
 		why   string
 	}{
 		{
-			"internal/cmd/atolld", append([]string{"internal/provider", "internal/cloud", "internal/lab", "testing"}, plugin...),
-			"the agent runs on nodes and knows nothing of Terraform, clouds or the lab",
+			"internal/cmd/atolld", append([]string{"internal/provider", "internal/cloud/linode", "internal/lab", "testing"}, plugin...),
+			"the agent runs on nodes and knows nothing of Terraform, machines to rent or the lab",
 		},
 		{
 			"",

@@ -94,7 +94,8 @@ func (k *keeper) setPeers(peers map[string]spec.PeerStatus) {
 		if known && alike(old.RTT, p.RTT, 0.1, 0.05) && alike(old.Loss, p.Loss, 0.01, 0) {
 			p.RTT, p.Loss = old.RTT, old.Loss
 		}
-		save = save || p.Since != old.Since || p.AliveSince != old.AliveSince
+		p.Public = k.datedPublic(p.Public, old.Public)
+		save = save || p.Since != old.Since || p.AliveSince != old.AliveSince || p.Public != old.Public
 		next[name] = p
 	}
 	if !maps.Equal(next, k.peers) {
@@ -106,6 +107,31 @@ func (k *keeper) setPeers(peers map[string]spec.PeerStatus) {
 		k.urgent = make(chan struct{})
 		k.saveLocked()
 	}
+}
+
+// datedPublic returns how a peer answers in public with its date: what was known before while it is still so.
+func (k *keeper) datedPublic(public, old *spec.PublicStatus) *spec.PublicStatus {
+	if public == nil {
+		return nil
+	}
+	if old != nil && old.Answers == public.Answers && old.Dead == public.Dead {
+		return old
+	}
+	return &spec.PublicStatus{Answers: public.Answers, Dead: public.Dead, Since: k.now().UTC()}
+}
+
+// unset forgets a condition that this node has no more.
+func (k *keeper) unset(t spec.ConditionType) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, known := k.conditions[t]; !known {
+		return
+	}
+	delete(k.conditions, t)
+	k.version++
+	close(k.urgent)
+	k.urgent = make(chan struct{})
+	k.saveLocked()
 }
 
 func (k *keeper) saveLocked() {

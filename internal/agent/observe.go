@@ -59,6 +59,7 @@ func (s *session) observePeers(ctx context.Context, view *topology.View) {
 		return
 	}
 	s.probe(view)
+	s.public.watch(view)
 	measured, alive := s.prober.Measurements(), s.alive()
 	_, before, _ := s.keeper.snapshot()
 	peers := make(map[string]spec.PeerStatus, len(view.Peers))
@@ -83,6 +84,7 @@ func (s *session) observePeers(ctx context.Context, view *topology.View) {
 		if old, known := before[p.Name]; known && fresh && (!peer.Reachable || !peer.Alive) {
 			peer = old
 		}
+		peer.Public = s.public.status(p.Name, m)
 		peers[p.Name] = peer
 	}
 	s.mu.Lock()

@@ -44,6 +44,8 @@ type session struct {
 	poked, look, suspicion chan struct{}
 	// weigh wakes watchServing.
 	weigh chan struct{}
+	// public asks peers at their public addresses.
+	public publicProber
 
 	// firstSeen is when each peer appeared; only observe uses it.
 	firstSeen map[string]time.Time
@@ -158,7 +160,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		s.watchHome, s.loop, s.observe, s.watchServing,  s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+		s.watchHome, s.loop, s.observe, s.watchServing, s.removeDead, s.askPublic, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/edge/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/hosttest"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
@@ -230,7 +231,7 @@ func (m *machine) config() agent.Config {
 			defer m.mu.Unlock()
 			m.console = append(m.console, line)
 		},
-		Network: func() string { return m.network }, Commands: shell{},
+		Network: func() string { return m.network }, Commands: shell{}, Edge: cloudflare.Open,
 		Now: m.now, Log: slog.New(slog.NewTextHandler(testWriter{m.w.t, m.name}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/edge"
+	"github.com/atollhq/terraform-provider-atoll/internal/edge/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh/tinc"
@@ -19,6 +21,9 @@ func Mesh() map[spec.MeshDriver]mesh.New {
 		spec.MeshTinc: tinc.New,
 	}
 }
+
+// Edge opens the vendor of load balancers.
+func Edge() edge.Open { return cloudflare.Open }
 
 // Packages returns what any of the drivers needs from the distribution, each package once, by name. A machine has all of it
 // before its agent starts, because the running agent is not allowed to install anything.

@@ -29,6 +29,7 @@ func runCommand() *cobra.Command {
 			}
 			cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime()}))
 			cfg.Drivers = drivers.Mesh()
+			cfg.Edge = drivers.Edge()
 			cfg.Version = versionText()
 			cfg.Ready = func() { ready(cmd.Context(), cfg.Log) }
 			return agent.New(cfg).Run(cmd.Context())
