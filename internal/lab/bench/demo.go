@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,18 +27,22 @@ func benchDemo(ctx context.Context, out io.Writer) error {
 	}
 	defer func() { _ = os.RemoveAll(cache) }()
 	var rows [][]string
-	for _, step := range []struct{ what, target string }{
-		{"cold: the nodes' root file system is built from Debian's packages", "demo"},
-		{"again while it runs: nothing to do", "demo"},
-		{"make demo-down", "demo-down"},
-		{"warm", "demo"},
-		{"make demo-down", "demo-down"},
+	for _, step := range []struct{ what, target, says string }{
+		{"cold: the nodes' root file system is built from Debian's packages", "demo", "The cluster is up."},
+		{"again while it runs: nothing to do", "demo", "No changes."},
+		{"make demo-down", "demo-down", ""},
+		{"warm", "demo", "The cluster is up."},
+		{"make demo-down", "demo-down", ""},
 	} {
 		run := exec.CommandContext(ctx, "make", step.target)
 		run.Env = append(os.Environ(), cacheVariable+"="+cache)
 		from := time.Now()
-		if text, err := run.CombinedOutput(); err != nil {
+		text, err := run.CombinedOutput()
+		if err != nil {
 			return fmt.Errorf("make %s: %w\n%s", step.target, err, text)
+		}
+		if !bytes.Contains(text, []byte(step.says)) {
+			return fmt.Errorf("make %s did not say %q:\n%s", step.target, step.says, text)
 		}
 		rows = append(rows, []string{step.what, seconds(time.Since(from))})
 	}

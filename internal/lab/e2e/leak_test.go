@@ -121,10 +121,17 @@ func (s *site) wantNoTrace(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	wantNoLab(t, s.Name())
+}
+
+// wantNoLab demands that nothing of a lab is on this machine.
+func wantNoLab(t *testing.T, name string) {
+	t.Helper()
 	for what, pattern := range map[string]string{
-		"network namespaces": "/run/netns/" + network.Prefix(s.Name()) + "*",
-		"data":               filepath.Join(lab.DefaultDataDir(), "*"+s.Name()+"*"),
-		"control groups":     "/sys/fs/cgroup/*/*" + s.Name() + "*",
+		"network namespaces": "/run/netns/" + network.Prefix(name) + "*",
+		"data":               filepath.Join(lab.DefaultDataDir(), "*"+name+"*"),
+		"files":              "/run/atoll-lab/" + name,
+		"control groups":     "/sys/fs/cgroup/*/*" + name + "*",
 	} {
 		if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
 			t.Errorf("%s are left: %v (%v)", what, left, err)
@@ -134,7 +141,7 @@ func (s *site) wantNoTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(mounts), s.Name()) {
+	if strings.Contains(string(mounts), name) {
 		t.Errorf("mounts of the lab are left:\n%s", mounts)
 	}
 }
