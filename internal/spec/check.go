@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -26,6 +27,9 @@ const (
 	MaxCheckInterval = 300
 	MaxCheckCount    = 10
 )
+
+// maxCommand is how long a check's command may be with its arguments, in bytes.
+const maxCommand = 4 << 10
 
 // ApplicationCheck asks an application on its own node whether it is well. Numbers that are 0 mean their defaults, which
 // WithDefaults fills in.
@@ -74,18 +78,8 @@ func (c ApplicationCheck) validate() Problems {
 	if c.Port != 0 {
 		ps = append(ps, validatePort("port", c.Port)...)
 	}
-	if c.Path != "" && !strings.HasPrefix(c.Path, "/") {
-		ps.add("path", "begin with a slash", "%q is not a path", c.Path)
-	}
-	if c.Status != 0 && (c.Status < 100 || c.Status > 599) {
-		ps.add("status", "", "%d is not a status of HTTP", c.Status)
-	}
-	switch {
-	case c.Type == CheckCommand && (len(c.Command) == 0 || !strings.HasPrefix(c.Command[0], "/")):
-		ps.add("command", "give the program's absolute path, then its arguments", "%q is not a command", c.Command)
-	case c.Type != CheckCommand && len(c.Command) > 0:
-		ps.add("command", "take it away or choose type command", "is there, but the type is %q", c.Type)
-	}
+	ps = append(ps, c.validateHTTP()...)
+	ps = append(ps, c.validateCommand()...)
 	for _, n := range []struct {
 		name       string
 		value, max int
@@ -93,6 +87,55 @@ func (c ApplicationCheck) validate() Problems {
 		if n.value < 0 || n.value > n.max {
 			ps.add(n.name, "", "%d is not between 1 and %d", n.value, n.max)
 		}
+	}
+	return ps
+}
+
+// validateHTTP looks at what only an HTTP check has.
+func (c ApplicationCheck) validateHTTP() Problems {
+	var ps Problems
+	if c.Type != CheckHTTP {
+		for _, field := range []struct {
+			name string
+			set  bool
+		}{{"path", c.Path != ""}, {"host_header", c.HostHeader != ""}, {"status", c.Status != 0}} {
+			if field.set {
+				ps.add(field.name, "take it away or choose type http", "is there, but the type is %q", c.Type)
+			}
+		}
+		return ps
+	}
+	if c.Path != "" {
+		if _, err := url.ParseRequestURI(c.Path); err != nil || !strings.HasPrefix(c.Path, "/") {
+			ps.add("path", "begin with a slash, and write what is no plain character as %XX", "%q is not a path", c.Path)
+		}
+	}
+	if c.HostHeader != "" {
+		ps = append(ps, ValidateHost("host_header", c.HostHeader)...)
+	}
+	if c.Status != 0 && (c.Status < 200 || c.Status > 599) {
+		ps.add("status", "", "%d is not a status that an answer can have (200 to 599)", c.Status)
+	}
+	return ps
+}
+
+// validateCommand looks at what only a command check has.
+func (c ApplicationCheck) validateCommand() Problems {
+	var ps Problems
+	size := 0
+	for _, word := range c.Command {
+		size += len(word)
+		if strings.ContainsRune(word, 0) {
+			ps.add("command", "", "%q holds a zero byte", word)
+		}
+	}
+	switch {
+	case c.Type != CheckCommand && len(c.Command) > 0:
+		ps.add("command", "take it away or choose type command", "is there, but the type is %q", c.Type)
+	case c.Type == CheckCommand && (len(c.Command) == 0 || !strings.HasPrefix(c.Command[0], "/")):
+		ps.add("command", "give the program's absolute path, then its arguments", "%q is not a command", c.Command)
+	case size > maxCommand:
+		ps.add("command", "put it into a program on the node", "has %d bytes, more than %d", size, maxCommand)
 	}
 	return ps
 }

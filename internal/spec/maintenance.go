@@ -1,17 +1,21 @@
 package spec
 
-import "time"
+import (
+	"strings"
+	"time"
+	"unicode"
+)
 
 // Maintenance takes a node, whose name is the object's name, out of service until the object is deleted: its health endpoint
 // says so, and edges and proxies send it nothing.
 type Maintenance struct {
-	// Reason is for people.
+	// Reason is for operators: one line. Strangers who ask for the node's health do not read it.
 	Reason string `json:"reason,omitempty"`
 	// Since is when the operator said so.
 	Since time.Time `json:"since"`
 }
 
-// maxReason bounds what is told to everybody who asks for a node's health, in bytes.
+// maxReason is how long a reason may be, in bytes: every node keeps it.
 const maxReason = 200
 
 // Kind returns KindMaintenance.
@@ -22,6 +26,9 @@ func (m Maintenance) Validate() Problems {
 	var ps Problems
 	if len(m.Reason) > maxReason {
 		ps.add("reason", "shorten it", "has %d bytes, more than %d", len(m.Reason), maxReason)
+	}
+	if strings.ContainsFunc(m.Reason, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		ps.add("reason", "write one line of plain text", "%q holds characters that cannot be shown", m.Reason)
 	}
 	if m.Since.IsZero() {
 		ps.add("since", "", "is missing")

@@ -169,7 +169,11 @@ func (o Object) validateName() Problems {
 	case KindNode, KindMaintenance:
 		return ValidateName("name", o.Name)
 	case KindLoadBalancer:
-		return ValidateHost("name", o.Name)
+		ps := ValidateHost("name", o.Name)
+		if lower := strings.ToLower(o.Name); lower != o.Name {
+			ps.add("name", "write "+lower, "%q has capital letters, which mean nothing in a hostname", o.Name)
+		}
+		return ps
 	case KindLink:
 		a, b, ok := strings.Cut(o.Name, ".")
 		if !ok {

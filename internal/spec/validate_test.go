@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -45,6 +46,26 @@ func link(change func(*spec.Link)) spec.Link {
 	return l
 }
 
+func balancer(change func(*spec.LoadBalancer)) spec.LoadBalancer {
+	b := spec.LoadBalancer{
+		Nodes: map[string]spec.ServingNode{"hk1": {Enabled: true, Port: 8080}, "sg1": {Enabled: true, Port: 8080}},
+		Check: &spec.ApplicationCheck{Type: spec.CheckHTTP, Path: "/health?deep=1", HostHeader: "app.example.com", Status: 204},
+	}
+	if change != nil {
+		change(&b)
+	}
+	return b
+}
+
+// checked returns a load balancer with that check.
+func checked(c spec.ApplicationCheck) spec.LoadBalancer {
+	return balancer(func(b *spec.LoadBalancer) { b.Check = &c })
+}
+
+func maintenance(reason string) spec.Maintenance {
+	return spec.Maintenance{Reason: reason, Since: time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)}
+}
+
 func TestBodiesNameTheFieldThatIsWrong(t *testing.T) {
 	tests := []struct {
 		name string
@@ -73,6 +94,36 @@ func TestBodiesNameTheFieldThatIsWrong(t *testing.T) {
 		{"node with strange public ports", node(func(n *spec.Node) {
 			n.PublicPorts = spec.PublicPorts{TCP: []int{80, 0, 80}, UDP: []int{65536}}
 		}), []string{"public_ports.tcp: 0 is not a port", "public_ports.tcp: 80 is there twice", "public_ports.udp: 65536 is not a port"}},
+		{"a load balancer", balancer(nil), nil},
+		{"load balancer without nodes", balancer(func(b *spec.LoadBalancer) { b.Nodes = nil }), []string{"nodes: is empty"}},
+		{"load balancer with a strange node", balancer(func(b *spec.LoadBalancer) {
+			b.Nodes["1"] = spec.ServingNode{Port: 70000}
+		}), []string{`nodes: "1" is not a name`, "nodes.1.port: 70000 is not a port"}},
+		{"floor above the nodes", balancer(func(b *spec.LoadBalancer) { b.MinimumNodes = 3 }), []string{"minimum_nodes: 3 of 2 nodes"}},
+		{"negative floor", balancer(func(b *spec.LoadBalancer) { b.MinimumNodes = -1 }), []string{"minimum_nodes: -1 of 2 nodes"}},
+		{"a command check", checked(spec.ApplicationCheck{Type: spec.CheckCommand, Command: []string{"/usr/bin/check", "--all"}}), nil},
+		{"check of no type", checked(spec.ApplicationCheck{}), []string{`check.type: "" is unknown`}},
+		{"check of a strange port", checked(spec.ApplicationCheck{Type: spec.CheckTCP, Port: -1}), []string{"check.port: -1 is not a port"}},
+		{"HTTP's arguments for TCP", checked(spec.ApplicationCheck{Type: spec.CheckTCP, Path: "/", HostHeader: "a", Status: 200}), []string{
+			`check.path: is there, but the type is "tcp"`, "check.host_header: is there", "check.status: is there",
+		}},
+		{"check of a strange page", checked(spec.ApplicationCheck{Type: spec.CheckHTTP, Path: "health", HostHeader: "a b", Status: 100}), []string{
+			`check.path: "health" is not a path; begin with a slash`, "check.host_header: ", "check.status: 100 is not a status",
+		}},
+		{"check of a page with a line break", checked(spec.ApplicationCheck{Type: spec.CheckHTTP, Path: "/ HTTP/1.1\r\nX: y"}), []string{"check.path: "}},
+		{"check of a URL", checked(spec.ApplicationCheck{Type: spec.CheckHTTP, Path: "http://elsewhere/"}), []string{"check.path: "}},
+		{"command by its name", checked(spec.ApplicationCheck{Type: spec.CheckCommand, Command: []string{"check"}}), []string{`check.command: ["check"] is not a command; give the program's absolute path`}},
+		{"no command", checked(spec.ApplicationCheck{Type: spec.CheckCommand}), []string{"check.command: [] is not a command"}},
+		{"command with a zero byte", checked(spec.ApplicationCheck{Type: spec.CheckCommand, Command: []string{"/bin/a\x00b"}}), []string{"check.command: \"/bin/a\\x00b\" holds a zero byte"}},
+		{"a command too long", checked(spec.ApplicationCheck{Type: spec.CheckCommand, Command: []string{"/bin/sh", "-c", strings.Repeat("x", 5000)}}), []string{"check.command: has 5009 bytes"}},
+		{"command for HTTP", checked(spec.ApplicationCheck{Type: spec.CheckHTTP, Command: []string{"/bin/true"}}), []string{"check.command: is there, but the type"}},
+		{"check with strange numbers", checked(spec.ApplicationCheck{Type: spec.CheckTCP, Interval: -1, Timeout: 301, Fall: 11, Rise: -2}), []string{
+			"check.interval: -1", "check.timeout: 301 is not between 1 and 300", "check.fall: 11 is not between 1 and 10", "check.rise: -2",
+		}},
+		{"maintenance", maintenance("neue Platte, größer"), nil},
+		{"maintenance since nobody knows when", spec.Maintenance{}, []string{"since: is missing"}},
+		{"maintenance with a novel", maintenance(strings.Repeat("a", 201)), []string{"reason: has 201 bytes"}},
+		{"maintenance that paints the terminal", maintenance("\x1b[2J"), []string{"reason: \"\\x1b[2J\" holds characters that cannot be shown"}},
 		{"link to itself", link(func(l *spec.Link) { l.To = l.From }), []string{"to: is the same node"}},
 		{"link with a tiny MTU", link(func(l *spec.Link) { l.Settings.MTU = 100 }), []string{"settings.mtu: 100"}},
 	}
@@ -106,8 +157,11 @@ func TestNames(t *testing.T) {
 
 func TestAnObjectSurvivesItsWireForm(t *testing.T) {
 	open := func(n *spec.Node) { n.PublicPorts.TCP = []int{80, 443} }
-	for _, body := range []spec.Body{cluster(nil), node(nil), node(open), link(func(l *spec.Link) { l.Settings.MTU = 1400 })} {
-		name := map[spec.Kind]string{spec.KindCluster: "web", spec.KindNode: "sg1", spec.KindLink: "hk1.sg1"}[body.Kind()]
+	for _, body := range []spec.Body{cluster(nil), node(nil), node(open), link(func(l *spec.Link) { l.Settings.MTU = 1400 }), balancer(nil), maintenance("new disk")} {
+		name := map[spec.Kind]string{
+			spec.KindCluster: "web", spec.KindNode: "sg1", spec.KindLink: "hk1.sg1",
+			spec.KindLoadBalancer: "www.example.com", spec.KindMaintenance: "sg1",
+		}[body.Kind()]
 		object, err := spec.NewObject("web", name, 7, 1700000000000, body)
 		if err != nil {
 			t.Fatal(err)
@@ -171,6 +225,15 @@ func TestObjectsThatMustBeRefused(t *testing.T) {
 		{"cluster under another name", func(o *spec.Object) {
 			*o, _ = spec.NewObject("web", "shop", 1, 1, cluster(nil))
 		}, `name: is "shop", a cluster object has the cluster's name "web"`},
+		{"load balancer in capital letters", func(o *spec.Object) {
+			*o, _ = spec.NewObject("web", "WWW.example.com", 1, 1, balancer(nil))
+		}, `name: "WWW.example.com" has capital letters, which mean nothing in a hostname; write www.example.com`},
+		{"load balancer of a path", func(o *spec.Object) {
+			*o, _ = spec.NewObject("web", "www.example.com/x", 1, 1, balancer(nil))
+		}, "name: "},
+		{"maintenance of no node", func(o *spec.Object) {
+			*o, _ = spec.NewObject("web", "Hk1", 1, 1, maintenance(""))
+		}, `name: "Hk1" is not a name`},
 		{"cluster tombstone", func(o *spec.Object) {
 			*o = spec.NewTombstone("web", spec.Ref{Kind: spec.KindCluster, Name: "web"}, 1, 1)
 		}, "deleted: a cluster ends when its last node is removed"},
