@@ -42,9 +42,8 @@ func TestDemo(t *testing.T) {
 	if out, err := d.command(t.Context(), "build").CombinedOutput(); err != nil {
 		t.Fatalf("make build: %v\n%s", err, out)
 	}
-	const creation = `atoll_node.linode["sg1"]: Creating...`
-	d.interrupt(t, "while the lab boots its machines", "booting hk2")
-	d.interrupt(t, "while Terraform makes nodes", creation)
+	d.interrupt(t, "while the lab boots its machines", "booting hk2", nil)
+	d.interrupt(t, "while a new machine boots and others are adopted", `atoll_node.linode["sg1"]: Creating...`, func() bool { return len(d.instances(t)) > 0 })
 	out := d.run(t, "demo")
 	if strings.Contains(out, "No changes.") || !strings.Contains(out, "The cluster is up.") {
 		t.Errorf("after the interruptions there was nothing to do, or it was not done:\n%s", out)
@@ -93,8 +92,8 @@ func (d demo) run(t *testing.T, target string) string {
 	return string(out)
 }
 
-// interrupt runs the demo and presses Ctrl-C when it has said something.
-func (d demo) interrupt(t *testing.T, when, said string) {
+// interrupt runs the demo and presses Ctrl-C when it has said something and then something has come true.
+func (d demo) interrupt(t *testing.T, when, said string, and func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -111,6 +110,13 @@ func (d demo) interrupt(t *testing.T, when, said string) {
 	case <-out.heard:
 	case err := <-ended:
 		t.Fatalf("the demo ended (%v) before it said %q:\n%s", err, said, out)
+	}
+	for tick := time.NewTicker(50 * time.Millisecond); and != nil && !and(); {
+		select {
+		case <-tick.C:
+		case err := <-ended:
+			t.Fatalf("the demo ended (%v) before it could be interrupted %s:\n%s", err, when, out)
+		}
 	}
 	interrupted := time.Now()
 	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
