@@ -38,6 +38,11 @@ func (a *agent) Admit(trust.Member) ([]store.Record, error) { return nil, nil }
 // serve starts the agent as a node of cluster "web" and returns its endpoint and identity.
 func (a *agent) serve(t *testing.T, key *trust.SigningKey, node string) (endpoint, identity string) {
 	t.Helper()
+	return serveBackend(t, a, key, node)
+}
+
+func serveBackend(t *testing.T, b api.Backend, key *trust.SigningKey, node string) (endpoint, identity string) {
+	t.Helper()
 	root := trust.Root{Cluster: "web", Key: key.Public()}
 	id, err := trust.NewIdentity()
 	if err != nil {
@@ -61,7 +66,7 @@ func (a *agent) serve(t *testing.T, key *trust.SigningKey, node string) (endpoin
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := api.NewServer(config, api.NewHandler(root, a, time.Now), slog.New(slog.DiscardHandler))
+	server := api.NewServer(config, api.NewHandler(root, b, time.Now), slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
 	go func() { done <- server.ServeTLS(listener, "", "") }()
 	t.Cleanup(func() {
