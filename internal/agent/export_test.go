@@ -9,6 +9,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
@@ -150,4 +151,20 @@ func KeptInService(minimum int, servers []Server) []string {
 		all[i] = s.server
 	}
 	return slices.Sorted(maps.Keys(keptInService(minimum, all)))
+}
+
+// PublicProber is publicProber for tests.
+type PublicProber struct{ prober publicProber }
+
+// Watch sets whom to ask.
+func (p *PublicProber) Watch(view *topology.View, before map[string]spec.PeerStatus) {
+	p.prober.watch(view, before)
+}
+
+// Run asks until ctx ends.
+func (p *PublicProber) Run(ctx context.Context) { _ = p.prober.run(ctx, func() {}) }
+
+// Status returns how a peer answers.
+func (p *PublicProber) Status(name string, inMesh mesh.PeerMeasurement) *spec.PublicStatus {
+	return p.prober.status(name, inMesh)
 }

@@ -59,9 +59,9 @@ func (s *session) observePeers(ctx context.Context, view *topology.View) {
 		return
 	}
 	s.probe(view)
-	s.public.watch(view)
 	measured, alive := s.prober.Measurements(), s.alive()
 	_, before, _ := s.keeper.snapshot()
+	s.public.watch(view, before)
 	peers := make(map[string]spec.PeerStatus, len(view.Peers))
 	inTheMesh, inGossip := verdict{bad: map[string]bool{}}, verdict{bad: map[string]bool{}}
 	reachable, counted := 0, 0

@@ -39,14 +39,17 @@ type publicPeer struct {
 	addresses []string
 	missed    int
 	answers   bool
-	// known tells that there was an answer, or enough questions without one.
+	// proven tells that there was an answer at some time, also before a restart: the silence of a peer that could never be asked,
+	// as behind a firewall that lets only the vendor in, says nothing.
+	proven bool
+	// known tells that there was an answer, or enough questions without one, since the start.
 	known bool
 	// asked and judged number the questions: an old one that was answered late says nothing.
 	asked, judged uint64
 }
 
-// watch sets whom to ask: every other node of the load balancers whose nodes remove dead ones.
-func (p *publicProber) watch(view *topology.View) {
+// watch sets whom to ask: every other node of the load balancers whose nodes remove dead ones. Before is how peers were seen last.
+func (p *publicProber) watch(view *topology.View, before map[string]spec.PeerStatus) {
 	wanted := map[string][]string{}
 	for _, lb := range view.LoadBalancers {
 		if lb.Removal == nil {
@@ -72,7 +75,7 @@ func (p *publicProber) watch(view *topology.View) {
 	}
 	for name, addresses := range wanted {
 		if p.peers[name] == nil {
-			p.peers[name] = &publicPeer{}
+			p.peers[name] = &publicPeer{proven: before[name].Public != nil}
 		}
 		p.peers[name].addresses = addresses
 	}
@@ -119,7 +122,7 @@ func (p *publicProber) judge(peer *publicPeer, number uint64, answered bool) boo
 	peer.judged = number
 	before := *peer
 	if answered {
-		peer.missed, peer.answers, peer.known = 0, true, true
+		peer.missed, peer.answers, peer.known, peer.proven = 0, true, true, true
 	} else if peer.missed++; peer.missed >= publicMisses {
 		peer.answers, peer.known = false, true
 	}
@@ -128,13 +131,16 @@ func (p *publicProber) judge(peer *publicPeer, number uint64, answered bool) boo
 	return soon || before.answers != peer.answers || before.known != peer.known
 }
 
-// status returns how a peer answers, nil when that is not known or nobody asks.
+// status returns how a peer answers, nil when it never did or nobody asks.
 func (p *publicProber) status(name string, inMesh mesh.PeerMeasurement) *spec.PublicStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	peer := p.peers[name]
-	if peer == nil || !peer.known {
+	if peer == nil || !peer.proven {
 		return nil
+	}
+	if !peer.known {
+		return &spec.PublicStatus{}
 	}
 	silent := !inMesh.Reachable || !inMesh.LastAnswer.IsZero() && time.Since(inMesh.LastAnswer) > meshSilence
 	return &spec.PublicStatus{Answers: peer.answers, Dead: !peer.answers && silent}

@@ -61,12 +61,14 @@ func (r *remover) round(ctx context.Context, work *sync.WaitGroup) {
 	reports := r.heard.Fresh(snapshot.Statuses, time.Now())
 	conditions, peers, _ := r.s.keeper.snapshot()
 	reports[self] = spec.Status{Node: self, Conditions: conditions, Peers: peers, Serving: r.s.fitness.all()}
-	wanted := map[string]bool{}
+	wanted := map[string]spec.LoadBalancer{}
 	for hostname, lb := range snapshot.LoadBalancers {
 		if _, ours := lb.Nodes[self]; !ours || lb.Removal == nil {
 			continue
 		}
-		wanted[hostname] = true
+		wanted[hostname] = lb
+	}
+	for hostname, lb := range wanted {
 		running := r.actors[hostname]
 		if running == nil {
 			actorCtx, cancel := context.WithCancel(ctx)
@@ -78,10 +80,10 @@ func (r *remover) round(ctx context.Context, work *sync.WaitGroup) {
 		case <-running.sights:
 		default:
 		}
-		running.sights <- edge.Sight{Self: self, Hostname: hostname, Balancer: lb, Reports: reports}
+		running.sights <- edge.Sight{Self: self, Hostname: hostname, Balancer: lb, Balancers: len(wanted), Reports: reports}
 	}
 	for hostname, running := range r.actors {
-		if !wanted[hostname] {
+		if _, still := wanted[hostname]; !still {
 			running.cancel()
 			delete(r.actors, hostname)
 		}
@@ -115,10 +117,13 @@ func (r *remover) run(ctx context.Context, hostname string, sights <-chan edge.S
 }
 
 // tell sets the condition of the load balancers with actors, which is that of the worst one.
-func (r *remover) tell(wanted map[string]bool) {
+func (r *remover) tell(wanted map[string]spec.LoadBalancer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	maps.DeleteFunc(r.states, func(hostname string, _ edge.State) bool { return !wanted[hostname] })
+	maps.DeleteFunc(r.states, func(hostname string, _ edge.State) bool {
+		_, still := wanted[hostname]
+		return !still
+	})
 	if len(wanted) == 0 {
 		r.s.keeper.unset(spec.ConditionEdgeReady)
 		return

@@ -33,6 +33,8 @@ const (
 	blocked = 5 * time.Minute
 	// patience bounds one look and what follows from it.
 	patience = 10 * time.Second
+	// hiddenFor is how long a node may not answer in public although the mesh reaches it until that is told.
+	hiddenFor = time.Minute
 )
 
 // Config is what an Actor works with.
@@ -80,6 +82,8 @@ type Actor struct {
 	tries   int
 	// again is how often the vendor was not as wished although it was looked at.
 	again int
+	// hidden is since when nodes that the mesh reaches have never answered in public.
+	hidden map[string]time.Time
 }
 
 // NewActor returns an actor that has done nothing yet.
@@ -99,6 +103,7 @@ func (a *Actor) Step(ctx context.Context, s Sight) State {
 	now := a.cfg.Now()
 	agreement := Agree(s)
 	wishes := a.memory.Judge(agreement, now)
+	a.noticeHidden(s, now)
 	if err := a.open(s.Balancer.Removal); err != nil {
 		return State{Status: spec.ConditionFalse, Reason: ReasonToken, Message: err.Error()}
 	}
@@ -110,7 +115,7 @@ func (a *Actor) Step(ctx context.Context, s Sight) State {
 		// Nobody agrees with this node on anything, or it does not find itself in the load balancer.
 		return a.state(s, agreement, wishes)
 	}
-	if !now.Before(a.due(rank, wishes, now)) {
+	if !now.Before(a.due(rank, s.Balancers, wishes, now)) {
 		a.look(ctx, s, agreement, wishes)
 	}
 	return a.state(s, agreement, wishes)
@@ -121,7 +126,7 @@ func (a *Actor) open(removal *spec.QuickRemoval) error {
 	if a.removal != nil && reflect.DeepEqual(*a.removal, *removal) {
 		return nil
 	}
-	*a = Actor{cfg: a.cfg, memory: a.memory}
+	*a = Actor{cfg: a.cfg, memory: a.memory, hidden: a.hidden}
 	sealed := removal.Tokens[a.cfg.Self]
 	if sealed != "" {
 		token, err := a.cfg.Unseal(sealed)
@@ -138,7 +143,7 @@ func (a *Actor) open(removal *spec.QuickRemoval) error {
 }
 
 // due is when this actor, the rank-th that can act, is to look at the vendor.
-func (a *Actor) due(rank int, wishes map[string]Wish, now time.Time) time.Time {
+func (a *Actor) due(rank, balancers int, wishes map[string]Wish, now time.Time) time.Time {
 	if a.done(wishes, now) {
 		a.since, a.again = time.Time{}, 0
 	} else if a.since.IsZero() {
@@ -156,7 +161,8 @@ func (a *Actor) due(rank int, wishes map[string]Wish, now time.Time) time.Time {
 	}
 	pause := idle
 	if a.busy(wishes) {
-		pause = busy
+		// A node that dies is missed by all of its load balancers at once.
+		pause = busy * time.Duration(max(1, (balancers+1)/2))
 	}
 	for range rank {
 		pause = min(rarer*pause, seldom)
@@ -171,6 +177,33 @@ func (a *Actor) done(wishes map[string]Wish, now time.Time) bool {
 	}
 	c := Plan(a.removal.Endpoints, a.pools, wishes)
 	return len(c.Pools) == 0 && (a.drain || len(c.Removed) > 0 || now.Before(a.drainUntil))
+}
+
+// noticeHidden notes which nodes the mesh reaches that have never answered in public.
+func (a *Actor) noticeHidden(s Sight, now time.Time) {
+	if a.hidden == nil {
+		a.hidden = map[string]time.Time{}
+	}
+	for name := range s.Balancer.Nodes {
+		p := s.Reports[s.Self].Peers[name]
+		if _, noted := a.hidden[name]; name == s.Self || p.Public != nil || !p.Reachable {
+			delete(a.hidden, name)
+		} else if !noted {
+			a.hidden[name] = now
+		}
+	}
+}
+
+// hiddenNow returns those for which that is not just the beginning, sorted.
+func (a *Actor) hiddenNow() []string {
+	var out []string
+	for name, since := range a.hidden {
+		if a.cfg.Now().Sub(since) >= hiddenFor {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (a *Actor) busy(wishes map[string]Wish) bool {
@@ -292,6 +325,9 @@ func (a *Actor) state(s Sight, agreement Agreement, wishes map[string]Wish) Stat
 		}
 	case len(plan.Missing) > 0:
 		bad(ReasonMissing, "the vendor does not have "+strings.Join(plan.Missing, ", ")+"; apply again")
+	case len(a.hiddenNow()) > 0:
+		bad(ReasonHidden, fmt.Sprintf("the health endpoint of %s has never answered this node at a public address, so it is not known whether it is "+
+			"dead: let the nodes reach each other there", strings.Join(a.hiddenNow(), ", ")))
 	case len(plan.Last) > 0:
 		bad(ReasonLast, strings.Join(plan.Last, ", ")+" is dead but stays in service: its endpoint is the last one")
 	}

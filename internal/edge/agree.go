@@ -16,6 +16,8 @@ type Sight struct {
 	Hostname string
 	// Balancer must have Removal.
 	Balancer spec.LoadBalancer
+	// Balancers is how many load balancers this node looks after: they share the vendor's limit of requests. 0 counts as 1.
+	Balancers int
 	// Reports are the nodes' statuses that are fresh, by the nodes' names; this node's own is how things are now.
 	Reports map[string]spec.Status
 }

@@ -38,6 +38,8 @@ const (
 	ReasonRefused = "Refused"
 	// ReasonMissing is that the vendor does not have what the load balancer's object names.
 	ReasonMissing = "EndpointMissing"
+	// ReasonHidden is that a node does not answer the others in public.
+	ReasonHidden = "PublicSilent"
 	// ReasonLast is that a dead node's endpoint is the last one.
 	ReasonLast = "LastEndpoint"
 	// ReasonToken is that the token for this node cannot be opened.

@@ -104,8 +104,8 @@ type PeerStatus struct {
 	// Alive is what gossip says of the peer's agent, and since when.
 	Alive      bool      `json:"alive"`
 	AliveSince time.Time `json:"alive_since"`
-	// Public tells whether the peer's health endpoint accepts connections at a public address, asked for peers of a load
-	// balancer with quick removal only, and since when; nil where nobody asks.
+	// Public tells whether the peer's health endpoint answers at a public address, asked for peers of a load balancer with
+	// quick removal only; nil where nobody asks, and until it has answered once.
 	Public *PublicStatus `json:"public,omitempty"`
 }
 

@@ -275,6 +275,25 @@ func TestMissing(t *testing.T) {
 	a.wantState("its pool is gone", spec.ConditionFalse, edge.ReasonMissing, "of node c; apply again")
 }
 
+// TestHidden is a node whose health endpoint only the vendor reaches: its silence says nothing, and that is told.
+func TestHidden(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hidden = map[string]bool{"c": true}
+	a, b, c := w.actor("a"), w.actor("b"), w.actor("c")
+	w.run(30, a, b, c)
+	a.wantState("at first", spec.ConditionTrue, "Ready", "")
+	w.run(60, a, b, c)
+	a.wantState("later", spec.ConditionFalse, edge.ReasonHidden, "the health endpoint of c has never answered this node")
+	w.dead["c"] = true
+	w.run(30, a, b)
+	w.want("c is dead and nobody can tell", "", drains)
+	w.dead["c"] = false
+	w.hidden = nil
+	w.run(60, a, b, c)
+	a.wantState("it answers", spec.ConditionTrue, "Ready", "")
+}
+
 // TestRequests bounds what the nodes ask of the vendor together, at rest and while a node is dead.
 func TestRequests(t *testing.T) {
 	t.Parallel()
@@ -292,4 +311,7 @@ func TestRequests(t *testing.T) {
 	count("at rest", 20, a, b, c)
 	w.dead["c"] = true
 	count("while a node is dead", 200, a, b)
+	// The same node is missed by all load balancers of the account at once.
+	w.balancers = 20
+	count("in each of twenty load balancers", 40, a, b)
 }

@@ -38,6 +38,10 @@ type world struct {
 	now      time.Time
 	// dead are the nodes that nobody sees, unfit those that are not fit.
 	dead, unfit map[string]bool
+	// hidden are nodes that answer no other one in public.
+	hidden map[string]bool
+	// balancers is how many load balancers the nodes look after.
+	balancers int
 }
 
 func newWorld(t *testing.T) *world {
@@ -118,7 +122,7 @@ func (w *world) actor(name string) *actor {
 
 // sight is what a node knows while everybody who lives sees everybody as they are.
 func (w *world) sight(self string, blocked []*actor) edge.Sight {
-	s := edge.Sight{Self: self, Hostname: hostname, Balancer: w.object, Reports: map[string]spec.Status{}}
+	s := edge.Sight{Self: self, Hostname: hostname, Balancer: w.object, Balancers: w.balancers, Reports: map[string]spec.Status{}}
 	for n := range w.object.Nodes {
 		if w.dead[n] {
 			continue
@@ -129,7 +133,11 @@ func (w *world) sight(self string, blocked []*actor) edge.Sight {
 		}
 		for other := range w.object.Nodes {
 			alive := !w.dead[other]
-			status.Peers[other] = spec.PeerStatus{Reachable: alive, Alive: alive, Public: &spec.PublicStatus{Answers: alive, Dead: !alive}}
+			public := &spec.PublicStatus{Answers: alive, Dead: !alive}
+			if w.hidden[other] {
+				public = nil
+			}
+			status.Peers[other] = spec.PeerStatus{Reachable: alive, Alive: alive, Public: public}
 		}
 		for _, b := range blocked {
 			if b.name == n && b.state.Status == spec.ConditionFalse {
