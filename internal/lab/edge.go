@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -20,12 +21,16 @@ import (
 const (
 	CloudflareURL = "http://" + network.CloudflareAddress + "/client/v4"
 	EdgeURL       = "http://" + network.EdgeAddress
+	// SecureEdgeURL is the edge by HTTPS, with certificates of Lab.EdgeAuthority.
+	SecureEdgeURL = "https://" + network.EdgeAddress
 )
 
 // front is what stands before the nodes.
 type front struct {
 	account *cloudflare.Server
 	edge    *edge.Edge
+	// authority issues the edge's certificates for its clients.
+	authority edge.Authority
 	// token may do everything, poolsToken only change pools and monitors.
 	token, poolsToken string
 }
@@ -56,6 +61,11 @@ func (l *Lab) serveEdge(ctx context.Context) error {
 		return fmt.Errorf("start the edge: %w", err)
 	}
 	l.serve(listener, f.edge)
+	secure, err := l.net.EdgeNamespace().Listen(ctx, "tcp", net.JoinHostPort(network.EdgeAddress, "443"))
+	if err != nil {
+		return fmt.Errorf("start the edge: %w", err)
+	}
+	l.serve(tls.NewListener(secure, f.authority.Config()), f.edge)
 	return nil
 }
 
@@ -77,6 +87,9 @@ func (f *front) environment() []string {
 		"ATOLL_LAB_EDGE=" + EdgeURL,
 	}
 }
+
+// EdgeAuthority is whom clients of the edge have to trust.
+func (l *Lab) EdgeAuthority() *edge.Authority { return &l.front.authority }
 
 // Cloudflare is the emulated Cloudflare account, for tests that inject faults.
 func (l *Lab) Cloudflare() *cloudflare.Server { return l.front.account }

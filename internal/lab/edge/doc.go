@@ -4,5 +4,6 @@
 //
 // What it does is what the vendor documents of load balancing (health details, session affinity, adaptive routing, planned
 // maintenance, steering policies) and of its errors 520 to 530. There is one place that checks and one that proxies, so
-// majorities of regions do not appear. It speaks plain HTTP to clients and endpoints.
+// majorities of regions do not appear. It connects to
+// endpoints as a zone with the TLS mode "Full (strict)" does: by the protocol that the client came by.
 package edge

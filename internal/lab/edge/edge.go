@@ -33,8 +33,9 @@ type Edge struct {
 	Latitude  float64
 	Longitude float64
 
-	// Port is where endpoints listen that have no port of their own; 80 when 0.
-	Port int
+	// Port and TLSPort are where endpoints listen that have no port of their own, for requests over HTTP and HTTPS; 80 and 443 when 0.
+	Port    int
+	TLSPort int
 	// Second is how long a second of monitors and sessions lasts; less than a real one in tests.
 	Second time.Duration
 	// Propagation passes before a change of the account reaches the edge.
@@ -51,6 +52,8 @@ type Edge struct {
 	secret    []byte // signs the cookies of sessions
 	proxy     *httputil.ReverseProxy
 	transport *http.Transport
+	// secure are the transports for HTTPS, by the hostname.
+	secure map[string]*http.Transport
 
 	// reloading makes one change of the monitors happen after the other.
 	reloading sync.Mutex
@@ -97,6 +100,7 @@ func (e *Edge) start() {
 		setDefault(&e.Region, "SEAS")
 		setDefault(&e.Country, "SG")
 		setDefault(&e.Port, 80)
+		setDefault(&e.TLSPort, 443)
 		setDefault(&e.Second, time.Second)
 		if e.Latitude == 0 && e.Longitude == 0 {
 			e.Latitude, e.Longitude = 1.35, 103.82
@@ -115,6 +119,7 @@ func (e *Edge) start() {
 			DialContext: e.connect, ResponseHeaderTimeout: e.Patience.Answer, DisableCompression: true,
 			MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
 		}
+		e.secure = map[string]*http.Transport{}
 		e.proxy = e.newProxy()
 		e.reload()
 	})
@@ -156,4 +161,9 @@ func (e *Edge) Close() {
 	defer e.reloading.Unlock()
 	e.work.Wait()
 	e.transport.CloseIdleConnections()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range e.secure {
+		t.CloseIdleConnections()
+	}
 }

@@ -16,6 +16,8 @@ const (
 	statusTimeout     = 522 // no connection in time, or a request was not acknowledged
 	statusUnreachable = 523 // there is no route to it
 	statusNoAnswer    = 524 // connected, but no answer in time
+	statusNoTLS       = 525 // connected, but no agreement on TLS
+	statusUntrusted   = 526 // the endpoint's certificate is not one to trust
 	statusOriginDNS   = 530 // shown together with error 1016
 )
 
@@ -36,11 +38,16 @@ var errNowhere = errors.New("no pool is enabled and healthy, and the fallback po
 // statusOf is the vendor's status for a failure.
 func statusOf(err error) int {
 	var dial dialError
+	var secure tlsError
 	var timeout net.Error
 	isTimeout := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) || errors.As(err, &timeout) && timeout.Timeout()
 	switch {
 	case errors.Is(err, errNowhere), errors.Is(err, errUnknownHost), errors.Is(err, errProxiedHost):
 		return statusOriginDNS
+	case errors.As(err, &secure) && untrusted(err):
+		return statusUntrusted
+	case errors.As(err, &secure):
+		return statusNoTLS
 	case errors.As(err, &dial) && isTimeout, errors.Is(err, syscall.ETIMEDOUT):
 		return statusTimeout
 	case errors.As(err, &dial) && (errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)):
@@ -53,10 +60,13 @@ func statusOf(err error) int {
 	return statusEmptyAnswer
 }
 
-// mayRetry says whether the vendor tries another endpoint: of the failures that plain HTTP can have, 521, 522 and 523.
+// mayRetry says whether the vendor tries another endpoint: after 521, 522, 523, 525 and 526.
 func mayRetry(err error) bool {
-	status := statusOf(err)
-	return status == statusRefused || status == statusTimeout || status == statusUnreachable
+	switch statusOf(err) {
+	case statusRefused, statusTimeout, statusUnreachable, statusNoTLS, statusUntrusted:
+		return true
+	}
+	return false
 }
 
 // refuse answers as the vendor does to a program: a line of text, with the code that a browser would see in a page.

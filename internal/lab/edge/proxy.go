@@ -71,14 +71,18 @@ func (e *Edge) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			x := r.In.Context().Value(exchangeKey{}).(*exchange) //nolint:forcetypeassert // ServeHTTP put it there
-			r.Out.URL.Scheme = "http"
+			scheme := "http"
+			if r.In.TLS != nil {
+				scheme = "https"
+			}
+			r.Out.URL.Scheme = scheme
 			r.Out.URL.Host = "endpoint.invalid" // the transport chooses
 			r.Out.Host = r.In.Host
 			r.SetXForwarded()
 			header := r.Out.Header
 			header.Set("Cf-Connecting-Ip", x.client.address)
 			header.Set("Cf-Ipcountry", x.client.country)
-			header.Set("Cf-Visitor", `{"scheme":"http"}`)
+			header.Set("Cf-Visitor", `{"scheme":"`+scheme+`"}`)
 			header.Set("Cdn-Loop", "cloudflare; loops=1")
 			header.Del(RegionHeader)
 			header.Del(CountryHeader)
@@ -170,17 +174,25 @@ func (e *Edge) send(r *http.Request, at *endpoint) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	out := r.Clone(r.Context())
 	port := at.origin.Port
-	if port == 0 {
+	switch {
+	case port != 0:
+	case out.URL.Scheme == "https":
+		port = e.TLSPort
+	default:
 		port = e.Port
 	}
-	out := r.Clone(r.Context())
 	out.URL.Host = net.JoinHostPort(address, strconv.Itoa(port))
 	if host := hostHeader(&at.origin); host != "" {
 		out.Host = host
 	}
 	done := e.begin(at)
-	response, err := e.transport.RoundTrip(out)
+	transport := e.transport
+	if out.URL.Scheme == "https" {
+		transport = e.secureTransport(hostOf(out.Host))
+	}
+	response, err := transport.RoundTrip(out)
 	if err != nil {
 		done()
 		return nil, err

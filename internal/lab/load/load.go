@@ -4,6 +4,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,8 @@ type Plan struct {
 	NodeHeader string
 	// Dial connects to the server; a net.Dialer when nil.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// TLS is whom to trust and which name to expect, for a URL of https; the system's authorities and the URL's host when nil.
+	TLS *tls.Config
 	// Progress is told the figures of every second. It may be nil.
 	Progress func(Second)
 }
@@ -73,7 +76,7 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 	}
 	r := &runner{plan: p, began: time.Now(), report: newReport()}
 	// On a connection that was used before, the library would ask again by itself, and a failure would not be seen.
-	transport := &http.Transport{DialContext: p.Dial, DisableKeepAlives: true, DisableCompression: true}
+	transport := &http.Transport{DialContext: p.Dial, TLSClientConfig: p.TLS, DisableKeepAlives: true, DisableCompression: true}
 	for range max(p.Sessions, 1) {
 		client := &http.Client{
 			Transport: transport, Timeout: p.Timeout,
