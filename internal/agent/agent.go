@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -25,6 +26,9 @@ type Agent struct {
 	log     *slog.Logger
 	state   state
 	drivers map[spec.MeshDriver]mesh.Driver
+	proxies map[spec.ProxyDriver]balancer.Driver
+	gate    *balancer.Gate
+	keys    *serverKeys
 	bootID  string
 	http    healthServer
 	herald  herald
@@ -50,16 +54,26 @@ func New(cfg Config) *Agent {
 	cfg = cfg.withDefaults()
 	a := &Agent{
 		cfg: cfg, log: cfg.Log, state: state{cfg.StateDir}, bootID: newBootID(),
-		drivers: map[spec.MeshDriver]mesh.Driver{},
-		cut:     func(string) error { return nil },
-		health:  api.Health{State: stateWaiting, Waiting: "the agent has just started"},
+		cut:    func(string) error { return nil },
+		health: api.Health{State: stateWaiting, Waiting: "the agent has just started"},
 	}
-	for name, driver := range cfg.Drivers {
-		a.drivers[name] = driver(cfg.System, cfg.Log.With("driver", string(name)))
-	}
+	a.makeDrivers()
 	a.http.current, a.http.currentFor = a.currentHealth, a.currentHealthFor
 	a.herald.console, a.herald.log = cfg.Console, cfg.Log
 	return a
+}
+
+// makeDrivers makes all that changes the machine on the agent's behalf.
+func (a *Agent) makeDrivers() {
+	a.drivers, a.proxies = map[spec.MeshDriver]mesh.Driver{}, map[spec.ProxyDriver]balancer.Driver{}
+	for name, driver := range a.cfg.Drivers {
+		a.drivers[name] = driver(a.cfg.System, a.log.With("driver", string(name)))
+	}
+	for name, driver := range a.cfg.Proxies {
+		a.proxies[name] = driver(a.cfg.System, a.log.With("driver", string(name)))
+	}
+	a.gate = balancer.NewGate(a.cfg.System)
+	a.keys = &serverKeys{state: a.state, now: a.cfg.Now, log: a.log}
 }
 
 // Run works until ctx ends, which is no error, or something makes going on impossible.

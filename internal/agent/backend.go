@@ -29,6 +29,12 @@ func (b backend) Info() api.Info {
 // Called implements api.Backend.
 func (b backend) Called(node, boot string) { b.s.called(node, boot) }
 
+// CertificateRequest implements api.Certifier.
+func (b backend) CertificateRequest(_ context.Context, r api.CertificateRequest) (api.CertificateRequestAnswer, error) {
+	request, err := b.s.a.keys.request(r.LoadBalancer, r.Hostnames)
+	return api.CertificateRequestAnswer{Request: request}, err
+}
+
 // Leave implements api.Backend. It returns when the wish is on its way to the loop, which ends the API after this answer.
 func (b backend) Leave(context.Context) error {
 	select {

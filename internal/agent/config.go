@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/appcheck"
+	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
@@ -34,6 +35,8 @@ type Config struct {
 	System host.System
 	// Drivers are the mesh drivers that the agent has. Required.
 	Drivers map[spec.MeshDriver]mesh.New
+	// Proxies are the drivers of local proxies that the agent has; without any it serves no load balancer that wants one.
+	Proxies map[spec.ProxyDriver]balancer.New
 	// NewProber makes the prober of peers; nil means ICMP echo over the mesh.
 	NewProber func(*slog.Logger) (Prober, error)
 	// MeshBind maps a mesh address to the one that gossip uses in its place; nil means that address itself.

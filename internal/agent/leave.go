@@ -96,9 +96,17 @@ func (a *Agent) whatIsLeft() (leaving, bool) {
 	}, true
 }
 
-// takeBack removes the mesh and the agent's state of its membership, all private keys included: also those that were set
+// takeBack removes the proxies, the mesh and the agent's state of its membership, all private keys included: also those that were set
 // aside. It may be repeated.
 func (a *Agent) takeBack(ctx context.Context) error {
+	for name, driver := range a.proxies {
+		if err := driver.Apply(ctx, nil); err != nil {
+			return fmt.Errorf("remove the proxy of driver %s: %w", name, err)
+		}
+	}
+	if err := a.gate.Refuse(ctx, nil, nil); err != nil {
+		return err
+	}
 	for name, driver := range a.drivers {
 		if err := driver.Apply(ctx, nil); err != nil {
 			return fmt.Errorf("remove the mesh of driver %s: %w", name, err)
@@ -111,7 +119,7 @@ func (a *Agent) takeBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range append(damaged, joinFile, identityFile, storeDir, observedFile, servingFile, sequenceFile, hardwareFile) {
+	for _, name := range append(damaged, joinFile, identityFile, storeDir, observedFile, servingFile, sequenceFile, keysDir, hardwareFile) {
 		if err := a.state.remove(name); err != nil {
 			return err
 		}

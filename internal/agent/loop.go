@@ -52,6 +52,7 @@ func (s *session) hostSteps() []step {
 			return memberPorts(s.ports(in.snapshot.Cluster), in.snapshot.Cluster, in.view)
 		}},
 		meshStep{s},
+		proxyStep{s},
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
-	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
-	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
 )
 
@@ -29,10 +27,8 @@ func Plan(ctx context.Context, cfg Config) (*Planned, error) {
 	cfg = cfg.withDefaults()
 	recorder := host.NewPlan(cfg.System)
 	cfg.System = recorder
-	a := &Agent{cfg: cfg, log: cfg.Log, state: state{cfg.StateDir}, drivers: map[spec.MeshDriver]mesh.Driver{}}
-	for name, driver := range cfg.Drivers {
-		a.drivers[name] = driver(recorder, cfg.Log)
-	}
+	a := &Agent{cfg: cfg, log: cfg.Log, state: state{cfg.StateDir}}
+	a.makeDrivers()
 	m, err := loadMembership(a.state)
 	if err != nil {
 		return nil, err

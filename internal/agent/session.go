@@ -42,8 +42,8 @@ type session struct {
 	urgent atomic.Bool
 	// poked wakes report, look wakes observe, suspicion wakes watchHome.
 	poked, look, suspicion chan struct{}
-	// weigh wakes watchServing.
-	weigh chan struct{}
+	// weigh wakes watchServing, proxied wakes watchProxy.
+	weigh, proxied chan struct{}
 	// public asks peers at their public addresses.
 	public publicProber
 
@@ -71,6 +71,8 @@ type session struct {
 	away               *spec.Maintenance
 	appliedGenerations map[spec.Ref]uint64
 	appliedVersion     uint64
+	// proxyTrouble is what the last round of steps found wrong with local proxies, by hostname, in words for strangers.
+	proxyTrouble map[string]string
 }
 
 // errDeparted ends a session whose node is to leave.
@@ -99,7 +101,7 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
 		prober: prober,
 		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
-		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), firstSeen: map[string]time.Time{},
+		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), proxied: make(chan struct{}, 1), firstSeen: map[string]time.Time{},
 	}
 	s.fitness.remember(a.state, log)
 	if err := s.start(); err != nil {
@@ -160,7 +162,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		s.watchHome, s.loop, s.observe, s.watchServing, s.removeDead, s.askPublic, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+		s.watchHome, s.loop, s.observe, s.watchServing, s.watchProxy, s.removeDead, s.askPublic, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

@@ -22,6 +22,8 @@ const (
 	sequenceFile = "sequence.json"
 	servingFile  = "serving.json"
 	storeDir     = "store"
+	// keysDir holds the keys that the node serves HTTPS with.
+	keysDir = "keys"
 	// hardwareFile goes last when a membership is taken back: it keeps a copy's identity from being used.
 	hardwareFile = "hardware.json"
 

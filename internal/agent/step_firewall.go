@@ -33,7 +33,8 @@ type openPorts struct {
 // waitingPorts are those of a node that is no member: only its health may be asked.
 func waitingPorts(p spec.Ports) openPorts { return openPorts{tcp: []int{p.Health}} }
 
-// memberPorts are those of a member: the cluster's own, and what the node's own object opens for applications. While an object
+// memberPorts are those of a member: the cluster's own, what the node's own object opens for applications, and those of local
+// proxies. While an object
 // is missing, as when the store was damaged, nobody knows what is not wanted any more: nothing is closed then.
 func memberPorts(p spec.Ports, c *spec.Cluster, v *topology.View) openPorts {
 	out := openPorts{tcp: []int{p.API, p.Health}, others: v == nil}
@@ -45,6 +46,7 @@ func memberPorts(p spec.Ports, c *spec.Cluster, v *topology.View) openPorts {
 	}
 	if v != nil {
 		out.tcp, out.udp = append(out.tcp, v.PublicPorts.TCP...), append(out.udp, v.PublicPorts.UDP...)
+		out.tcp = append(out.tcp, proxyPorts(v)...)
 	}
 	return out
 }

@@ -41,6 +41,9 @@ func NewHandler(root trust.Root, b Backend, now func() time.Time) http.Handler {
 	mux.HandleFunc("PUT /v1/records", h.anybody(h.push))
 	mux.HandleFunc("POST /v1/sync", h.anybody(h.sync))
 	mux.HandleFunc("POST /v1/leave", h.operator(h.leave))
+	if c, ok := b.(Certifier); ok {
+		mux.HandleFunc("POST /v1/certificate-request", h.operator(h.certificateRequest(c)))
+	}
 	mux.HandleFunc("/", h.anybody(func(w http.ResponseWriter, r *http.Request, _ trust.Caller) {
 		fail(w, &Error{StatusCode: http.StatusNotFound, Reason: ReasonNotFound, Message: fmt.Sprintf("this agent has no %s %s", r.Method, r.URL.Path)})
 	}))

@@ -27,12 +27,6 @@ type Driver interface {
 // New makes a driver that works on a host. It does nothing to the host yet.
 type New func(host.System, *slog.Logger) Driver
 
-// Packager is implemented by drivers that need software from the distribution.
-type Packager interface {
-	// Packages returns what has to be installed before the driver's first call.
-	Packages() []host.Package
-}
-
 // Config is everything that a node's proxy serves.
 type Config struct {
 	// Services are sorted by hostname. They may share ports: which one is meant is what the request's Host says, and of a port

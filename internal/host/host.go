@@ -126,6 +126,12 @@ type Package struct {
 	Binary string
 }
 
+// Packager is implemented by drivers that need software from the distribution.
+type Packager interface {
+	// Packages returns what has to be installed before the driver's first call.
+	Packages() []Package
+}
+
 // Packages installs software from the distribution.
 type Packages interface {
 	// Ensure installs those packages whose program is missing, and says whether any was.

@@ -27,12 +27,6 @@ type Driver interface {
 // New makes a driver that works on a host. It does nothing to the host yet.
 type New func(host.System, *slog.Logger) Driver
 
-// Packager is implemented by drivers that need software from the distribution.
-type Packager interface {
-	// Packages returns what has to be installed before the driver's first call.
-	Packages() []host.Package
-}
-
 // Status is a node's mesh as it is.
 type Status struct {
 	// Running tells whether the mesh is up on this node.

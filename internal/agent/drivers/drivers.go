@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
+	"github.com/atollhq/terraform-provider-atoll/internal/balancer/haproxy"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
@@ -25,16 +27,29 @@ func Mesh() map[spec.MeshDriver]mesh.New {
 // Edge opens the vendor of load balancers.
 func Edge() edge.Open { return cloudflare.Open }
 
+// Proxies returns the drivers of local proxies.
+func Proxies() map[spec.ProxyDriver]balancer.New {
+	return map[spec.ProxyDriver]balancer.New{
+		spec.ProxyHAProxy: haproxy.New,
+	}
+}
+
 // Packages returns what any of the drivers needs from the distribution, each package once, by name. A machine has all of it
 // before its agent starts, because the running agent is not allowed to install anything.
 func Packages() []host.Package {
 	needed := map[string]host.Package{}
-	for _, driver := range Mesh() {
-		if p, ok := driver(nil, nil).(mesh.Packager); ok {
+	need := func(driver any) {
+		if p, ok := driver.(host.Packager); ok {
 			for _, pkg := range p.Packages() {
 				needed[pkg.Name] = pkg
 			}
 		}
+	}
+	for _, driver := range Mesh() {
+		need(driver(nil, nil))
+	}
+	for _, driver := range Proxies() {
+		need(driver(nil, nil))
 	}
 	return slices.SortedFunc(maps.Values(needed), func(a, b host.Package) int { return strings.Compare(a.Name, b.Name) })
 }

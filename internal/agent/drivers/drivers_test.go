@@ -25,8 +25,22 @@ func TestEveryMeshDriverIsNamedOnce(t *testing.T) {
 	}
 }
 
+func TestEveryProxyDriverIsNamedOnce(t *testing.T) {
+	got := slices.Sorted(maps.Keys(drivers.Proxies()))
+	want := slices.Sorted(slices.Values(spec.ProxyDrivers()))
+	if !slices.Equal(got, want) {
+		t.Errorf("drivers.Proxies has %v, spec.ProxyDrivers lists %v; they must be the same", got, want)
+	}
+	for name, driver := range drivers.Proxies() {
+		if driver == nil {
+			t.Errorf("driver %s is nil", name)
+		}
+	}
+}
+
 func TestPackagesAreThoseOfAllDrivers(t *testing.T) {
 	want := []host.Package{
+		{Name: "haproxy", Binary: "haproxy"},
 		{Name: "iproute2", Binary: "ip"},
 		{Name: "iputils-ping", Binary: "ping"},
 		{Name: "nftables", Binary: "nft"},

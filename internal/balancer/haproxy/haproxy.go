@@ -34,8 +34,8 @@ type Driver struct {
 }
 
 var (
-	_ balancer.Driver   = (*Driver)(nil)
-	_ balancer.Packager = (*Driver)(nil)
+	_ balancer.Driver = (*Driver)(nil)
+	_ host.Packager   = (*Driver)(nil)
 )
 
 // Options are the parts of a driver that a test replaces; the zero value is production.
@@ -70,7 +70,7 @@ func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
 	return d
 }
 
-// Packages implements balancer.Packager.
+// Packages implements host.Packager.
 func (*Driver) Packages() []host.Package {
 	return []host.Package{
 		{Name: "haproxy", Binary: "haproxy"},

@@ -34,7 +34,7 @@ func hardwareCommand(cmd *cobra.Command, decide func(agent.Config) (agent.Summar
 	cfg := agent.Config{}
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg.Drivers = drivers.Mesh()
+		cfg.Drivers, cfg.Proxies = drivers.Mesh(), drivers.Proxies()
 		s, err := decide(cfg)
 		if err != nil {
 			return err

@@ -87,7 +87,7 @@ func uninstallCommand() *cobra.Command {
 }
 
 func purgeNode(ctx context.Context, cfg agent.Config) error {
-	cfg.Drivers = drivers.Mesh()
+	cfg.Drivers, cfg.Proxies = drivers.Mesh(), drivers.Proxies()
 	return agent.Purge(ctx, cfg)
 }
 

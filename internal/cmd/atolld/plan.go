@@ -23,7 +23,7 @@ func planCommand() *cobra.Command {
 			"Exit code: 0 no changes, 2 changes, 1 the plan could not be made.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Drivers = drivers.Mesh()
+			cfg.Drivers, cfg.Proxies = drivers.Mesh(), drivers.Proxies()
 			cfg.Version = versionText()
 			p, err := agent.Plan(cmd.Context(), cfg)
 			if err != nil {

@@ -54,7 +54,7 @@ type resolution struct {
 
 var (
 	_ mesh.Driver   = (*Driver)(nil)
-	_ mesh.Packager = (*Driver)(nil)
+	_ host.Packager = (*Driver)(nil)
 )
 
 // Options are the parts of a driver that a test replaces; the zero value is production.
@@ -99,7 +99,7 @@ func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
 	return d
 }
 
-// Packages implements mesh.Packager.
+// Packages implements host.Packager.
 func (*Driver) Packages() []host.Package {
 	return []host.Package{
 		{Name: "tinc", Binary: "tincd"},

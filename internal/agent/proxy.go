@@ -1,0 +1,129 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+const (
+	// proxyInterval is how often the proxies are looked at.
+	proxyInterval = time.Second
+	// gateInterval is how often the gate is looked at when nothing has changed.
+	gateInterval = 20 * time.Second
+)
+
+// proxyWatch is what watchProxy remembers.
+type proxyWatch struct {
+	began time.Time
+	// refused are the ports that the gate was told last, at a time; zero before the first.
+	refused []int
+	told    time.Time
+}
+
+// watchProxy looks at the local proxies, tells the node's fitness of them, and closes and opens their ports to strangers as the
+// fitness changes, until ctx ends.
+func (s *session) watchProxy(ctx context.Context) error {
+	w := proxyWatch{began: time.Now()}
+	tick := time.NewTicker(proxyInterval)
+	defer tick.Stop()
+	for {
+		changed := s.fitness.changed()
+		if in := s.input(); in.view != nil && in.admitted {
+			s.lookAtProxies(ctx, in)
+			s.keepGate(ctx, &w, in)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-s.proxied:
+		case <-tick.C:
+		}
+	}
+}
+
+// lookAtProxies tells the node's fitness how its proxies are. Strangers may read that, so it is words; the condition Applied
+// has the whole story.
+func (s *session) lookAtProxies(ctx context.Context, in input) {
+	found := map[spec.ProxyDriver]balancer.Status{}
+	for _, b := range in.view.LoadBalancers {
+		if b.Proxy == nil {
+			continue
+		}
+		if _, looked := found[b.Proxy.Driver]; !looked && s.a.proxies[b.Proxy.Driver] != nil {
+			status, err := s.a.proxies[b.Proxy.Driver].Status(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				s.log.Warn("the proxy cannot be looked at", "error", err)
+			}
+			found[b.Proxy.Driver] = status
+		}
+		s.setProxy(b.Hostname, s.proxyProblem(b, found[b.Proxy.Driver]))
+	}
+}
+
+// proxyProblem returns what is wrong with the proxy of a load balancer, "" for nothing.
+func (s *session) proxyProblem(b topology.LoadBalancer, status balancer.Status) string {
+	s.mu.Lock()
+	trouble := s.proxyTrouble[b.Hostname]
+	s.mu.Unlock()
+	servers, serves := status.Services[b.Hostname]
+	well := false
+	for _, up := range servers {
+		well = well || up
+	}
+	switch {
+	case trouble != "":
+		return trouble
+	case !serves:
+		return "not running"
+	case !well:
+		return "no node's application answers"
+	}
+	return ""
+}
+
+// keepGate closes the proxies' ports to strangers while this node is unfit.
+func (s *session) keepGate(ctx context.Context, w *proxyWatch, in input) {
+	_, peers, _ := s.keeper.snapshot()
+	now := time.Now()
+	decide := refusalInput{
+		balancers: in.view.LoadBalancers, fit: s.fitness.of,
+		statuses: in.snapshot.Statuses, received: in.snapshot.Received, peers: peers, now: now, before: w.refused,
+	}
+	if now.Sub(w.began) < settling {
+		// A node that has just started has not heard from anybody yet. That is no news about its fitness.
+		decide.fit = func(hostname string) (spec.ServingStatus, bool) {
+			own, known := s.fitness.of(hostname)
+			return own, known && own.Fit
+		}
+	}
+	if w.told.IsZero() {
+		before, err := s.a.gate.Refused(ctx)
+		if err != nil {
+			s.log.Warn("nobody knows which connections are refused", "error", err)
+		}
+		decide.before = before
+	}
+	ports := refusedPorts(decide)
+	if !w.told.IsZero() && slices.Equal(ports, w.refused) && (len(ports) == 0 || now.Sub(w.told) < gateInterval) {
+		return
+	}
+	if err := s.a.gate.Refuse(ctx, ports, append(balancer.Inside(), in.view.CIDR)); err != nil {
+		if ctx.Err() == nil {
+			s.log.Error("connections are not refused as they should be", "ports", ports, "error", err)
+		}
+		return
+	}
+	if !slices.Equal(ports, w.refused) {
+		s.log.Info("refusing connections from outside", "ports", ports)
+	}
+	w.refused, w.told = ports, now
+}

@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"slices"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+// refusalInput is what the decision to refuse connections follows from.
+type refusalInput struct {
+	balancers []topology.LoadBalancer
+	// fit returns how fit this node is, and whether that is known.
+	fit func(hostname string) (spec.ServingStatus, bool)
+	// statuses are what the other nodes report, received when that arrived; peers is how this node sees them.
+	statuses map[string]spec.Status
+	received map[string]time.Time
+	peers    map[string]spec.PeerStatus
+	now      time.Time
+	// before are the ports that are refused now.
+	before []int
+}
+
+// refusedPorts returns the ports of local proxies that this node refuses strangers at: those of load balancers that it is unfit
+// to serve, while it knows of a fit node that takes what comes. An edge sends its traffic somewhere even when it finds every
+// node unwell, and then a node that might still answer must not refuse it. Of a port that several share, all must be refused.
+// While nothing is known yet, as after a start of the agent, a port stays as it is.
+func refusedPorts(in refusalInput) []int {
+	refuse := map[int]bool{}
+	for _, b := range in.balancers {
+		if b.Proxy == nil {
+			continue
+		}
+		own, known := in.fit(b.Hostname)
+		for _, port := range []int{b.Proxy.Port, b.Proxy.TLSPort} {
+			if port == 0 {
+				continue
+			}
+			want := !own.Fit && in.othersServe(b)
+			if !known {
+				want = slices.Contains(in.before, port)
+			}
+			if before, shared := refuse[port]; shared {
+				want = want && before
+			}
+			refuse[port] = want
+		}
+	}
+	var out []int
+	for port, is := range refuse {
+		if is {
+			out = append(out, port)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// othersServe tells whether another node serves a load balancer, as far as this one knows: it said not long ago that it is fit,
+// and has not fallen silent since. A node that hears nobody at all is no judge of who is silent.
+func (in refusalInput) othersServe(b topology.LoadBalancer) bool {
+	heard := false
+	for _, p := range in.peers {
+		heard = heard || p.Reachable || p.Alive
+	}
+	for _, p := range b.Peers {
+		report, at := in.statuses[p.Name], in.received[p.Name]
+		seen := in.peers[p.Name]
+		silent := heard && !seen.Reachable && !seen.Alive
+		if p.Enabled && report.Serving[b.Hostname].Fit && api.Fresh(at, in.now) && !silent {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+// proxyStep keeps the proxies in front of the applications.
+type proxyStep struct {
+	s *session
+}
+
+func (proxyStep) name() string { return "proxy" }
+
+func (p proxyStep) reconcile(ctx context.Context, in input) error {
+	// While objects are missing, or others do not believe this node, what is there stays.
+	if in.view == nil || !in.admitted {
+		return nil
+	}
+	trouble := map[string]string{}
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(p.s.a.proxies)) {
+		c, bad := balancer.Derive(balancer.Input{
+			Driver: name, View: in.view, Key: p.s.a.keys.pem,
+			Unwell: func(hostname, node string) bool {
+				return in.snapshot.Statuses[node].Serving[hostname].Application != ""
+			},
+		})
+		for _, hostname := range slices.Sorted(maps.Keys(bad)) {
+			trouble[hostname] = "no certificate"
+			problems = append(problems, fmt.Errorf("proxy of %s: %s", hostname, bad[hostname]))
+		}
+		problems = append(problems, p.s.a.proxies[name].Apply(ctx, c))
+	}
+	tls := map[string]bool{}
+	for _, b := range in.view.LoadBalancers {
+		if b.Proxy == nil {
+			continue
+		}
+		if _, known := p.s.a.proxies[b.Proxy.Driver]; !known {
+			trouble[b.Hostname] = "unknown to this agent"
+			problems = append(problems, fmt.Errorf("proxy of %s: this agent (version %s) does not know driver %q: update it", b.Hostname, p.s.a.cfg.Version, b.Proxy.Driver))
+		}
+		tls[b.Hostname] = b.Proxy.TLSPort != 0
+	}
+	if !host.Recording(p.s.a.cfg.System) {
+		problems = append(problems, p.s.a.keys.sweep(tls))
+	}
+	p.s.mu.Lock()
+	p.s.proxyTrouble = trouble
+	p.s.mu.Unlock()
+	poke(p.s.proxied)
+	return errors.Join(problems...)
+}
+
+// proxyPorts returns the ports of local proxies.
+func proxyPorts(v *topology.View) []int {
+	var out []int
+	for _, b := range v.LoadBalancers {
+		if b.Proxy == nil {
+			continue
+		}
+		for _, port := range []int{b.Proxy.Port, b.Proxy.TLSPort} {
+			if port != 0 {
+				out = append(out, port)
+			}
+		}
+	}
+	return out
+}
