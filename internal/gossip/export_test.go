@@ -1,9 +1,16 @@
 package gossip
 
-import "context"
+import (
+	"context"
+
+	"github.com/hashicorp/memberlist"
+)
 
 // Kill stops gossip without a word to the others, like a power cut.
 func (g *Gossip) Kill() error { return g.stop(func() {}) }
+
+// Config is how memberlist is configured.
+func (g *Gossip) Config() *memberlist.Config { return g.config() }
 
 // Receive takes a message as if it had come over the network.
 func (g *Gossip) Receive(data []byte) { g.spread.receive(data) }
