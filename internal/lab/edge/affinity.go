@@ -82,7 +82,10 @@ func (e *Edge) pinned(b *cloudflare.LoadBalancer, r *http.Request) (endpoint, bo
 	return endpoint{pool, origin}, true
 }
 
-// draining says whether sessions may go on where something was disabled: as long as the load balancer lets them drain.
+// draining says whether sessions may go on where something was disabled: as long as the load balancer lets them drain. Disabled
+// endpoints are excluded from the vendor's checks, by its API's description of "enabled", so one that was well when it was disabled
+// counts as well until the drain is over, whatever becomes of it. The vendor does not say so in as many words; this is the reading
+// under which nobody must be surprised by the real thing.
 func (e *Edge) draining(b *cloudflare.LoadBalancer, enabled bool, disabled *time.Time) bool {
 	return enabled || disabled != nil && time.Since(*disabled) < e.seconds(b.SessionAffinityAttributes.DrainDuration)
 }

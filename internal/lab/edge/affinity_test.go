@@ -169,6 +169,38 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestDrainOfADeadNode disables an endpoint because its node is dead: nobody checks it any more, so its sessions are still sent
+// there, until the load balancer stops to let them drain.
+func TestDrainOfADeadNode(t *testing.T) {
+	w := newWorld(t)
+	dead, other := w.node(1), w.node(2)
+	monitor := w.monitor(object{"interval": 3600})
+	pool := w.pool("both", monitor, dead, other)
+	w.awaitHealth(pool, dead, "healthy")
+	w.awaitHealth(pool, other, "healthy")
+	sessions := object{"session_affinity": "cookie", "session_affinity_ttl": 1800}
+	attributes := func(drain int) object { return object{"zero_downtime_failover": "none", "drain_duration": drain} }
+	sessions["session_affinity_attributes"] = attributes(100_000)
+	balancer := w.balance(sessions, pool)
+	v := home(w, dead)
+	dead.kill()
+	origins := w.origins(dead, other)
+	origins[0]["enabled"] = false
+	w.api(http.MethodPatch, pools+"/"+pool, object{"origins": origins})
+	for range 3 {
+		if got := v.get(); got.status != 521 {
+			t.Fatalf("while it drains: status %d", got.status)
+		}
+	}
+	if diff := cmp.Diff(map[string]int{other.address: 20}, w.tally(20)); diff != "" {
+		t.Errorf("new visitors (-want +got)\n%s", diff)
+	}
+	w.api(http.MethodPatch, balancers()+"/"+balancer, object{"session_affinity_attributes": attributes(0)})
+	if moved := v.see(http.StatusOK, other.address); moved.cookie == nil {
+		t.Error("no cookie for the new node")
+	}
+}
+
 func TestWithoutDrainSessionsMoveAtOnce(t *testing.T) {
 	w := newWorld(t)
 	leaving, other := w.node(1), w.node(2)
