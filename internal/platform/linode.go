@@ -100,8 +100,23 @@ func (l Linode) once(ctx context.Context) ([]byte, error) {
 		}
 		errs = append(errs, a.err)
 	}
-	return nil, errors.Join(errs...)
+	return nil, inOneLine(errs)
 }
+
+// inOneLine is errors.Join for a console, where a message has one line.
+type inOneLine []error
+
+// Error is the messages in their order.
+func (e inOneLine) Error() string {
+	texts := make([]string, 0, len(e))
+	for _, err := range e {
+		texts = append(texts, err.Error())
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap returns the errors.
+func (e inOneLine) Unwrap() []error { return e }
 
 func linodeUserData(ctx context.Context, client *http.Client, base string) ([]byte, error) {
 	token, err := linodeCall(ctx, client, http.MethodPut, base+"/v1/token", "Metadata-Token-Expiry-Seconds", "300")

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -230,6 +231,20 @@ func TestLinodeTriesTheSecondAddress(t *testing.T) {
 	_, found, err := platform.Linode{URLs: []string{gone.URL, server.URL}, Patience: time.Second}.Fetch(t.Context())
 	if err != nil || !found {
 		t.Errorf("got found %v and error %v, want the user-data of the second address", found, err)
+	}
+}
+
+// TestLinodeSaysBothInOneLine: a console message has one.
+func TestLinodeSaysBothInOneLine(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	urls := []string{gone.URL + "/a", gone.URL + "/b"}
+	_, _, err := platform.Linode{URLs: urls, Patience: time.Millisecond}.Fetch(t.Context())
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "/a/v1") || !strings.Contains(err.Error(), "/b/v1") {
+		t.Errorf("got error %q, want both addresses in one line", err)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the cause of %q is lost", err)
 	}
 }
 
