@@ -172,7 +172,7 @@ func (s *site) muteMetadata(t *testing.T, answers func()) {
 		_, err := s.Node("sg1")
 		return err
 	})
-	s.awaitConsole(t, "sg1", regexp.MustCompile(`Linode metadata: .*503`))
+	s.awaitConsole(t, "sg1", regexp.MustCompile(`Linode metadata: .*answered 503`))
 	answers()
 	s.awaitConsole(t, "sg1", regexp.MustCompile(`node sg1 of cluster web`))
 }

@@ -50,7 +50,7 @@ const (
 	scanPatience = 2500 * time.Millisecond
 )
 
-// scan tries every TCP and UDP port of an address.
+// scan tries every TCP port of an address, and every UDP port of one of IPv4.
 func scan(ctx context.Context, target string) found {
 	var f found
 	var mu sync.Mutex
@@ -69,14 +69,17 @@ func scan(ctx context.Context, target string) found {
 			add(&f.Refusing, port)
 		}
 	})
+	slices.Sort(f.Open)
+	slices.Sort(f.Refusing)
+	if strings.Contains(target, ":") {
+		return f // the firewall's rules for UDP are the same for both kinds of address
+	}
 	every(func(port int) {
 		if refusesUDP(ctx, net.JoinHostPort(target, strconv.Itoa(port))) {
 			add(&f.RefusingUDP, port)
 		}
 	})
-	for _, list := range [][]int{f.Open, f.Refusing, f.RefusingUDP} {
-		slices.Sort(list)
-	}
+	slices.Sort(f.RefusingUDP)
 	return f
 }
 
