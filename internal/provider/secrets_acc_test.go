@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	emulated "github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/inproc"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/leak"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
@@ -119,6 +120,60 @@ func TestNoSecretLeaks(t *testing.T) {
 		if info, err := os.Stat(filepath.Join(dir, must)); err != nil || info.Size() < 1000 {
 			t.Errorf("%s was not written, or has next to nothing: %v", must, err)
 		}
+	}
+}
+
+// TestNoTokenLeaks runs the shipped provider under the real program with quick_removal, tracing everything, and looks for the token
+// that the nodes get in state, plans, logs and output, and among everything that the nodes have.
+func TestNoTokenLeaks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	work := w.workspace(t)
+	config := "terraform {\n  required_providers {\n    atoll = { source = \"atollhq/atoll\" }\n  }\n}\n" +
+		"variable \"token\" {\n  type      = string\n  ephemeral = true\n}\n" +
+		strings.Replace(crew(removal("", 1)), `api_token = ""`, "api_token = var.token", 1)
+	if err := work.Write("main.tf", config); err != nil {
+		t.Fatal(err)
+	}
+	w.edge.Tokens = map[string]emulated.Token{
+		removalToken: {Permissions: []string{emulated.MonitorsAndPoolsWrite, emulated.LoadBalancersWrite}},
+	}
+	work.Env = append(work.Env, "TF_VAR_token="+removalToken, "TF_LOG=trace", "TF_LOG_PATH="+filepath.Join(work.Dir, "trace.log"))
+	var secrets leak.Secrets
+	secrets.AddText("the nodes' token", removalToken)
+	found := func(where, dir string, filter func(string, fs.FileInfo) bool) {
+		t.Helper()
+		findings, files, err := secrets.Below(dir, filter)
+		if err != nil || files == 0 {
+			t.Errorf("after %s, %d files below %s: %v", where, files, dir, err)
+		}
+		for _, finding := range findings {
+			t.Errorf("after %s: %s", where, finding)
+		}
+	}
+	plain := func(_ string, info fs.FileInfo) bool { return !info.IsDir() } // folders hold the provider
+	for _, args := range [][]string{
+		{"init"}, {"plan", "-out=saved.tfplan"}, {"apply", "saved.tfplan"}, {"plan", "-detailed-exitcode"}, {"show", "-json"}, {"destroy", "-auto-approve"},
+	} {
+		r, err := work.Run(t.Context(), args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, finding := range secrets.In([]byte(r.Output)) {
+			t.Errorf("the output of %s: %s", args[0], finding)
+		}
+		found(args[0], work.Dir, plain)
+		if args[0] != "apply" {
+			continue
+		}
+		lb, _, _ := w.held(t, "a1")
+		if got := w.opened(t, lb); len(got) != 1 || got[0] != removalToken {
+			t.Errorf("the nodes read %q", got)
+		}
+		found(args[0], w.machines.Dir, func(string, fs.FileInfo) bool { return true })
+	}
+	if info, err := os.Stat(filepath.Join(work.Dir, "trace.log")); err != nil || info.Size() < 1000 {
+		t.Errorf("nothing was traced: %v", err)
 	}
 }
 
