@@ -191,7 +191,7 @@ func TestServingOfNobody(t *testing.T) {
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.start()
-	m.waitHealth("waits", func(h healthOf) bool { return waiting(h) })
+	m.waitHealth("waits", waiting)
 	if code, h, err := m.serving(hostname); code != http.StatusServiceUnavailable || err != nil {
 		t.Errorf("a node that has not joined: got %d %+v (%v), want 503: it does not know what it is to serve", code, h, err)
 	}

@@ -63,21 +63,24 @@ func TestStatusOfLoadBalancers(t *testing.T) {
 				serving(s, "b", spec.ServingStatus{Since: minute, Application: "answers 500"})
 			},
 			api.ServingView{State: api.ServingOut, Since: minute, Reason: "application: answers 500"},
-			[]string{"load balancer www.example.com: node b is out of service since 2026-03-01T11:59:00Z: application: answers 500"}, nil,
+			[]string{"load balancer www.example.com: node b is out of service since 2026-03-01T11:59:00Z: application: answers 500"},
+			nil,
 		},
 		{
 			"node and application are unwell", func(s *store.Snapshot) {
 				serving(s, "b", spec.ServingStatus{Since: minute, Node: "mesh", Application: "answers 500"})
 			},
 			api.ServingView{State: api.ServingOut, Since: minute, Reason: "mesh of the node itself; application: answers 500"},
-			[]string{"load balancer www.example.com: node b is out of service since 2026-03-01T11:59:00Z: mesh of the node itself; application: answers 500"}, nil,
+			[]string{"load balancer www.example.com: node b is out of service since 2026-03-01T11:59:00Z: mesh of the node itself; application: answers 500"},
+			nil,
 		},
 		{
 			"kept in service", func(s *store.Snapshot) {
 				serving(s, "b", spec.ServingStatus{Fit: true, Kept: true, Since: hour, Application: "answers 500"})
 			},
 			api.ServingView{State: api.ServingKept, Since: hour, Reason: "application: answers 500"},
-			[]string{"load balancer www.example.com: node b serves although it is unwell since 2026-03-01T11:00:00Z, because too few would be left: application: answers 500"}, nil,
+			[]string{"load balancer www.example.com: node b serves although it is unwell since 2026-03-01T11:00:00Z, because too few would be left: application: answers 500"},
+			nil,
 		},
 		{
 			"in maintenance", func(s *store.Snapshot) {
@@ -101,12 +104,14 @@ func TestStatusOfLoadBalancers(t *testing.T) {
 			"disabled", func(s *store.Snapshot) {
 				s.LoadBalancers[www].Nodes["b"] = spec.ServingNode{Port: 8080}
 			},
-			api.ServingView{State: api.ServingDisabled, Reason: "the operator has disabled it"}, nil, nil,
+			api.ServingView{State: api.ServingDisabled, Reason: "the operator has disabled it"},
+			nil, nil,
 		},
 		{
 			"down", func(s *store.Snapshot) { down(s, "b") },
 			api.ServingView{State: api.ServingOut, Since: minute, Reason: "the node is down"},
-			[]string{"node b is down since 2026-03-01T11:59:00Z: no other node reaches its agent"}, nil,
+			[]string{"node b is down since 2026-03-01T11:59:00Z: no other node reaches its agent"},
+			nil,
 		},
 		{
 			"has not said yet", func(s *store.Snapshot) {
@@ -115,13 +120,15 @@ func TestStatusOfLoadBalancers(t *testing.T) {
 				s.Statuses["b"] = status
 			},
 			api.ServingView{State: api.ServingUnknown, Reason: "it has not said yet"},
-			[]string{"load balancer www.example.com: whether node b serves is unknown: it has not said yet"}, nil,
+			[]string{"load balancer www.example.com: whether node b serves is unknown: it has not said yet"},
+			nil,
 		},
 		{
 			"since a date of a clock that is ahead", func(s *store.Snapshot) {
 				serving(s, "b", spec.ServingStatus{Fit: true, Since: noon().Add(time.Hour)})
 			},
-			api.ServingView{State: api.ServingIn, Since: noon()}, nil, nil,
+			api.ServingView{State: api.ServingIn, Since: noon()},
+			nil, nil,
 		},
 	}
 	for _, tt := range tests {

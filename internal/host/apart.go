@@ -57,14 +57,14 @@ func (a *Apart) RunApart(ctx context.Context, name string, argv, env []string) (
 	// systemd has its own copy; reading ends when the program's is closed.
 	_ = write.Close()
 	if err != nil {
-		end(conn, unit)
+		end(ctx, conn, unit)
 		return 0, "", fmt.Errorf("start %s: %w", unit, err)
 	}
 	select {
 	case result := <-ended:
-		return outcome(conn, unit, argv[0], result, said)
+		return outcome(ctx, conn, unit, argv[0], result, said)
 	case <-ctx.Done():
-		end(conn, unit)
+		end(ctx, conn, unit)
 		return 0, said(), fmt.Errorf("run %s: %w", argv[0], ctx.Err())
 	}
 }
@@ -104,8 +104,8 @@ func apartProperties(ctx context.Context, name string, argv, env []string, outpu
 		{"PrivateTmp", true},
 		{"MemoryMax", uint64(apartMemory)},
 		{"TasksMax", uint64(apartTasks)},
-		// Or every look would be three lines in the journal.
-		{"LogLevelMax", int32(4)},
+		// Or every look would be some lines in the journal.
+		{"LogLevelMax", int32(2)},
 	} {
 		list = append(list, dbus.Property{Name: p.name, Value: godbus.MakeVariant(p.value)})
 	}
@@ -116,11 +116,11 @@ func apartProperties(ctx context.Context, name string, argv, env []string, outpu
 const notExecuted = 203
 
 // outcome is how a service ended whose job is over.
-func outcome(conn *dbus.Conn, unit, program, result string, said func() string) (exitCode int, output string, err error) {
+func outcome(ctx context.Context, conn *dbus.Conn, unit, program, result string, said func() string) (exitCode int, output string, err error) {
 	if result == "done" {
 		return 0, said(), nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), busTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), busTimeout)
 	defer cancel()
 	defer func() { _ = conn.ResetFailedUnitContext(ctx, unit) }()
 	service, err := conn.GetUnitTypePropertiesContext(ctx, unit, "Service")
@@ -140,11 +140,12 @@ func outcome(conn *dbus.Conn, unit, program, result string, said func() string) 
 	}
 }
 
-// end kills a service and what it started.
-func end(conn *dbus.Conn, unit string) {
-	ctx, cancel := context.WithTimeout(context.Background(), busTimeout)
+// end kills a service and what it started, also when ctx is over.
+func end(ctx context.Context, conn *dbus.Conn, unit string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), busTimeout)
 	defer cancel()
-	conn.KillUnitContext(ctx, unit, int32(syscall.SIGKILL))
+	// It may have ended meanwhile.
+	_ = conn.KillUnitWithTarget(ctx, unit, dbus.All, int32(syscall.SIGKILL))
 	stopped := make(chan string, 1)
 	if _, err := conn.StopUnitContext(ctx, unit, "replace", stopped); err == nil {
 		select {

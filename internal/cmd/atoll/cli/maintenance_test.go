@@ -194,21 +194,25 @@ func TestMaintenanceThatIsRefused(t *testing.T) {
 		{"no node", nil, []string{"enter"}, cli.Failed, "accepts 1 arg(s)", false},
 		{"a reason of two lines", nil, []string{"enter", "sg1", "--reason", "a\nb"}, cli.Failed, "reason: ", false},
 		{
-			"the last one in service", func(h *heeder) { h.unfit = []string{"hk1"} }, []string{"enter", "sg1"},
+			"the last one in service", func(h *heeder) { h.unfit = []string{"hk1"} },
+			[]string{"enter", "sg1"},
 			cli.Failed, "node sg1 is still needed: load balancer www.example.com would have no node in service", false,
 		},
 		{
-			"the last one in service, all the same", func(h *heeder) { h.unfit = []string{"hk1"} }, []string{"enter", "sg1", "--force"},
+			"the last one in service, all the same", func(h *heeder) { h.unfit = []string{"hk1"} },
+			[]string{"enter", "sg1", "--force"},
 			cli.Healthy, "Warning: load balancer www.example.com would have no node in service", true,
 		},
 		{"one that does not serve anyway", func(h *heeder) { h.unfit = []string{"sg1"} }, []string{"enter", "sg1"}, cli.Healthy, "", true},
 		{
-			"a node that does not heed", func(h *heeder) { h.deaf = "sg1" }, []string{"enter", "sg1", "--wait", "1s"},
+			"a node that does not heed", func(h *heeder) { h.deaf = "sg1" },
+			[]string{"enter", "sg1", "--wait", "1s"},
 			cli.Failed, "1 of 1 nodes have taken the order, but node sg1 has not said within 1s", true,
 		},
 		{"without waiting", func(h *heeder) { h.deaf = "sg1" }, []string{"enter", "sg1", "--wait", "0"}, cli.Healthy, "", true},
 		{
-			"a node that is down", func(h *heeder) { h.off = "sg1" }, []string{"enter", "sg1"},
+			"a node that is down", func(h *heeder) { h.off = "sg1" },
+			[]string{"enter", "sg1"},
 			cli.Healthy, "Warning: node sg1 is down; it hears of this from the others when it comes back", true,
 		},
 	}
