@@ -254,7 +254,6 @@ func TestStatusOfASplitCluster(t *testing.T) {
 	}
 }
 
-// TestStatusTrustsNobodyElse calls a node of a cluster with another signing key, and one whose identity is not the pinned one.
 // TestStatusOfHalvesThatNeverMet asks two nodes that are each alone and content.
 func TestStatusOfHalvesThatNeverMet(t *testing.T) {
 	o := newOperator(t)
@@ -273,6 +272,7 @@ func TestStatusOfHalvesThatNeverMet(t *testing.T) {
 	}
 }
 
+// TestStatusTrustsNobodyElse calls a node of a cluster with another signing key, and one whose identity is not the pinned one.
 func TestStatusTrustsNobodyElse(t *testing.T) {
 	o := newOperator(t)
 	key := o.withKey(t)
