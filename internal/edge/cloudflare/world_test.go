@@ -47,12 +47,11 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		t: t, now: time.Unix(1_700_000_000, 0), dead: map[string]bool{}, unfit: map[string]bool{}, pools: map[string]string{},
+		t: t, now: time.Now(), dead: map[string]bool{}, unfit: map[string]bool{}, pools: map[string]string{},
 		Server: &emulated.Server{
 			Token: "operator", Tokens: map[string]emulated.Token{"nodes": {Permissions: []string{emulated.MonitorsAndPoolsWrite, emulated.LoadBalancersWrite}}},
 		},
 	}
-	w.Now = func() time.Time { return w.now }
 	handler := contracttest.Watched(t, contracttest.Cloudflare)(w.Server)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.requests.Add(1)
