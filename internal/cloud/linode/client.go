@@ -32,6 +32,9 @@ type Config struct {
 	Poll time.Duration
 	// Beat is the pause between two signs of life of an upload. Default 15 s.
 	Beat time.Duration
+	// Settle is how long a change of an image's tags must last, and up to twice as long, before it counts. It must be longer
+	// than another run takes between its look at the tags and its change. Default 2 s.
+	Settle time.Duration
 	// Stall is how long an upload may not move at all. Default 60 s.
 	Stall time.Duration
 	// Transport sends the requests. Default http.DefaultTransport.
@@ -47,8 +50,8 @@ type Client struct {
 	poll  time.Duration
 	clock *clock
 	// base sends what does not go to the API: the content of images. The rest are the pauses of doing so.
-	base               http.RoundTripper
-	pause, beat, stall time.Duration
+	base                       http.RoundTripper
+	pause, beat, settle, stall time.Duration
 }
 
 // New returns a client for cfg. It sends nothing yet.
@@ -84,7 +87,8 @@ func New(cfg Config) (*Client, error) {
 	api.UseCache(false)
 	return &Client{
 		api: api, poll: orDefault(cfg.Poll, 3*time.Second), clock: measured,
-		base: base, pause: pause, beat: orDefault(cfg.Beat, 15*time.Second), stall: orDefault(cfg.Stall, time.Minute),
+		base: base, pause: pause, beat: orDefault(cfg.Beat, 15*time.Second), settle: orDefault(cfg.Settle, 2*time.Second),
+		stall: orDefault(cfg.Stall, time.Minute),
 	}, nil
 }
 

@@ -38,7 +38,7 @@ func newCloud(t *testing.T, change func(*linode.Config)) *cloud {
 		c.Close()
 		server.Close()
 	})
-	cfg := linode.Config{Token: "right", URL: server.URL, Timeout: time.Second, Pause: time.Millisecond, Poll: time.Millisecond}
+	cfg := linode.Config{Token: "right", URL: server.URL, Timeout: time.Second, Pause: time.Millisecond, Poll: time.Millisecond, Settle: time.Millisecond}
 	if change != nil {
 		change(&cfg)
 	}

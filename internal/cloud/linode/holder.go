@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/rest"
 )
 
 // HolderTag is what the tags begin with that say who needs an image. Several may need one.
@@ -44,6 +47,10 @@ func (c *Client) ReleaseImage(ctx context.Context, id, holder string, keep bool)
 		}
 		image, err = c.retag(ctx, id, func(tags []string) []string { return without(tags, holder) })
 		others = without(image.Holders(), holder)
+		if err == nil && len(others) == 0 && !keep {
+			// The others have let go of it at the same time.
+			err = c.DeleteImage(ctx, id)
+		}
 	}
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
@@ -58,8 +65,9 @@ func (c *Client) Retag(ctx context.Context, id string, tags []string) (Image, er
 	})
 }
 
-// retag changes an image's tags. Linode replaces them as a whole, so that of two who change them at once one may lose: it
-// looks whether its change has lasted.
+// retag changes an image's tags. Linode replaces them as a whole and takes no condition, so that of two who change them at
+// once one loses. Who changes them looks again when everybody has done what they had looked at the tags for, and at
+// different times, since those who all lost would all try again at once.
 func (c *Client) retag(ctx context.Context, id string, change func([]string) []string) (Image, error) {
 	image, err := c.Image(ctx, id)
 	for n := 1; ; n++ {
@@ -76,6 +84,9 @@ func (c *Client) retag(ctx context.Context, id string, change func([]string) []s
 			}}}
 		}
 		if _, err = c.UpdateImage(ctx, id, ImageChange{Tags: tags}); err != nil {
+			return image, err
+		}
+		if err := rest.Sleep(ctx, c.settle+rand.N(c.settle)); err != nil {
 			return image, err
 		}
 		image, err = c.Image(ctx, id)

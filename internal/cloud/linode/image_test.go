@@ -53,7 +53,7 @@ func packed(raw []byte) []byte {
 
 // quick shortens the pauses of uploads.
 func quick(c *linode.Config) {
-	c.Beat, c.Stall = 20*time.Millisecond, 400*time.Millisecond
+	c.Beat, c.Settle, c.Stall = 20*time.Millisecond, 100*time.Millisecond, 400*time.Millisecond
 }
 
 // images returns the account's images with the content.
@@ -294,7 +294,8 @@ func TestImageCannotBeCopied(t *testing.T) {
 	}
 }
 
-// TestTwoUploadsAtOnce has several runs want one content. One sends it, all get the same image.
+// TestTwoUploadsAtOnce has several runs want one content. One sends it, all get the same image, and the last that lets go of
+// it removes it.
 func TestTwoUploadsAtOnce(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, quick)
@@ -327,8 +328,20 @@ func TestTwoUploadsAtOnce(t *testing.T) {
 	if makers != 1 || c.puts() != 1 {
 		t.Errorf("%d runs made the image with %d uploads", makers, c.puts())
 	}
-	if n := len(image.Holders()); n != len(ids) {
-		t.Errorf("%d runs hold the image: %q", n, image.Tags)
+	holders := image.Holders()
+	if len(holders) != len(ids) {
+		t.Errorf("%d runs hold the image: %q", len(holders), image.Tags)
+	}
+	for _, holder := range holders {
+		wg.Go(func() {
+			if _, err := c.client.ReleaseImage(t.Context(), image.ID, holder, false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if list := c.images(t, in); len(list) != 0 {
+		t.Errorf("all have let go of %+v, and nobody has removed it", list)
 	}
 }
 
