@@ -67,7 +67,7 @@ func newCloud(t *testing.T, debian string) *cloud {
 		Images: []linode.Image{{ID: "linode/debian13", Label: "Debian 13", Size: 2500, File: debian, Capabilities: []string{"cloud-init"}}},
 		Log:    slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
-	web := httptest.NewServer(escapeImages(contracttest.Watch(t, contracttest.Load(t, contracttest.Linode)).Middleware(c.api)))
+	web := httptest.NewServer(escapeImages(contracttest.Watched(t, contracttest.Linode)(c.api)))
 	c.url = web.URL
 	t.Cleanup(func() {
 		c.api.Close()
