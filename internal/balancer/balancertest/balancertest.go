@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -303,15 +304,16 @@ func (s *suite) nothingSentTwice(t *testing.T) {
 // gate refuses strangers, and nobody else.
 func (s *suite) gate(t *testing.T) {
 	g := balancer.NewGate(s.hk.Sys)
+	inside := append(balancer.Inside(), netip.MustParsePrefix("10.66.0.0/16"))
 	kept := from(s.stranger, s.hk.addr, 80).keeping()
 	kept.get(t, hostname)
 	for range 2 {
-		if err := g.Refuse(t.Context(), []int{80, 443}, balancer.Inside()); err != nil {
+		if err := g.Refuse(t.Context(), []int{80, 443}, inside); err != nil {
 			t.Fatal(err)
 		}
 	}
 	changes := s.hk.Sys.TakeChanges()
-	if err := g.Refuse(t.Context(), []int{443, 80}, balancer.Inside()); err != nil {
+	if err := g.Refuse(t.Context(), []int{443, 80}, inside); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.hk.Sys.TakeChanges(); len(got) > 0 || len(changes) == 0 {

@@ -1,0 +1,8 @@
+package haproxy
+
+// Names that tests look at.
+const (
+	UnitName   = unitName
+	ConfigPath = configPath
+	BundleDir  = bundleDir
+)
