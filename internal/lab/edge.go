@@ -31,7 +31,7 @@ type front struct {
 	edge    *edge.Edge
 	// authority issues the edge's certificates for its clients.
 	authority edge.Authority
-	// token may do everything, poolsToken only change pools and monitors.
+	// token may do everything, poolsToken only change load balancers with their pools and monitors.
 	token, poolsToken string
 }
 
@@ -46,7 +46,7 @@ func (l *Lab) serveEdge(ctx context.Context) error {
 	f := &front{token: rand.Text(), poolsToken: rand.Text()}
 	f.account = &cloudflare.Server{
 		Zones: l.options.Zones, Quotas: cloudflare.Enterprise(), Token: f.token, Log: log.With("cloud", "cloudflare"),
-		Tokens: map[string]cloudflare.Token{f.poolsToken: {Permissions: []string{cloudflare.MonitorsAndPoolsWrite}}},
+		Tokens: map[string]cloudflare.Token{f.poolsToken: {Permissions: []string{cloudflare.MonitorsAndPoolsWrite, cloudflare.LoadBalancersWrite}}},
 	}
 	f.edge = &edge.Edge{Account: f.account.Account, Dial: l.net.EdgeNamespace().Connect, Log: log.With("cloud", "edge")}
 	f.account.Health, f.account.OnChange = f.edge, f.edge.Reload
@@ -82,7 +82,7 @@ func (f *front) environment() []string {
 	return []string{
 		"CLOUDFLARE_BASE_URL=" + CloudflareURL,
 		"CLOUDFLARE_API_TOKEN=" + f.token,
-		// What may be given to the nodes: it changes pools and monitors, and nothing else.
+		// What may be given to the nodes: it changes load balancers with their pools and monitors, and nothing else.
 		"ATOLL_LAB_POOLS_TOKEN=" + f.poolsToken,
 		"ATOLL_LAB_EDGE=" + EdgeURL,
 	}

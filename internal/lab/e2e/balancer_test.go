@@ -48,7 +48,7 @@ func (s *site) serve(t *testing.T, node string) {
 	// As a file, because systemd would look for variables of its own in the program.
 	// The firewall of the image opens the cluster's own ports only. A machine that was adopted has none.
 	open := "{ ! nft list table inet atoll_base >/dev/null 2>&1 || nft insert rule inet atoll_base input tcp dport 8080 accept; }"
-	start := open + " && echo " + program + " | base64 -d >/srv/www.pl && systemd-run --quiet perl /srv/www.pl"
+	start := open + " && echo " + program + " | base64 -d >/srv/www.pl && systemd-run --quiet --collect --unit=www perl /srv/www.pl"
 	s.eventually(t, "the application runs on "+node, time.Minute, func(ctx context.Context) error {
 		_, err := s.Exec(ctx, node, "sh", "-c", start)
 		return err
