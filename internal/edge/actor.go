@@ -105,7 +105,7 @@ func (a *Actor) Step(ctx context.Context, s Sight) State {
 	wishes := a.memory.Judge(agreement, now)
 	a.noticeHidden(s, now)
 	if err := a.open(s.Balancer.Removal); err != nil {
-		return State{Status: spec.ConditionFalse, Reason: ReasonToken, Message: err.Error()}
+		return State{Status: spec.ConditionFalse, Reason: err.Reason, Message: err.Error()}
 	}
 	if a.vendor == nil {
 		return State{Status: spec.ConditionTrue, Reason: "Watching", Message: "this node has no token: it tells what it sees, and others act"}
@@ -122,7 +122,7 @@ func (a *Actor) Step(ctx context.Context, s Sight) State {
 }
 
 // open opens the vendor anew when the load balancer's object has changed.
-func (a *Actor) open(removal *spec.QuickRemoval) error {
+func (a *Actor) open(removal *spec.QuickRemoval) *Failure {
 	if a.removal != nil && reflect.DeepEqual(*a.removal, *removal) {
 		return nil
 	}
@@ -131,10 +131,10 @@ func (a *Actor) open(removal *spec.QuickRemoval) error {
 	if sealed != "" {
 		token, err := a.cfg.Unseal(sealed)
 		if err != nil {
-			return fmt.Errorf("the API token for this node cannot be opened, apply again to have it sealed anew: %w", err)
+			return &Failure{Reason: ReasonToken, Err: fmt.Errorf("the API token for this node cannot be opened, apply again to have it sealed anew: %w", err)}
 		}
 		if a.vendor, err = a.cfg.Open(*removal, token); err != nil {
-			return fmt.Errorf("the vendor's API cannot be used: %w", err)
+			return &Failure{Reason: ReasonRefused, Err: fmt.Errorf("the vendor's API cannot be used: %w", err)}
 		}
 	}
 	kept := *removal

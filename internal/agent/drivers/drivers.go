@@ -51,5 +51,8 @@ func Packages() []host.Package {
 	for _, driver := range Proxies() {
 		need(driver(nil, nil))
 	}
+	for _, pkg := range cloudflare.Packages() {
+		needed[pkg.Name] = pkg
+	}
 	return slices.SortedFunc(maps.Values(needed), func(a, b host.Package) int { return strings.Compare(a.Name, b.Name) })
 }

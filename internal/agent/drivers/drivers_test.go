@@ -40,6 +40,7 @@ func TestEveryProxyDriverIsNamedOnce(t *testing.T) {
 
 func TestPackagesAreThoseOfAllDrivers(t *testing.T) {
 	want := []host.Package{
+		{Name: "ca-certificates", Binary: "update-ca-certificates"},
 		{Name: "haproxy", Binary: "haproxy"},
 		{Name: "iproute2", Binary: "ip"},
 		{Name: "iputils-ping", Binary: "ping"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -33,6 +34,11 @@ func Open(removal spec.QuickRemoval, token string) (edge.Vendor, error) {
 		return nil, err
 	}
 	return &vendor{client: client, removal: removal}, nil
+}
+
+// Packages returns what has to be installed to reach the API: the authorities by which its certificate is checked.
+func Packages() []host.Package {
+	return []host.Package{{Name: "ca-certificates", Binary: "update-ca-certificates"}}
 }
 
 // Pools implements edge.Vendor.
