@@ -15,6 +15,7 @@ import (
 	"github.com/linode/linodego"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 )
 
 // cloudClient returns a client of the lab's Linode API, as the operator has it, and what carries its requests.
@@ -57,7 +58,7 @@ func TestUploadedImage(t *testing.T) {
 	if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusOK {
 		t.Fatalf("status %s, error %v", response.Status, err)
 	}
-	eventually(t, "the image is available", func() bool {
+	await.True(t, "the image is available", patience, func() bool {
 		got, err := client.GetImage(t.Context(), image.ID)
 		return err == nil && got.Status == linodego.ImageStatusAvailable && got.Size == 3
 	})
@@ -88,7 +89,7 @@ func TestLinodeInstance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the instance runs", func() bool {
+	await.True(t, "the instance runs", patience, func() bool {
 		i, err := client.GetInstance(t.Context(), made.ID)
 		return err == nil && i.Status == linodego.InstanceRunning
 	})
@@ -119,20 +120,20 @@ curl -sSf -H "Metadata-Token: $token" http://169.254.169.254/v1/user-data`
 		return i.Status
 	}
 	_, _ = l.Exec(t.Context(), "web-sg1", "systemctl", "poweroff")
-	eventually(t, "the API knows that the instance is off", func() bool { return status() == linodego.InstanceOffline })
+	await.True(t, "the API knows that the instance is off", patience, func() bool { return status() == linodego.InstanceOffline })
 	if err := client.BootInstance(t.Context(), made.ID, 0); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the API has booted the instance", func() bool { return status() == linodego.InstanceRunning })
+	await.True(t, "the API has booted the instance", patience, func() bool { return status() == linodego.InstanceRunning })
 	if err := l.WaitSSH(t.Context(), "web-sg1"); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.RebootInstance(t.Context(), made.ID, 0); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the API has rebooted the instance", func() bool { return status() == linodego.InstanceRunning })
+	await.True(t, "the API has rebooted the instance", patience, func() bool { return status() == linodego.InstanceRunning })
 	if err := client.DeleteInstance(t.Context(), made.ID); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the machine is gone", func() bool { return len(l.Nodes()) == 0 })
+	await.True(t, "the machine is gone", patience, func() bool { return len(l.Nodes()) == 0 })
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 )
@@ -121,10 +122,10 @@ func TestEdge(t *testing.T) {
 		"name": host, "proxied": true, "default_pools": []string{pool}, "fallback_pool": pool,
 	})
 	for _, name := range []string{"hk1", "hk2"} {
-		eventually(t, name+" is healthy", func() bool { return f.health(host, name) == "healthy" })
+		await.True(t, name+" is healthy", patience, func() bool { return f.health(host, name) == "healthy" })
 	}
 	seen := map[string]bool{}
-	eventually(t, "both machines serve", func() bool {
+	await.True(t, "both machines serve", patience, func() bool {
 		status, text := f.get(host)
 		if status != http.StatusOK {
 			t.Fatalf("status %d %s", status, text)
@@ -137,7 +138,7 @@ func TestEdge(t *testing.T) {
 	if err := l.Cut(t.Context(), network.Edge, "hk1", false); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "hk1 is cut off", func() bool { return f.health(host, "hk1") == cloudflare.TCPTimeout })
+	await.True(t, "hk1 is cut off", patience, func() bool { return f.health(host, "hk1") == cloudflare.TCPTimeout })
 	for range 10 {
 		if status, text := f.get(host); status != http.StatusOK || strings.TrimSpace(text) != "hk2" {
 			t.Fatalf("status %d %q", status, text)
@@ -146,11 +147,11 @@ func TestEdge(t *testing.T) {
 	if err := l.Heal(t.Context(), network.Edge, "hk1"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "hk1 is back", func() bool { return f.health(host, "hk1") == "healthy" })
+	await.True(t, "hk1 is back", patience, func() bool { return f.health(host, "hk1") == "healthy" })
 	if err := l.Kill(t.Context(), "hk2"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "hk2 is dead", func() bool { return f.health(host, "hk2") == cloudflare.TCPTimeout })
+	await.True(t, "hk2 is dead", patience, func() bool { return f.health(host, "hk2") == cloudflare.TCPTimeout })
 	if status, text := f.get(host); status != http.StatusOK || strings.TrimSpace(text) != "hk1" {
 		t.Errorf("status %d %q", status, text)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/vm"
@@ -147,7 +148,7 @@ func TestOnlyVirtual(t *testing.T) {
 	if err := l.PlugCable("hk2"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "hk2 is reached with its cable", func() bool { return pings(t, l, "hk1", "hk2") })
+	await.True(t, "hk2 is reached with its cable", patience, func() bool { return pings(t, l, "hk1", "hk2") })
 	if err := l.Discard(t.Context(), "hk2"); err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 )
+
+// patience is how long things that happen by themselves may take.
+const patience = 20 * time.Second
 
 func requireLab(t *testing.T) {
 	t.Helper()
@@ -56,24 +60,6 @@ func exec(t *testing.T, l *lab.Lab, node string, argv ...string) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(string(out))
-}
-
-// eventually polls until a condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("it did not happen within 20 s: %s", what)
-		case <-t.Context().Done():
-			t.Fatal(t.Context().Err())
-		case <-tick.C:
-		}
-	}
 }
 
 // TestMachines boots the two machines of the reference topology once and does to them whatever scenarios need: each
@@ -253,7 +239,7 @@ func testStoppedCommand(t *testing.T, l *lab.Lab) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the command runs", func() bool {
+		await.True(t, "the command runs", patience, func() bool {
 			_, err := l.Exec(t.Context(), "hk1", "pgrep", "-x", "sleep")
 			return err == nil
 		})
@@ -278,7 +264,7 @@ func testReboot(t *testing.T, l *lab.Lab) {
 	const bootID = "/proc/sys/kernel/random/boot_id"
 	before := exec(t, l, "hk2", "cat", bootID)
 	_, _ = l.Exec(t.Context(), "hk2", "systemctl", "reboot") // its answer may get lost with the machine
-	eventually(t, "hk2 boots again", func() bool {
+	await.True(t, "hk2 boots again", patience, func() bool {
 		out, err := l.Exec(t.Context(), "hk2", "cat", bootID)
 		return err == nil && strings.TrimSpace(string(out)) != before
 	})
@@ -289,7 +275,7 @@ func testReboot(t *testing.T, l *lab.Lab) {
 
 func testPoweroff(t *testing.T, l *lab.Lab) {
 	_, _ = l.Exec(t.Context(), "hk2", "systemctl", "poweroff")
-	eventually(t, "hk2 is off", func() bool {
+	await.True(t, "hk2 is off", patience, func() bool {
 		n, err := l.Node("hk2")
 		return err == nil && n.Power == "off"
 	})

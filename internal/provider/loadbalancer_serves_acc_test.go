@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	proxy "github.com/atollhq/terraform-provider-atoll/internal/lab/edge"
 )
 
@@ -106,21 +107,6 @@ func wellNodes(e *edge, front *proxy.Edge) int {
 	return n
 }
 
-// eventually waits until something is so.
-func eventually(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for !so() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("in vain waited until %s", what)
-		}
-	}
-}
-
 // TestLoadBalancerServes sends visitors through an edge that does what the load balancer says: their sessions stay while a node
 // drains, and move without an error when it dies.
 func TestLoadBalancerServes(t *testing.T) {
@@ -158,7 +144,7 @@ func TestLoadBalancerServes(t *testing.T) {
 		resource.TestStep{Config: config(""), ConfigStateChecks: []statecheck.StateCheck{see(same, "hk1"), see(same, "hk1"), see(fresh, "hk1")}},
 		resource.TestStep{
 			PreConfig: func() {
-				eventually(t, "the monitors find both nodes well", func() bool { return wellNodes(e, front) == 2 })
+				await.True(t, "the monitors find both nodes well", 20*time.Second, func() bool { return wellNodes(e, front) == 2 })
 			},
 			Config: config(""), ConfigPlanChecks: emptyPlan(), ConfigStateChecks: []statecheck.StateCheck{healthy("hk1", true), healthy("sg1", true)},
 		},
@@ -174,7 +160,7 @@ func TestLoadBalancerServes(t *testing.T) {
 		},
 		resource.TestStep{
 			PreConfig: func() {
-				eventually(t, "the monitors find the dead node", func() bool { return wellNodes(e, front) == 1 })
+				await.True(t, "the monitors find the dead node", 20*time.Second, func() bool { return wellNodes(e, front) == 1 })
 			},
 			Config: config(""), ConfigPlanChecks: emptyPlan(),
 			ConfigStateChecks: []statecheck.StateCheck{see(fresh, "sg1"), healthy("hk1", false), healthy("sg1", true)},

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 )
 
@@ -177,29 +178,13 @@ func (s *site) wantHealthy(t *testing.T, within time.Duration, nodes ...string) 
 // eventually waits for a condition and fails the test with its last complaint when it does not come in time.
 func (s *site) eventually(t *testing.T, what string, within time.Duration, condition func(ctx context.Context) error) time.Duration {
 	t.Helper()
-	from := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
-	defer cancel()
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	var last error
-	for {
-		err := condition(ctx)
-		if err == nil {
-			took := time.Since(from)
-			t.Logf("%s: after %.1f s", what, took.Seconds())
-			return took
-		}
-		if ctx.Err() == nil || last == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			s.explain(t)
-			t.Fatalf("%s: not within %v: %v", what, within, last)
-		case <-tick.C:
-		}
+	took, err := await.Attempt(t.Context(), within, condition)
+	if err != nil {
+		s.explain(t)
+		t.Fatalf("%s: not within %v: %v", what, within, err)
 	}
+	t.Logf("%s: after %.1f s", what, took.Seconds())
+	return took
 }
 
 // explain logs what nodes and commands say when something failed.

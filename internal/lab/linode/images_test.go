@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/linode/linodego"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/contract"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 )
@@ -57,7 +58,7 @@ func TestReplicas(t *testing.T) {
 			if err != nil || !slices.Equal(regions(got), []string{"ap-south pending deletion", "jp-osa available"}) {
 				t.Errorf("regions %v, error %v", regions(got), err)
 			}
-			eventually(t, "the first copy is gone", func() bool {
+			await.True(t, "the first copy is gone", patience, func() bool {
 				got, err := api.GetImage(ctx, image.ID)
 				return err == nil && slices.Equal(regions(got), []string{"jp-osa available"}) && got.TotalSize == 3
 			})
@@ -209,7 +210,7 @@ func TestImageIsHeldWhileAMachineIsMadeOfIt(t *testing.T) {
 		_, err := api.CreateInstance(ctx, options)
 		done <- err
 	}()
-	eventually(t, "the machine is being made", func() bool {
+	await.True(t, "the machine is being made", patience, func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return len(b.made) == 1

@@ -9,6 +9,7 @@ import (
 
 	"github.com/linode/linodego"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 )
 
@@ -97,7 +98,7 @@ func TestImageOfADiskThatCannotBeMade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the image is gone", func() bool {
+	await.True(t, "the image is gone", patience, func() bool {
 		_, err := api.GetImage(ctx, image.ID)
 		return linodego.IsNotFound(err)
 	})

@@ -13,8 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/linode/linodego"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 )
+
+// patience is how long things that happen by themselves may take.
+const patience = 10 * time.Second
 
 // bench is a set of machines that only write down what they were told. A call whose name is in hold
 // waits for its channel.
@@ -58,21 +62,6 @@ func (b *bench) log() []string {
 	return slices.Clone(b.calls)
 }
 
-// eventually polls until the condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
 func TestMachinesFollowTheAPI(t *testing.T) {
 	ctx, b := t.Context(), &bench{}
 	s := &linode.Server{Machines: b}
@@ -101,7 +90,7 @@ func TestMachinesFollowTheAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"create 1", "boot 1", "reboot 1", "shutdown 1", "delete 1"}
-	eventually(t, "the deletion", func() bool { return len(b.log()) == len(want) })
+	await.True(t, "the deletion", patience, func() bool { return len(b.log()) == len(want) })
 	if diff := cmp.Diff(want, b.log()); diff != "" {
 		t.Errorf("calls (-want +got)\n%s", diff)
 	}
@@ -150,7 +139,7 @@ func TestDeletionStopsABoot(t *testing.T) {
 	if err := api.DeleteInstance(ctx, made.ID); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the deletion of a machine that boots", func() bool { return slices.Contains(b.log(), "delete 1") })
+	await.True(t, "the deletion of a machine that boots", patience, func() bool { return slices.Contains(b.log(), "delete 1") })
 	create(ctx, t, api, "sg1") // the label is free again
 }
 
@@ -163,7 +152,7 @@ func TestTwoAtOnceWithOneLabel(t *testing.T) {
 		_, err := api.CreateInstance(ctx, node("sg1"))
 		first <- err
 	}()
-	eventually(t, "the first creation", func() bool {
+	await.True(t, "the first creation", patience, func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return len(b.made) == 1
@@ -231,7 +220,7 @@ func TestRestart(t *testing.T) {
 	if _, err := api.WaitForInstanceStatus(ctx, booting.ID, linodego.InstanceRunning, 10); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "both jobs", func() bool { return len(after.log()) == 2 })
+	await.True(t, "both jobs", patience, func() bool { return len(after.log()) == 2 })
 	got := after.log()
 	slices.Sort(got)
 	want := []string{fmt.Sprintf("boot %d", booting.ID-90_000_000), fmt.Sprintf("delete %d", gone.ID-90_000_000)}
@@ -277,7 +266,7 @@ func TestOnChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The creation and its five steps.
-	eventually(t, "changes", func() bool { return count() == 6 })
+	await.True(t, "changes", patience, func() bool { return count() == 6 })
 	before := count()
 	if _, err := api.GetInstance(t.Context(), made.ID); err != nil {
 		t.Fatal(err)

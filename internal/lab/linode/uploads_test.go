@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/linode/linodego"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 )
 
@@ -296,7 +297,7 @@ func TestUploadFaults(t *testing.T) {
 		if err != nil || got.Status != linodego.ImageStatusPendingUpload {
 			t.Errorf("image %+v, error %v, want it to wait", got, err)
 		}
-		eventually(t, "half an upload is removed", func() bool {
+		await.True(t, "half an upload is removed", patience, func() bool {
 			left, err := os.ReadDir(s.ImageDir)
 			return err == nil && len(left) == 0
 		})

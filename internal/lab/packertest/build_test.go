@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/linode/linodego"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 )
 
@@ -135,7 +135,7 @@ func (c *cloud) packer(ctx context.Context, t *testing.T, tools tools, programs 
 // wantNoLinode waits until no Linode and no machine of one is left.
 func (c *cloud) wantNoLinode(ctx context.Context, t *testing.T) {
 	t.Helper()
-	eventually(t, "the Linode of the build is gone", time.Minute, func() error {
+	await.NoError(t, "the Linode of the build is gone", time.Minute, func(context.Context) error {
 		c.mu.Lock()
 		left := len(c.machines)
 		c.mu.Unlock()
@@ -269,28 +269,6 @@ func sealed(t *testing.T, programs *rig.Programs, file string) {
 	for _, there := range []string{"usr/lib/atoll/image.json", "usr/local/bin/atolld", "boot/grub/grub.cfg"} {
 		if _, err := os.Stat(filepath.Join(root, there)); err != nil {
 			t.Error(err)
-		}
-	}
-}
-
-// eventually polls until there is no error any more.
-func eventually(t *testing.T, what string, within time.Duration, attempt func() error) {
-	t.Helper()
-	deadline := time.NewTimer(within)
-	defer deadline.Stop()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := attempt()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within %v: %s: %v", within, what, err)
-		case <-t.Context().Done():
-			t.Fatal(errors.Join(t.Context().Err(), err))
 		}
 	}
 }

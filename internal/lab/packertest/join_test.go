@@ -18,6 +18,7 @@ import (
 	"github.com/linode/linodego"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 )
 
@@ -52,7 +53,7 @@ func joins(t *testing.T, tools tools, programs *rig.Programs, file string) {
 		t.Fatal(err)
 	}
 	t.Logf("two nodes joined and linked %.0f s after terraform apply began, without hardware help", time.Since(from).Seconds())
-	eventually(t, "both nodes are healthy and reach each other", 2*time.Minute, func() error {
+	await.NoError(t, "both nodes are healthy and reach each other", 2*time.Minute, func(context.Context) error {
 		text, err := site.Atoll(t.Context(), "status")
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, text)
