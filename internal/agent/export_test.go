@@ -168,3 +168,35 @@ func (p *PublicProber) Run(ctx context.Context) { _ = p.prober.run(ctx, func() {
 func (p *PublicProber) Status(name string, inMesh mesh.PeerMeasurement) *spec.PublicStatus {
 	return p.prober.status(name, inMesh)
 }
+
+// ServerKeys is serverKeys for tests.
+type ServerKeys struct{ keys *serverKeys }
+
+// OpenServerKeys opens the keys in dir.
+func OpenServerKeys(dir string, now func() time.Time) ServerKeys {
+	return ServerKeys{&serverKeys{state: state{dir}, now: now, log: slog.New(slog.DiscardHandler)}}
+}
+
+// Request is request.
+func (k ServerKeys) Request(loadBalancer string, hostnames []string) (string, error) {
+	return k.keys.request(loadBalancer, hostnames)
+}
+
+// PEM is pem.
+func (k ServerKeys) PEM(loadBalancer string) ([]byte, error) { return k.keys.pem(loadBalancer) }
+
+// Sweep is sweep.
+func (k ServerKeys) Sweep(wanted map[string]bool) error { return k.keys.sweep(wanted) }
+
+// RefusedPorts is refusedPorts.
+func RefusedPorts(balancers []topology.LoadBalancer, fit map[string]spec.ServingStatus, statuses map[string]spec.Status,
+	received map[string]time.Time, peers map[string]spec.PeerStatus, now time.Time, before []int,
+) []int {
+	return refusedPorts(refusalInput{
+		balancers: balancers, statuses: statuses, received: received, peers: peers, now: now, before: before,
+		fit: func(hostname string) (spec.ServingStatus, bool) {
+			s, known := fit[hostname]
+			return s, known
+		},
+	})
+}

@@ -99,6 +99,7 @@ type machine struct {
 	state string
 	host  *hosttest.Host
 	mesh  *fakeMesh
+	proxy fakeProxy
 	// metadata is where the machine's metadata service answers.
 	metadata []string
 	// transport leads to the metadata service in place of the network.
@@ -217,6 +218,7 @@ func (m *machine) config() agent.Config {
 	return agent.Config{
 		StateDir: m.state, Machine: platform.Machine{Root: m.root, MetadataURLs: m.metadata}, Listen: m.public(), System: m.host, Version: "test",
 		Drivers: map[spec.MeshDriver]mesh.New{spec.MeshTinc: func(host.System, *slog.Logger) mesh.Driver { return m.mesh }},
+		Proxies: m.newFakeProxies(),
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			if m.blind {
 				return nil, errors.New("operation not permitted")
