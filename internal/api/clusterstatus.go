@@ -140,6 +140,7 @@ func (out *ClusterStatus) judge(s *store.Snapshot) {
 			out.Reasons = append(out.Reasons, fmt.Sprintf("node %s is %s%s: %s", name, v.State, since(v.Since), v.Message))
 		}
 	}
+	out.warnOfRemoved()
 	for _, name := range slices.Sorted(maps.Keys(out.Links)) {
 		reasons, warnings := out.Links[name].judge(out.Nodes, out.At)
 		out.Reasons = append(out.Reasons, reasons...)
@@ -152,6 +153,19 @@ func (out *ClusterStatus) judge(s *store.Snapshot) {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("node %s could not read a stored record: %s", out.Seen, d))
 	}
 	out.Healthy = len(out.Reasons) == 0
+}
+
+// warnOfRemoved tells what nodes have taken out of load balancers, each thing once: all of them see it.
+func (out *ClusterStatus) warnOfRemoved() {
+	told := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(out.Nodes)) {
+		v := out.Nodes[name]
+		if c, ok := v.Condition(spec.ConditionEdgeReady); ok && c.Good() && c.Reason == spec.ReasonRemoved && !told[c.Message] &&
+			(v.State == NodeReady || v.State == NodeNotReady) {
+			told[c.Message] = true
+			out.Warnings = append(out.Warnings, fmt.Sprintf("load balancer %s", c.Message))
+		}
+	}
 }
 
 // inMaintenance says that a node is out of service because the operator wants it so, and how it is meanwhile.

@@ -85,6 +85,18 @@ func TestStatusOf(t *testing.T) {
 			nil,
 		},
 		{
+			"a node is out of service at the vendor", func(s *store.Snapshot) {
+				for _, n := range []string{"a", "b"} {
+					condition(s, n, spec.Condition{
+						Type: spec.ConditionEdgeReady, Status: spec.ConditionTrue, Reason: spec.ReasonRemoved, Message: "www.example.com: c is out of service", Since: minute,
+					})
+				}
+				condition(s, "c", spec.Condition{Type: spec.ConditionEdgeReady, Status: spec.ConditionTrue, Reason: "Ready", Since: minute})
+			},
+			nil, nil,
+			[]string{"load balancer www.example.com: c is out of service"},
+		},
+		{
 			"not joined", func(s *store.Snapshot) { delete(s.Members, "b"); delete(s.Statuses, "b") },
 			map[string]api.NodeState{"b": api.NodeJoining},
 			[]string{"node b is joining: no machine has joined"},

@@ -304,7 +304,7 @@ func (a *Actor) state(s Sight, agreement Agreement, wishes map[string]Wish) Stat
 			text += " until most nodes have seen it well for a while"
 		}
 		texts = append(texts, text)
-		st.Reason = "Removed"
+		st.Reason = spec.ReasonRemoved
 	}
 	bad := func(reason, text string) {
 		st.Status, st.Reason = spec.ConditionFalse, reason

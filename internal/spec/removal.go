@@ -8,6 +8,10 @@ import (
 // MinRemovalNodes is the smallest cluster in which most nodes can agree that another is dead.
 const MinRemovalNodes = 3
 
+// ReasonRemoved is the reason of ConditionEdgeReady while an endpoint is out of service because its node was found dead. The message
+// says which.
+const ReasonRemoved = "Removed"
+
 // QuickRemoval lets the nodes disable the endpoint of a dead node at Cloudflare, and enable it again when it is well.
 type QuickRemoval struct {
 	// AccountID is Cloudflare's id of the account that has the pools.
