@@ -3,6 +3,7 @@
 package imagetest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
@@ -38,7 +40,11 @@ func (s *site) addSeeded(t *testing.T) {
 	}
 	config := filepath.Join(s.dir, "user-data")
 	text := fmt.Sprintf("#cloud-config\ndisable_root: false\nssh_authorized_keys:\n  - %s\n"+
-		"write_files:\n  - path: /etc/users-own\n    content: mine\nruncmd:\n  - [sh, -c, \"hostname > /var/lib/users-own\"]\n", strings.TrimSpace(string(public)))
+		"write_files:\n  - path: /etc/users-own\n    content: mine\n"+
+		"  - path: /etc/systemd/system/after-join.service\n    content: |\n      [Unit]\n      After=atolld.service\n"+
+		"      [Service]\n      Type=exec\n      ExecStart=/bin/sh -c \"atolld status --wait joined --json >/run/after-join && mv /run/after-join /var/lib/after-join\"\n"+
+		"runcmd:\n  - [sh, -c, \"hostname > /var/lib/users-own\"]\n"+
+		"  - systemctl daemon-reload\n  - systemctl start --no-block after-join.service\n", strings.TrimSpace(string(public)))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +78,14 @@ func userConfigRan(t *testing.T, s *site) {
 	if got := s.exec(t, seeded, "cat", "/etc/users-own", "/var/lib/users-own"); got != "mine"+seeded {
 		t.Errorf("the user's files are %q", got)
 	}
+	// The user's own step after the join has seen a member.
+	s.eventually(t, "the user's step after the join is done", time.Minute, func(ctx context.Context) error {
+		out, err := s.Exec(ctx, seeded, "cat", "/var/lib/after-join")
+		if err == nil && !strings.Contains(string(out), `"node": "`+seeded+`"`) {
+			return fmt.Errorf("it has seen %s", out)
+		}
+		return err
+	})
 	s.exec(t, "sg1", "cloud-init", "status", "--wait")
 	if got := s.exec(t, "sg1", "cat", "/var/lib/users-own"); got != "sg1" {
 		t.Errorf("the user's script on the Linode has left %q", got)
