@@ -28,6 +28,7 @@ func TestImage(t *testing.T) {
 		name string
 		run  func(*testing.T, *site)
 	}{
+		{"the image is small", isSmall},
 		{"a machine that has not joined shows SSH and its health alone", onlySSHAndHealth},
 		{"apply brings the cluster up", applyBringsUp},
 		{"a second plan is empty", planIsEmpty},
