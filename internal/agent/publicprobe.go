@@ -97,8 +97,11 @@ func (p *publicProber) run(ctx context.Context, changed func()) error {
 			peer.asked++
 			number, addresses := peer.asked, peer.addresses
 			questions.Go(func() {
+				began := time.Now()
 				answered := askAny(ctx, client, addresses)
-				if ctx.Err() == nil && p.judge(peer, number, answered) {
+				// Who was not running for a moment, as in a machine that was paused, has missed the answers itself.
+				late := !answered && time.Since(began) > publicTimeout+publicInterval
+				if ctx.Err() == nil && !late && p.judge(peer, number, answered) {
 					changed()
 				}
 			})
