@@ -45,7 +45,7 @@ func (n *networkFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&n.addresses, "address", nil, "`address/prefix` of the machine, in place of DHCP; may be repeated")
 	flags.StringArrayVar(&n.gateways, "gateway", nil, "default `router`; once for IPv4, once for IPv6")
 	flags.StringArrayVar(&n.dns, "dns", nil, "`address` of a name server; may be repeated")
-	flags.StringVar(&n.port, "interface", "", "`name` of the port that gets the addresses, with * for any characters (default \""+seed.AnyInterface+"\")")
+	flags.StringVar(&n.port, "interface", "", "`name` of the port that gets the addresses, with * for any characters (default \""+seed.AnyInterface+"\": every Ethernet port with a cable, so name one when several have)")
 	flags.StringVar(&n.mac, "mac", "", "hardware `address` of that port, in place of its name")
 }
 
