@@ -48,7 +48,7 @@ func TestNodeDies(t *testing.T) {
 func TestTakeover(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.object.Nodes["d"], w.object.Nodes["e"] = spec.ServingNode{Enabled: true, Port: 80}, spec.ServingNode{Enabled: true, Port: 80}
+	w.voters("d", "e")
 	b, c := w.actor("b"), w.actor("c")
 	// Node "a" is alive, but its actor never steps.
 	w.run(20, b, c)
@@ -59,12 +59,38 @@ func TestTakeover(t *testing.T) {
 	w.want("b has taken over", "c", 0)
 
 	w = newWorld(t)
-	w.object.Nodes["d"], w.object.Nodes["e"] = spec.ServingNode{Enabled: true, Port: 80}, spec.ServingNode{Enabled: true, Port: 80}
+	w.voters("d", "e")
 	b = w.actor("b")
 	w.run(20, b)
 	w.dead["a"] = true
 	w.run(1, b)
 	w.want("the first actor is the dead one", "a", 0)
+}
+
+// TestPartition cuts the network in two, and the actors of both parts go on: they all reach the vendor.
+func TestPartition(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.voters("d")
+	a, b, c := w.actor("a"), w.actor("b"), w.actor("c")
+	w.run(20, a, b, c)
+	w.away = map[string]bool{"c": true, "d": true}
+	w.run(60, a, b, c)
+	w.want("two and two", "", drains)
+
+	w = newWorld(t)
+	w.voters("d", "e")
+	a, b, c = w.actor("a"), w.actor("b"), w.actor("c")
+	w.run(20, a, b, c)
+	w.away = map[string]bool{"b": true, "c": true}
+	w.run(60, c, b, a)
+	w.want("three and two", "b c", 0)
+	w.away = nil
+	w.run(20, a, b, c)
+	w.want("the network is whole again", "", drains)
+	w.away = map[string]bool{"a": true, "d": true, "e": true}
+	w.run(10, a, b, c)
+	w.want("two and three", "b c", 0)
 }
 
 // TestRestartWhileRemoved has all agents start again, with nothing left of what they knew, while an endpoint is out.

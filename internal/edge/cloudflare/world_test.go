@@ -40,6 +40,8 @@ type world struct {
 	dead, unfit map[string]bool
 	// hidden are nodes that answer no other one in public.
 	hidden map[string]bool
+	// away are the nodes of the one part of a network that is cut in two.
+	away map[string]bool
 	// balancers is how many load balancers the nodes look after.
 	balancers int
 }
@@ -103,6 +105,13 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// voters adds nodes that have no endpoint of their own and no token.
+func (w *world) voters(names ...string) {
+	for _, n := range names {
+		w.object.Nodes[n] = spec.ServingNode{Enabled: true, Port: 80}
+	}
+}
+
 // actor is one node's actor. It stands in for the agent, which gives it a sight.
 type actor struct {
 	w    *world
@@ -123,7 +132,7 @@ func (w *world) actor(name string) *actor {
 func (w *world) sight(self string, blocked []*actor) edge.Sight {
 	s := edge.Sight{Self: self, Hostname: hostname, Balancer: w.object, Balancers: w.balancers, Reports: map[string]spec.Status{}}
 	for n := range w.object.Nodes {
-		if w.dead[n] {
+		if w.dead[n] || w.away[n] != w.away[self] {
 			continue
 		}
 		status := spec.Status{
@@ -131,7 +140,7 @@ func (w *world) sight(self string, blocked []*actor) edge.Sight {
 			Serving: map[string]spec.ServingStatus{hostname: {Fit: !w.unfit[n]}},
 		}
 		for other := range w.object.Nodes {
-			alive := !w.dead[other]
+			alive := !w.dead[other] && w.away[other] == w.away[n]
 			public := &spec.PublicStatus{Answers: alive, Dead: !alive}
 			if w.hidden[other] {
 				public = nil
