@@ -19,11 +19,11 @@ import (
 // last.
 func (t *task) apply(ctx context.Context, d *desired) diag.Diagnostics {
 	steps := []func(context.Context, *desired) diag.Diagnostics{
-		t.certify, t.tellBefore, t.tellPools, t.putRecords, t.dropBalancer, t.tellAfter, t.dropPools, t.dropMonitor, t.dropRecords, t.revoke,
+		t.certify, t.tellBefore, t.putRecords, t.dropBalancer, t.tellAfter, t.dropPools, t.dropMonitor, t.dropRecords, t.revoke,
 	}
 	if d.mode == ModeBalancer {
 		steps = []func(context.Context, *desired) diag.Diagnostics{
-			t.certify, t.tellBefore, t.putMonitor, t.putPools, t.tellPools, t.putBalancer, t.tellAfter, t.dropPools, t.dropRecords, t.revoke,
+			t.certify, t.tellBefore, t.putMonitor, t.tellFirst, t.putPools, t.tellFirst, t.putBalancer, t.tellAfter, t.dropPools, t.dropRecords, t.revoke,
 		}
 	}
 	var diags diag.Diagnostics

@@ -50,7 +50,7 @@ func (c *crew) await(ctx context.Context) diag.Diagnostics {
 		if status, ok := c.status(ctx); ok {
 			behind, done = c.behind(status)
 			if len(behind) == 0 && done > 0 {
-				return diags
+				return c.awaitFit(ctx)
 			}
 		}
 		if operator.Pause(ctx, c.op.Patience().Poll) {
@@ -68,6 +68,57 @@ func (c *crew) await(ctx context.Context) diag.Diagnostics {
 		}
 		return diags
 	}
+}
+
+// awaitFit waits a little until the nodes find themselves fit, so that the edge does when it asks next. That they do not is none of
+// the vendor's business, and may be just what an application is like that is not there yet.
+func (c *crew) awaitFit(ctx context.Context) diag.Diagnostics {
+	var diags diag.Diagnostics
+	if c.waited {
+		return diags
+	}
+	c.waited = true
+	ctx, cancel := context.WithTimeout(ctx, awaitFitness)
+	defer cancel()
+	var lines []string
+	for {
+		if status, ok := c.status(ctx); ok {
+			var open bool
+			if lines, open = c.unfit(status); len(lines) == 0 && !open {
+				return diags
+			}
+		}
+		if !operator.Pause(ctx, min(c.op.Patience().Poll, time.Second)) {
+			break
+		}
+	}
+	if len(lines) == 0 {
+		return diags
+	}
+	diags.AddAttributeWarning(path.Root("nodes"), "Nodes are not fit", fmt.Sprintf(
+		"These nodes find that they should not serve %s yet:\n%s\n\nThey go into service by themselves when they are.", c.ref.Name, strings.Join(lines, "\n")))
+	return diags
+}
+
+// awaitFitness is how long a node may take to find itself fit: some checks of the application.
+const awaitFitness = 5 * time.Second
+
+// unfit returns a line for each node that is alive and unwell, and whether one has not said yet.
+func (c *crew) unfit(s api.ClusterStatus) (lines []string, open bool) {
+	nodes := s.LoadBalancers[c.ref.Name].Nodes
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		if state := s.Nodes[name].State; state != api.NodeReady && state != api.NodeNotReady {
+			continue
+		}
+		switch n := nodes[name]; n.State {
+		case api.ServingIn, api.ServingMaintenance, api.ServingDisabled:
+		case api.ServingUnknown:
+			open = true
+		case api.ServingOut, api.ServingKept:
+			lines = append(lines, "- "+name+": "+n.Reason)
+		}
+	}
+	return lines, open
 }
 
 // status returns the cluster as the first node sees it that answers.

@@ -63,8 +63,9 @@ func (t *task) tellBefore(ctx context.Context, _ *desired) diag.Diagnostics {
 	return t.tell(ctx, m)
 }
 
-// tellPools tells nodes of a hostname that is not served yet, once the pools are there.
-func (t *task) tellPools(ctx context.Context, _ *desired) diag.Diagnostics {
+// tellFirst tells nodes of a hostname that is not served yet: before the pools are there, so that the first check of the monitor finds
+// what it asks for, and again with the pools' ids. State knows of the load balancer by then, so that nothing is left behind.
+func (t *task) tellFirst(ctx context.Context, _ *desired) diag.Diagnostics {
 	if !t.orders.local.any() || t.ids.balancer != "" {
 		return nil
 	}

@@ -28,6 +28,8 @@ type crew struct {
 	ref     spec.Ref
 	peers   []operator.Peer
 	memory  memory
+	// waited tells that nodes were waited for to find themselves fit, which is done once.
+	waited bool
 	// private keeps memory beside the state.
 	private privateWriter
 }
