@@ -152,6 +152,10 @@ func (b backend) Leave(context.Context) error {
 	return nil
 }
 
+func (b backend) CertificateRequest(_ context.Context, r api.CertificateRequest) (api.CertificateRequestAnswer, error) {
+	return api.CertificateRequestAnswer{Request: "request for " + r.LoadBalancer}, nil
+}
+
 func (b backend) Called(node, boot string) { b.f.called.Store(&[2]string{node, boot}) }
 
 func (b backend) Wake() { b.f.woken.Add(1) }
