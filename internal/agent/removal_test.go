@@ -165,6 +165,7 @@ func (m *machine) reports() (map[string]spec.Status, error) {
 
 // TestQuickRemoval has the node die that would act first, its agent and those of the others start again, and the load balancer go.
 func TestQuickRemoval(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines := three(w)
 	w.waitReady(machines...)
@@ -221,6 +222,7 @@ func TestQuickRemoval(t *testing.T) {
 
 // TestQuickRemovalWithAWrongClock has a quorum of which one clock jumps by hours.
 func TestQuickRemovalWithAWrongClock(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines := []*machine{w.machine(1, "hk1"), w.machine(2, "hk2"), w.machine(3, "sg1")}
 	move := adjustable(machines[1])
@@ -245,6 +247,7 @@ func TestQuickRemovalWithAWrongClock(t *testing.T) {
 
 // TestHalfIsNoQuorum has two of four nodes die at once, which is how the loss of the other half of a network looks.
 func TestHalfIsNoQuorum(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines := []*machine{w.machine(1, "hk1"), w.machine(2, "hk2"), w.machine(3, "sg1"), w.machine(4, "sg2")}
 	for i, m := range machines {
@@ -287,6 +290,7 @@ func TestHalfIsNoQuorum(t *testing.T) {
 // TestQuickRemovalTokens is a token that was sealed to an identity that the node has no more, one that Cloudflare has revoked, and
 // that of the next apply.
 func TestQuickRemovalTokens(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines := three(w)
 	w.waitReady(machines...)
