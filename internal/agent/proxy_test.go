@@ -249,7 +249,7 @@ func TestProxyLeaves(t *testing.T) {
 	apps[0].kill()
 	hk.refuses(gate, true)
 	hk.push(w.tombstone("hk1"))
-	hk.waitHealth("leaves", func(h healthOf) bool { return waiting(h) })
+	hk.waitHealth("leaves", waiting)
 	hk.refuses(gate, false)
 	if s, err := hk.proxy.service(); err == nil {
 		t.Errorf("its proxy still serves %+v", s)
