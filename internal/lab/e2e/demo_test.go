@@ -43,7 +43,11 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("make build: %v\n%s", err, out)
 	}
 	d.interrupt(t, "while the lab boots its machines", "booting hk2", nil)
-	d.interrupt(t, "while a new machine boots and others are adopted", `atoll_node.linode["sg1"]: Creating...`, func() bool { return len(d.instances(t)) > 0 })
+	stopped := d.interrupt(t, "while a new machine boots and others are adopted", `atoll_node.linode["sg1"]: Creating...`, func() bool { return len(d.instances(t)) > 0 })
+	wantMessage(t, stopped, "The run was interrupted", "What was done so far is kept")
+	if strings.Contains(stopped, "Check ssh.host") {
+		t.Errorf("the messages blame something for the interruption:\n%s", stopped)
+	}
 	out := d.run(t, "demo")
 	if strings.Contains(out, "No changes.") || !strings.Contains(out, "The cluster is up.") {
 		t.Errorf("after the interruptions there was nothing to do, or it was not done:\n%s", out)
@@ -92,8 +96,9 @@ func (d demo) run(t *testing.T, target string) string {
 	return string(out)
 }
 
-// interrupt runs the demo and presses Ctrl-C when it has said something and then something has come true.
-func (d demo) interrupt(t *testing.T, when, said string, and func() bool) {
+// interrupt runs the demo, presses Ctrl-C when it has said something and then something has come true, and returns what it
+// printed.
+func (d demo) interrupt(t *testing.T, when, said string, and func() bool) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -126,6 +131,7 @@ func (d demo) interrupt(t *testing.T, when, said string, and func() bool) {
 		t.Fatalf("the demo, interrupted %s, ended with %v:\n%s", when, err, out)
 	}
 	t.Logf("interrupted %s, after %.1f s; it ended %.1f s later", when, interrupted.Sub(from).Seconds(), time.Since(interrupted).Seconds())
+	return out.String()
 }
 
 // instances asks the demo's cloud for the labels of its instances.

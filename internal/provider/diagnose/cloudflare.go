@@ -13,6 +13,10 @@ import (
 // Cloudflare returns the diagnostics of an error of Cloudflare's API that concerns the attribute at, none when it is empty.
 func Cloudflare(summary string, at path.Path, err error) diag.Diagnostics {
 	var diags diag.Diagnostics
+	if d, ok := Interrupted(summary, at, err.Error(), err); ok {
+		diags.Append(d)
+		return diags
+	}
 	detail := err.Error() + "."
 	var zone *cloudflare.ZoneNotFoundError
 	var failure *cloudflare.Error

@@ -2,6 +2,7 @@
 package diagnose
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -43,6 +44,19 @@ func Sentence(what, remedy string) string {
 	return what + ".\n\n" + strings.ToUpper(remedy[:1]) + remedy[1:] + "."
 }
 
+// Interrupted returns the diagnostic of an error that is there because somebody has stopped the run, which says nothing of what
+// the run was about. doing is what was going on.
+func Interrupted(summary string, at path.Path, doing string, err error) (diag.Diagnostic, bool) {
+	if !errors.Is(err, context.Canceled) {
+		return nil, false
+	}
+	detail := "The run was interrupted: " + doing + ".\n\nWhat was done so far is kept: apply again to go on."
+	if at.Equal(path.Empty()) {
+		return diag.NewErrorDiagnostic(summary, detail), true
+	}
+	return diag.NewAttributeErrorDiagnostic(at, summary, detail), true
+}
+
 // linodeFields are the fields of Linode's API that have an attribute, below the attribute linode.
 func linodeFields() map[string]string {
 	return map[string]string{
@@ -65,7 +79,15 @@ func Linode(summary string, base path.Path, err error) diag.Diagnostics {
 func LinodeFields(summary string, base path.Path, fields map[string]path.Path, remedy func(kind error) string, err error) diag.Diagnostics {
 	var diags diag.Diagnostics
 	var failure *linode.Error
-	if !errors.As(err, &failure) {
+	doing := err.Error()
+	if errors.As(err, &failure) {
+		doing = failure.Op
+	}
+	if d, ok := Interrupted(summary, base, doing, err); ok {
+		diags.Append(d)
+		return diags
+	}
+	if failure == nil {
 		diags.AddAttributeError(base, summary, err.Error()+".")
 		return diags
 	}

@@ -1,6 +1,7 @@
 package diagnose_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -61,6 +62,8 @@ func TestLinode(t *testing.T) {
 		{"down", &linode.Error{Kind: linode.ErrUnavailable, Status: 500}, "linode", "status.linode.com"},
 		{"wrapped", fmt.Errorf("make: %w", &linode.Error{Kind: linode.ErrUnreachable, Err: errors.New("cut")}), "linode", "cut"},
 		{"another error", errors.New("no idea"), "linode", "no idea."},
+		{"interrupted", &linode.Error{Op: "list", Kind: linode.ErrRateLimited, Err: context.Canceled}, "linode", "interrupted: list.\n\nWhat was done so far is kept"},
+		{"interrupted while nothing was sent", fmt.Errorf("pause: %w", context.Canceled), "linode", "interrupted: pause"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/adoption"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 )
 
@@ -151,6 +152,9 @@ func (t *task) awaitLeft(ctx context.Context, m *adoption.Machine) (*adoption.Me
 // sshDiagnostic puts an error of the adoption onto the attribute that mends it.
 func sshDiagnostic(summary string, host adoption.Host, err error) diag.Diagnostic {
 	at := path.Root("ssh")
+	if d, ok := diagnose.Interrupted(summary, at, err.Error(), err); ok {
+		return d
+	}
 	var (
 		unknown    *adoption.UnknownHostKeyError
 		changed    *adoption.HostKeyChangedError
