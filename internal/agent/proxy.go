@@ -23,6 +23,8 @@ type proxyWatch struct {
 	// refused are the ports that the gate was told last, at a time; zero before the first.
 	refused []int
 	told    time.Time
+	// problem is what the log was told last.
+	problem string
 }
 
 // watchProxy looks at the local proxies, tells the node's fitness of them, and closes and opens their ports to strangers as the
@@ -117,11 +119,13 @@ func (s *session) keepGate(ctx context.Context, w *proxyWatch, in input) {
 		return
 	}
 	if err := s.a.gate.Refuse(ctx, ports, append(balancer.Inside(), in.view.CIDR)); err != nil {
-		if ctx.Err() == nil {
+		if text := err.Error(); ctx.Err() == nil && text != w.problem {
+			w.problem = text
 			s.log.Error("connections are not refused as they should be", "ports", ports, "error", err)
 		}
 		return
 	}
+	w.problem = ""
 	if !slices.Equal(ports, w.refused) {
 		s.log.Info("refusing connections from outside", "ports", ports)
 	}

@@ -14,9 +14,9 @@ func NewApt(sys System) *Apt { return &Apt{sys: sys} }
 
 // Ensure installs those packages whose program is missing. It looks for the program and not for the package, so a program
 // that came otherwise is left alone, and nothing is ever upgraded. While another process holds the package database, it
-// waits for up to five minutes.
+// waits for up to five minutes. Services that an installation starts and nobody wants are stopped and disabled.
 func (a *Apt) Ensure(ctx context.Context, packages ...Package) (bool, error) {
-	var missing []string
+	var missing, services []string
 	for _, p := range packages {
 		there, err := a.has(ctx, p.Binary)
 		if err != nil {
@@ -24,6 +24,9 @@ func (a *Apt) Ensure(ctx context.Context, packages ...Package) (bool, error) {
 		}
 		if !there {
 			missing = append(missing, p.Name)
+			if p.Service != "" {
+				services = append(services, p.Service)
+			}
 		}
 	}
 	if len(missing) == 0 {
@@ -31,7 +34,7 @@ func (a *Apt) Ensure(ctx context.Context, packages ...Package) (bool, error) {
 	}
 	err := a.install(ctx, missing)
 	if err == nil {
-		return true, nil
+		return true, a.quiet(ctx, services)
 	}
 	// The lists of a fresh or old machine name packages that the mirror no longer has.
 	if _, updateErr := a.aptGet(ctx, "update"); updateErr != nil {
@@ -40,7 +43,17 @@ func (a *Apt) Ensure(ctx context.Context, packages ...Package) (bool, error) {
 	if err := a.install(ctx, missing); err != nil {
 		return false, fmt.Errorf("install packages %v: %w", missing, err)
 	}
-	return true, nil
+	return true, a.quiet(ctx, services)
+}
+
+// quiet stops what packages have started that were just installed. What the machine had before is not touched.
+func (a *Apt) quiet(ctx context.Context, services []string) error {
+	for _, name := range services {
+		if _, err := a.sys.Run(ctx, Command{Name: "systemctl", Args: []string{"disable", "--now", name}}); err != nil {
+			return fmt.Errorf("stop what the installation has started: %w", err)
+		}
+	}
+	return nil
 }
 
 func (a *Apt) has(ctx context.Context, binary string) (bool, error) {

@@ -13,6 +13,7 @@ import (
 
 func TestApt(t *testing.T) {
 	const install = "apt-get -q -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "
+	const quiet = "systemctl disable --now tinc.service"
 	const update = "apt-get -q -o DPkg::Lock::Timeout=300 update"
 	tests := []struct {
 		name      string
@@ -26,8 +27,8 @@ func TestApt(t *testing.T) {
 	}{
 		{"all there", "tincd nft", 0, false, false, false, nil},
 		{"one missing", "tincd", 0, false, true, false, []string{install + "nftables"}},
-		{"all missing", "", 0, false, true, false, []string{install + "tinc nftables"}},
-		{"old lists", "nft", 1, false, true, false, []string{install + "tinc", update, install + "tinc"}},
+		{"all missing", "", 0, false, true, false, []string{install + "tinc nftables", quiet}},
+		{"old lists", "nft", 1, false, true, false, []string{install + "tinc", update, install + "tinc", quiet}},
 		{"no such package", "nft", 2, false, false, true, []string{install + "tinc", update, install + "tinc"}},
 		{"no mirror", "nft", 2, true, false, true, []string{install + "tinc", update}},
 	}
@@ -59,7 +60,7 @@ func TestApt(t *testing.T) {
 				return host.Output{}, nil
 			})
 			changed, err := host.NewApt(h).Ensure(t.Context(),
-				host.Package{Name: "tinc", Binary: "tincd"}, host.Package{Name: "nftables", Binary: "nft"})
+				host.Package{Name: "tinc", Binary: "tincd", Service: "tinc.service"}, host.Package{Name: "nftables", Binary: "nft"})
 			if changed != tt.changed || (err != nil) != tt.wantErr {
 				t.Errorf("changed %t, %v; want %t, error %t", changed, err, tt.changed, tt.wantErr)
 			}

@@ -124,6 +124,8 @@ type Package struct {
 	// Name is the package's name, Binary the program that shows that it is installed.
 	Name   string
 	Binary string
+	// Service is the unit that the package starts by itself and that nobody wants; empty for none.
+	Service string
 }
 
 // Packager is implemented by drivers that need software from the distribution.

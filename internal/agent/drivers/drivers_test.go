@@ -41,7 +41,7 @@ func TestEveryProxyDriverIsNamedOnce(t *testing.T) {
 func TestPackagesAreThoseOfAllDrivers(t *testing.T) {
 	want := []host.Package{
 		{Name: "ca-certificates", Binary: "update-ca-certificates"},
-		{Name: "haproxy", Binary: "haproxy"},
+		{Name: "haproxy", Binary: "haproxy", Service: "haproxy.service"},
 		{Name: "iproute2", Binary: "ip"},
 		{Name: "iputils-ping", Binary: "ping"},
 		{Name: "nftables", Binary: "nft"},

@@ -73,7 +73,7 @@ func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
 // Packages implements host.Packager.
 func (*Driver) Packages() []host.Package {
 	return []host.Package{
-		{Name: "haproxy", Binary: "haproxy"},
+		{Name: "haproxy", Binary: "haproxy", Service: "haproxy.service"},
 		{Name: "iproute2", Binary: "ip"},
 		{Name: "nftables", Binary: "nft"},
 	}

@@ -80,7 +80,7 @@ func uninstallCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&root, "root", "/", "root directory of the system to remove it from")
-	cmd.Flags().BoolVar(&purge, "purge", false, "take back the mesh and delete the node's identity and state, too")
+	cmd.Flags().BoolVar(&purge, "purge", false, "take back mesh and proxy and delete the node's identity and state, too")
 	cmd.MarkFlagsMutuallyExclusive("root", "purge")
 	stateFlag(cmd, &cfg.StateDir)
 	return cmd
