@@ -124,6 +124,7 @@ func (g *Gossip) stop(leave func()) (err error) {
 	g.once.Do(func() {
 		g.cancel()
 		leave()
+		g.alive.end()
 		err = g.list.Shutdown()
 		g.tasks.Wait()
 	})

@@ -20,6 +20,8 @@ type liveness struct {
 	mu    sync.Mutex
 	nodes map[string]Liveness
 	where map[string]string
+	// over is true once nobody wants to hear any more: memberlist does not wait for all that it does when it is shut down.
+	over bool
 }
 
 func newLiveness(self string, log *slog.Logger, changed func()) *liveness {
@@ -41,6 +43,9 @@ func (l *liveness) NotifyUpdate(n *memberlist.Node) { l.set(n.Name, n.Address(),
 func (l *liveness) set(node, address string, alive bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.over {
+		return
+	}
 	l.where[node] = address
 	if now, known := l.nodes[node]; known && now.Alive == alive {
 		return
@@ -50,6 +55,13 @@ func (l *liveness) set(node, address string, alive bool) {
 		l.log.Info("gossip peer changed", "peer", node, "alive", alive)
 		l.changed()
 	}
+}
+
+// end makes every later event go unheard.
+func (l *liveness) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
 }
 
 func (l *liveness) all() map[string]Liveness {
