@@ -55,9 +55,11 @@ type Edge struct {
 	// secure are the transports for HTTPS, by the hostname.
 	secure map[string]*http.Transport
 
-	// reloading makes one change of the monitors happen after the other.
-	reloading sync.Mutex
-	account   atomic.Pointer[cloudflare.Account]
+	// reloading makes one change of the monitors happen after the other. Changes counts those of the account, taken is the
+	// last one that has arrived.
+	reloading      sync.Mutex
+	changes, taken uint64
+	account        atomic.Pointer[cloudflare.Account]
 
 	mu       sync.Mutex
 	watches  map[key]*watch
@@ -121,7 +123,7 @@ func (e *Edge) start() {
 		}
 		e.secure = map[string]*http.Transport{}
 		e.proxy = e.newProxy()
-		e.reload()
+		e.take(e.change())
 	})
 }
 
@@ -135,20 +137,34 @@ func setDefault[T comparable](field *T, value T) {
 // Reload takes over what the account holds now: call it after every change. It does not wait for checks.
 func (e *Edge) Reload() {
 	e.start()
+	number, account := e.change()
 	if e.Propagation == 0 {
-		e.reload()
+		e.take(number, account)
 		return
 	}
 	if e.ctx.Err() != nil {
 		return
 	}
-	time.AfterFunc(e.Propagation, e.reload)
+	// What arrives then is what the account holds now: a change that comes meanwhile takes as long itself.
+	time.AfterFunc(e.Propagation, func() { e.take(number, account) })
 }
 
-func (e *Edge) reload() {
+// change returns what the account holds now, and a number that orders it.
+func (e *Edge) change() (uint64, *cloudflare.Account) {
 	e.reloading.Lock()
 	defer e.reloading.Unlock()
-	account := e.Account()
+	e.changes++
+	return e.changes, e.Account()
+}
+
+// take makes the edge do what an account holds, unless a later change has overtaken it.
+func (e *Edge) take(number uint64, account *cloudflare.Account) {
+	e.reloading.Lock()
+	defer e.reloading.Unlock()
+	if number <= e.taken {
+		return
+	}
+	e.taken = number
 	e.account.Store(account)
 	e.watch(account)
 }

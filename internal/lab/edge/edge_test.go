@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,14 +40,15 @@ type world struct {
 	url      string // of the edge
 	port     int    // of every endpoint
 
-	mu  sync.Mutex
-	cut map[string]bool // addresses that swallow packets
+	mu     sync.Mutex
+	cut    map[string]bool // addresses that swallow packets
+	closed map[string]bool // addresses that refuse connections, and keep those that there are
 }
 
 // newWorld starts an account and its edge.
 func newWorld(t *testing.T, adjust ...func(*edge.Edge)) *world {
 	t.Helper()
-	w := &world{t: t, server: &cloudflare.Server{Quotas: cloudflare.Enterprise(), Limits: cloudflare.Unlimited()}, cut: map[string]bool{}}
+	w := &world{t: t, server: &cloudflare.Server{Quotas: cloudflare.Enterprise(), Limits: cloudflare.Unlimited()}, cut: map[string]bool{}, closed: map[string]bool{}}
 	w.edge = &edge.Edge{Account: w.server.Account, Second: second, Dial: w.dial, Patience: edge.Patience{Answer: patience}}
 	for _, f := range adjust {
 		f(w.edge)
@@ -81,11 +83,14 @@ func (w *world) dial(ctx context.Context, network, address string) (net.Conn, er
 		return nil, err
 	}
 	w.mu.Lock()
-	cut := w.cut[host]
+	cut, closed := w.cut[host], w.closed[host]
 	w.mu.Unlock()
-	if cut {
+	switch {
+	case cut:
 		<-ctx.Done()
 		return nil, ctx.Err()
+	case closed:
+		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	}
 	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
@@ -95,6 +100,14 @@ func (w *world) isolate(address string, cut bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cut[address] = cut
+}
+
+// refuse makes an address refuse connections. A server that closes its port also cuts those that were made and not served
+// yet, which no edge can make good.
+func (w *world) refuse(address string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed[address] = true
 }
 
 // node is a real web server that says its address.
@@ -207,10 +220,10 @@ func (w *world) call(method, path string, body object) object {
 	return answer.Result
 }
 
-// monitor makes a monitor that checks every 10 s, with some fields set.
+// monitor makes a monitor that checks every 10 s, with some fields set. Its patience is the longest that there is, since a busy machine must not look like a dead endpoint.
 func (w *world) monitor(fields object) string {
 	w.t.Helper()
-	body := object{"type": "http", "path": "/healthz", "port": w.port, "interval": 10, "timeout": 5, "retries": 0, "expected_codes": "200"}
+	body := object{"type": "http", "path": "/healthz", "port": w.port, "interval": 10, "timeout": 10, "retries": 5, "expected_codes": "200"}
 	for name, value := range fields {
 		body[name] = value
 	}

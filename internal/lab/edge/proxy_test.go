@@ -200,11 +200,8 @@ func TestNodeDiesUnderLoad(t *testing.T) {
 	}
 	w.await("both serve", func() bool { return byOther.Load() > 20 && good.Load()-byOther.Load() > 20 })
 	// New requests find nobody there; those under way are answered.
-	dying.behave(nil)
-	if err := dying.server.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	<-dying.done
+	w.refuse(dying.address)
+	dying.server.SetKeepAlivesEnabled(false)
 	w.awaitHealth(pool, dying, cloudflare.TCPFailed)
 	reached := good.Load()
 	w.await("a hundred more", func() bool { return good.Load() > reached+100 })

@@ -177,7 +177,10 @@ func hashKey(address string, o *cloudflare.Origin) float64 {
 func (e *Edge) pick(b *cloudflare.LoadBalancer, c client) (endpoint, bool) {
 	stable := b.SessionAffinity == "ip_cookie"
 	for _, pool := range e.order(b, c) {
-		return endpoint{pool, e.arrange(&pool, e.usable(&pool), c, stable)[0]}, true
+		// A monitor may have given up the last one since.
+		if usable := e.usable(&pool); len(usable) > 0 {
+			return endpoint{pool, e.arrange(&pool, usable, c, stable)[0]}, true
+		}
 	}
 	// The last resort: whether it is well does not count.
 	fallback, ok := e.account.Load().Pool(b.FallbackPool)
