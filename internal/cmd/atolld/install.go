@@ -68,7 +68,7 @@ func uninstallCommand() *cobra.Command {
 		Use:   "uninstall",
 		Short: "Stop the service and remove it with this program",
 		Long: "Stop the service and remove it with this program.\n\n" +
-			"The node's identity, what it knows of its cluster, and the mesh stay unless --purge is given. Remove the node from\n" +
+			"The node's identity, what it knows of its cluster, its mesh and its proxy stay unless --purge is given. Remove the node from\n" +
 			"the cluster first, or the others will wait for it.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
