@@ -19,9 +19,11 @@ import (
 const (
 	// Takeover is how long each next actor leaves to the one before it.
 	Takeover = 3 * time.Second
-	// busy is how often the first actor looks while something is or should be removed, idle how often otherwise.
-	busy = 5 * time.Second
-	idle = 30 * time.Second
+	// busy is how often the first actor looks while something is or should be removed, for busyFor since that is as wished; idle is
+	// how often otherwise.
+	busy    = 5 * time.Second
+	busyFor = 5 * time.Minute
+	idle    = 30 * time.Second
 	// each next actor looks so many times less often than the one before it, and at least every seldom.
 	rarer  = 3
 	seldom = 10 * time.Minute
@@ -71,6 +73,8 @@ type Actor struct {
 	looked time.Time
 	// since is when what is wished was first not so, as far as is known; zero when all is as wished.
 	since time.Time
+	// settled is when all was as wished last after it had not been.
+	settled time.Time
 	// drain tells that the drain of sessions was put back as the operator wants it, as far as is known.
 	drain bool
 	// drainFailure is why that could not be changed, and drainUntil when to try again: endpoints are looked after nevertheless.
@@ -145,6 +149,9 @@ func (a *Actor) open(removal *spec.QuickRemoval) *Failure {
 // due is when this actor, the rank-th that can act, is to look at the vendor.
 func (a *Actor) due(rank, balancers int, wishes map[string]Wish, now time.Time) time.Time {
 	if a.done(wishes, now) {
+		if !a.since.IsZero() {
+			a.settled = now
+		}
 		a.since, a.again = time.Time{}, 0
 	} else if a.since.IsZero() {
 		a.since = now
@@ -160,7 +167,7 @@ func (a *Actor) due(rank, balancers int, wishes map[string]Wish, now time.Time) 
 		return a.looked.Add(min(retryFirst<<min(a.again, 10), busy))
 	}
 	pause := idle
-	if a.busy(wishes) {
+	if a.busy(wishes) && now.Sub(a.settled) < busyFor {
 		// A node that dies is missed by all of its load balancers at once.
 		pause = busy * time.Duration(max(1, (balancers+1)/2))
 	}

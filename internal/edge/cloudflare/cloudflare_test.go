@@ -337,7 +337,11 @@ func TestRequests(t *testing.T) {
 	count("at rest", 20, a, b, c)
 	w.dead["c"] = true
 	count("while a node is dead", 200, a, b)
+	count("while it stays dead", 40, a, b)
 	// The same node is missed by all load balancers of the account at once.
+	w.dead["c"] = false
+	w.run(60, a, b, c)
 	w.balancers = 20
+	w.dead["c"] = true
 	count("in each of twenty load balancers", 40, a, b)
 }
