@@ -35,10 +35,24 @@ type labBench struct {
 	*rig.Site
 	out     io.Writer
 	cluster string
+	// balancers counts the load balancers that benchHealth has made.
+	balancers int
 }
 
 // benchLab brings the reference topology up in a lab and measures it.
-func benchLab(ctx context.Context, out io.Writer) (err error) {
+func benchLab(ctx context.Context, out io.Writer) error {
+	return withLab(ctx, out, func(b *labBench) error {
+		for _, step := range []func(context.Context) error{b.apply, b.joining, b.spreading, b.idle, b.dying, b.destroy} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// withLab measures in a lab with an operator's folder, of which nothing is left.
+func withLab(ctx context.Context, out io.Writer, measure func(*labBench) error) (err error) {
 	dir, err := os.MkdirTemp("", "atoll-bench-")
 	if err != nil {
 		return err
@@ -62,12 +76,7 @@ func benchLab(ctx context.Context, out io.Writer) (err error) {
 	defer func() { err = errors.Join(err, site.Close()) }()
 	b := &labBench{Site: site, out: out}
 	fmt.Fprintf(out, "A lab with two machines that answer by SSH, and `init`: %s\n\n", seconds(time.Since(from)))
-	for _, step := range []func(context.Context) error{b.apply, b.joining, b.spreading, b.idle, b.dying, b.destroy} {
-		if err := step(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return measure(b)
 }
 
 // apply measures the first apply by its own account of each resource.

@@ -12,4 +12,6 @@ var errNoLab = errors.New("the lab needs root on Linux")
 
 func benchLab(context.Context, io.Writer) error { return errNoLab }
 
+func benchHealth(context.Context, io.Writer) error { return errNoLab }
+
 func benchImage(context.Context, io.Writer) error { return errNoLab }
