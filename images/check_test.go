@@ -34,7 +34,7 @@ func sealed(t *testing.T) string {
 		"etc/passwd":          "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
 		"etc/shadow":          "root:!*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\n",
 		"var/log/README":      "see the journal\n",
-		"etc/ssh/sshd_config": "# Debian's own\nInclude /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication yes\n",
+		"etc/ssh/sshd_config": "# a vendor's\nPort 22\nInclude /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication yes\n",
 	} {
 		put(t, root, name, text)
 	}

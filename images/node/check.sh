@@ -83,9 +83,12 @@ if [ -e etc/passwd ]; then
 fi
 none "key or history of a user" root/.ssh root/.bash_history root/.python_history root/.cache home/*
 none "right of a user who is not there" etc/sudoers.d/90-cloud-init-users
-# sshd takes the first value that it reads. Debian's sshd_config begins with the folder.
-if ! sed -nE '/^[[:space:]]*[A-Za-z]/{p;q}' etc/ssh/sshd_config 2>/dev/null | grep -qiE '^[[:space:]]*Include[[:space:]]+/etc/ssh/sshd_config\.d/\*\.conf'; then
-  finding "SSH may take passwords: the first line must include sshd_config.d" etc/ssh/sshd_config
+# sshd takes the first value that it reads, and Debian's sshd_config begins with the folder.
+include='^[[:space:]]*Include[[:space:]]+/etc/ssh/sshd_config\.d/\*\.conf'
+if ! grep -qsE "$include" etc/ssh/sshd_config; then
+  finding "SSH may take passwords: sshd_config.d is not included" etc/ssh/sshd_config
+elif sed -E "\\#$include#,\$d" etc/ssh/sshd_config | grep -qiE '^[[:space:]]*(PasswordAuthentication|KbdInteractiveAuthentication|PermitEmptyPasswords|Match)[[:space:]=]'; then
+  finding "SSH may take passwords: sshd_config.d is included too late" etc/ssh/sshd_config
 fi
 for setting in PasswordAuthentication KbdInteractiveAuthentication PermitEmptyPasswords; do
   first=$(grep -iE "^[[:space:]]*${setting}[[:space:]=]" etc/ssh/sshd_config.d/*.conf /dev/null | head -n 1)
