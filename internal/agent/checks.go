@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"reflect"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/appcheck"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -37,11 +38,14 @@ func (c *checks) follow(ctx context.Context, balancers []topology.LoadBalancer) 
 		if old != nil && reflect.DeepEqual(old.check, *lb.Check) && reflect.DeepEqual(old.target, target) {
 			continue
 		}
-		// What was found before holds until the changed check has found something.
+		// What was found before holds until the new check has found something else.
 		var before appcheck.State
-		if old != nil {
+		switch {
+		case old != nil:
 			before = old.State()
 			old.Stop()
+		case c.s.fitness.wasWell(lb.Hostname):
+			before = appcheck.State{Known: true, Well: true, Since: time.Now()}
 		}
 		prober := appcheck.NewProber(target, *lb.Check, c.s.a.cfg.Commands)
 		c.running[lb.Hostname] = &runningCheck{

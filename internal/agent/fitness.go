@@ -3,6 +3,8 @@ package agent
 import (
 	"log/slog"
 	"maps"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +18,10 @@ type fitness struct {
 	state state
 	log   *slog.Logger
 
-	// serving is the last judgement, by hostname; nil before the first. Before is that of an earlier start.
+	// serving is the last judgement, by hostname; nil before the first. Before is that of an earlier start of the agent, on
+	// this start of the machine if sameBoot.
 	serving, before map[string]spec.ServingStatus
+	sameBoot        bool
 	// parts is what the health endpoint says beside the parts of the node itself, by hostname.
 	parts map[string]map[string]string
 	// proxies holds what is wrong with each local proxy, "" for nothing, by hostname.
@@ -26,12 +30,41 @@ type fitness struct {
 	news chan struct{}
 }
 
-// remember continues with what was judged before a restart. A damaged file only loses the dates.
+// servingRecord is what is kept of fitness across restarts.
+type servingRecord struct {
+	// Boot is the start of the machine.
+	Boot    string                        `json:"boot"`
+	Serving map[string]spec.ServingStatus `json:"serving"`
+}
+
+// remember continues with what was judged before a restart. A damaged file only loses that.
 func (f *fitness) remember(s state, log *slog.Logger) {
 	f.state, f.log = s, log
-	if _, err := s.readJSON(servingFile, &f.before); err != nil {
+	var r servingRecord
+	if _, err := s.readJSON(servingFile, &r); err != nil {
 		log.Warn("since when this node serves is lost", "error", err)
+		return
 	}
+	f.before, f.sameBoot = r.Serving, r.Boot != "" && r.Boot == machineBoot()
+}
+
+// machineBoot names this start of the machine, "" where the kernel does not say.
+func machineBoot() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// wasWell tells whether the application of a hostname was well when the agent was stopped, for the first look after that.
+// An agent that is started again does not take the node out of service for as long as a slow check takes. After a start of
+// the machine nothing is known of applications.
+func (f *fitness) wasWell(hostname string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old, known := f.before[hostname]
+	return f.serving == nil && f.sameBoot && known && old.Application == ""
 }
 
 // of returns how fit the node is for a hostname, and whether that is known: it is not before the first look after a start,
@@ -104,7 +137,7 @@ func (f *fitness) set(serving map[string]spec.ServingStatus, parts map[string]ma
 	f.serving = serving
 	if f.log != nil {
 		f.tell(old)
-		if err := f.state.writeJSON(servingFile, serving); err != nil {
+		if err := f.state.writeJSON(servingFile, servingRecord{Boot: machineBoot(), Serving: serving}); err != nil {
 			f.log.Error("cannot keep across a restart since when this node serves", "error", err)
 		}
 	}

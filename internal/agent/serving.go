@@ -139,14 +139,13 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 	}
 	app := checks.state(lb.Hostname)
 	j.parts[partApplication] = "ok"
-	switch {
-	case app.Known && app.Well:
+	if app.Known && app.Well {
 		return j
-	case app.Known:
-		j.status.Application, j.parts[partApplication] = app.Detail, app.Reason
-	default:
-		j.status.Application, j.parts[partApplication] = "not asked yet", "not asked yet"
 	}
+	if !app.Known {
+		app.Reason, app.Detail = "not asked yet", "not asked yet"
+	}
+	j.status.Application, j.parts[partApplication] = app.Detail, app.Reason
 	if !j.status.Fit {
 		return j
 	}

@@ -344,3 +344,31 @@ func TestCommandCheck(t *testing.T) {
 	}
 	m.waitServing("the command is content", http.StatusOK, "application", "ok")
 }
+
+// TestRestartWithASlowCheck: while the first look after a restart of the agent takes its time, what was found before it holds.
+func TestRestartWithASlowCheck(t *testing.T) {
+	w := newWorld(t)
+	machines, _ := w.serving("hk1")
+	m := machines[0]
+	flag := filepath.Join(t.TempDir(), "go")
+	if err := os.WriteFile(flag, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wait := &spec.ApplicationCheck{Type: spec.CheckCommand, Timeout: 300, Command: []string{"/bin/sh", "-c", "until test -e " + flag + "; do sleep 0.05; done"}}
+	m.push(w.sign(hostname, balancer(wait, 0, m)))
+	m.waitServing("is fit", http.StatusOK, "application", "ok")
+	if err := os.Remove(flag); err != nil {
+		t.Fatal(err)
+	}
+	m.restart()
+	m.waitServing("is fit before the first look has ended", http.StatusOK, "application", "ok")
+	// A load balancer that it knows nothing of.
+	m.push(w.sign("new.example.com", balancer(wait, 0, m)))
+	w.wait("another one is not asked yet", func() error {
+		code, h, err := m.serving("new.example.com")
+		if err == nil && (code != http.StatusServiceUnavailable || h.Parts["application"] != "not asked yet") {
+			err = fmt.Errorf("got %d %+v", code, h)
+		}
+		return err
+	})
+}
