@@ -31,7 +31,9 @@ const healthApplication = `use IO::Socket::INET; my $l = IO::Socket::INET->new(L
 
 // cause is one thing that makes a node unfit, and what ends it.
 type cause struct {
-	name       string
+	name string
+	// check is that of the application; its zero value asks for a page.
+	check      spec.ApplicationCheck
 	begin, end func(context.Context) error
 	out, in    sample
 }
@@ -65,13 +67,20 @@ func (b *labBench) reactions(ctx context.Context, floor int) error {
 	causes := []*cause{
 		{
 			name:  "the application is killed",
-			begin: func(ctx context.Context) error { return b.application(ctx, "kill", "--signal=KILL", "www") },
+			begin: func(ctx context.Context) error { return b.run(ctx, "systemctl", "kill", "--signal=KILL", "www") },
 			end:   func(ctx context.Context) error { return b.startApplication(ctx, healthNode) },
 		},
 		{
 			name:  "the application hangs",
-			begin: func(ctx context.Context) error { return b.application(ctx, "kill", "--signal=STOP", "www") },
-			end:   func(ctx context.Context) error { return b.application(ctx, "kill", "--signal=CONT", "www") },
+			begin: func(ctx context.Context) error { return b.run(ctx, "systemctl", "kill", "--signal=STOP", "www") },
+			end:   func(ctx context.Context) error { return b.run(ctx, "systemctl", "kill", "--signal=CONT", "www") },
+		},
+		{
+			// Beside an agent that may do little itself: systemd runs it.
+			name:  "the check's command fails",
+			check: spec.ApplicationCheck{Type: spec.CheckCommand, Command: []string{"/bin/sh", "-c", "test ! -e /srv/broken && test $(id -un) = nobody"}},
+			begin: func(ctx context.Context) error { return b.run(ctx, "touch", "/srv/broken") },
+			end:   func(ctx context.Context) error { return b.run(ctx, "rm", "/srv/broken") },
 		},
 		{
 			name: "maintenance, told to another node",
@@ -107,9 +116,11 @@ func (b *labBench) reactions(ctx context.Context, floor int) error {
 // react measures a cause once, for a load balancer of its own: of one, an application that has fallen a few times would have to
 // be well for a minute.
 func (b *labBench) react(ctx context.Context, c *cause, floor int) error {
-	lb := spec.LoadBalancer{
-		Nodes: map[string]spec.ServingNode{}, MinimumNodes: floor, Check: &spec.ApplicationCheck{Type: spec.CheckHTTP},
+	check := c.check
+	if check.Type == "" {
+		check.Type = spec.CheckHTTP
 	}
+	lb := spec.LoadBalancer{Nodes: map[string]spec.ServingNode{}, MinimumNodes: floor, Check: &check}
 	for _, node := range labNodes {
 		lb.Nodes[node] = spec.ServingNode{Enabled: true, Port: 8080}
 	}
@@ -209,8 +220,8 @@ func (b *labBench) startApplication(ctx context.Context, node string) error {
 	return err
 }
 
-// application does something to the application of the node that is measured.
-func (b *labBench) application(ctx context.Context, args ...string) error {
-	_, err := b.Exec(ctx, healthNode, append([]string{"systemctl"}, args...)...)
+// run runs a command on the node that is measured.
+func (b *labBench) run(ctx context.Context, argv ...string) error {
+	_, err := b.Exec(ctx, healthNode, argv...)
 	return err
 }
