@@ -34,8 +34,11 @@ func (p proxyStep) reconcile(ctx context.Context, in input) error {
 			},
 		})
 		for _, hostname := range slices.Sorted(maps.Keys(bad)) {
+			// Only the operator's next apply can mend it, which waits for nodes that are made again to be as described.
 			trouble[hostname] = "no certificate"
-			problems = append(problems, fmt.Errorf("proxy of %s: %s", hostname, bad[hostname]))
+			if p.told(hostname) != trouble[hostname] {
+				p.s.log.Warn("the proxy cannot serve HTTPS", "hostname", hostname, "problem", bad[hostname])
+			}
 		}
 		problems = append(problems, p.s.a.proxies[name].Apply(ctx, c))
 	}
@@ -58,6 +61,13 @@ func (p proxyStep) reconcile(ctx context.Context, in input) error {
 	p.s.mu.Unlock()
 	poke(p.s.proxied)
 	return errors.Join(problems...)
+}
+
+// told returns what was wrong with a load balancer's proxy up to now.
+func (p proxyStep) told(hostname string) string {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return p.s.proxyTrouble[hostname]
 }
 
 // proxyPorts returns the ports of local proxies.
