@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
+	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/hosttest"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
@@ -190,6 +191,7 @@ func (m *Machine) Start() {
 		Listen:   m.Address.String(),
 		System:   m.system(),
 		Drivers:  map[spec.MeshDriver]mesh.New{spec.MeshTinc: m.newDriver},
+		Proxies:  map[spec.ProxyDriver]balancer.New{spec.ProxyHAProxy: newProxy},
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			return &prober{all: m.all}, nil
 		},
