@@ -44,6 +44,12 @@ resource "atoll_node" "sg1" {
     type   = "g6-nanode-1"
     image  = "private/1"
     tags   = ["web"]
+
+    # Yours, beside what makes the machine a node.
+    user_data = <<-END
+      #cloud-config
+      packages: [htop]
+    END
   }
 
   timeouts = {
