@@ -81,26 +81,28 @@ func (l Linode) once(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*linodeAnswer)
 	defer cancel()
 	type answer struct {
+		url  int
 		data []byte
 		err  error
 	}
 	answers := make(chan answer, len(urls))
-	for _, base := range urls {
+	for i, base := range urls {
 		go func() {
 			data, err := linodeUserData(ctx, &http.Client{Transport: transport}, strings.TrimSuffix(base, "/"))
-			answers <- answer{data, err}
+			answers <- answer{i, data, err}
 		}()
 	}
-	var errs []error
+	// In the addresses' order: what is wrong is told again when the words change.
+	errs := make(inOneLine, len(urls))
 	for range urls {
 		a := <-answers
 		var permanent *backoff.PermanentError
 		if a.err == nil || errors.As(a.err, &permanent) {
 			return a.data, a.err
 		}
-		errs = append(errs, a.err)
+		errs[a.url] = a.err
 	}
-	return nil, inOneLine(errs)
+	return nil, errs
 }
 
 // inOneLine is errors.Join for a console, where a message has one line.
