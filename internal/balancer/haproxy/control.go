@@ -21,13 +21,13 @@ import (
 // askPatience bounds one question to HAProxy, which answers from memory.
 const askPatience = 2 * time.Second
 
-// ask sends a command to the running worker (HAProxy's management guide, "Unix Socket commands").
-func (d *Driver) ask(ctx context.Context, command string) (_ []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
+// ask sends a command to one of HAProxy's sockets and returns the answer (HAProxy's management guide, "Unix Socket commands").
+func (d *Driver) ask(ctx context.Context, socket, command string, patience time.Duration) (_ []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := d.dial(ctx, socketPath)
+	conn, err := d.dial(ctx, socket)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errSilent, err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	if deadline, ok := ctx.Deadline(); ok {
@@ -41,9 +41,36 @@ func (d *Driver) ask(ctx context.Context, command string) (_ []byte, err error) 
 	return io.ReadAll(conn)
 }
 
+// errSilent says that nobody is at a socket.
+var errSilent = errors.New("HAProxy does not answer")
+
+// refusal begins what the first process answers when the new configuration did not work out; what HAProxy said follows. HAProxy
+// 2.6 answers nothing, later ones do when it is over.
+const refusal = "Success=0"
+
+// tellMaster makes the first process read the configuration again. A signal would do the same but is lost when it comes while the
+// process is still busy with the one before; a command waits until it is heard.
+func (d *Driver) tellMaster(ctx context.Context) error {
+	var answer []byte
+	var err error
+	heard := d.waitFor(ctx, min(d.settle, startPatience), func(context.Context) bool {
+		answer, err = d.ask(ctx, masterPath, "reload", d.settle)
+		return !errors.Is(err, errSilent) // it is away for a moment while it replaces itself
+	})
+	if !heard {
+		return err
+	}
+	if rest, refused := strings.CutPrefix(strings.TrimSpace(string(answer)), refusal); refused {
+		words := strings.Join(strings.FieldsFunc(rest, func(r rune) bool { return r == '\n' }), " / ")
+		return fmt.Errorf("HAProxy cannot serve its new configuration: %s", strings.TrimPrefix(words, "-- / "))
+	}
+	// How else the connection ended says nothing: that process has just replaced itself.
+	return nil
+}
+
 // runningMark returns what the running HAProxy says of its configuration, "" when none runs.
 func (d *Driver) runningMark(ctx context.Context) string {
-	out, err := d.ask(ctx, "show info")
+	out, err := d.ask(ctx, socketPath, "show info", askPatience)
 	if err != nil {
 		return "" // it does not run, or it is just being replaced
 	}
@@ -67,7 +94,7 @@ func (d *Driver) Status(ctx context.Context) (balancer.Status, error) {
 		return out, nil
 	}
 	out.Running = running == mark
-	text, err := d.ask(ctx, "show stat -1 4 -1")
+	text, err := d.ask(ctx, socketPath, "show stat -1 4 -1", askPatience)
 	if err != nil {
 		return out, fmt.Errorf("ask the proxy for its servers: %w", err)
 	}

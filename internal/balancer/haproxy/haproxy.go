@@ -52,6 +52,10 @@ const poll = 20 * time.Millisecond
 // startPatience is how long HAProxy may take from its start until it answers.
 const startPatience = 3 * time.Second
 
+// attempts is how often HAProxy is told to read its configuration. A command is lost when it comes in the moment in which the
+// first process replaces itself.
+const attempts = 3
+
 // New returns a driver for sys.
 func New(sys host.System, log *slog.Logger) balancer.Driver { return NewWith(sys, log, Options{}) }
 
@@ -143,42 +147,57 @@ func (d *Driver) put(ctx context.Context, want config, old string, unit host.Uni
 	if err != nil || host.Recording(d.sys) {
 		return err
 	}
-	if unit.Active && !serves {
-		if err := d.reload(ctx, want.mark); err != nil {
-			return err
-		}
+	switch {
+	case unit.Active && !serves:
+		err = d.reload(ctx, want.mark)
+	case !serves || changed:
+		err = d.awaitMark(ctx, want.mark)
 	}
-	if !serves || changed {
-		if err := d.awaitMark(ctx, want.mark); err != nil {
-			if old == "" || old == want.text || ctx.Err() != nil {
-				return err
-			}
-			// The next start of the service must not meet what HAProxy could not do.
-			_, restoreErr := d.sys.WriteFile(configPath, []byte(old), 0o644)
-			return errors.Join(err, restoreErr)
-		}
+	if err == nil {
+		return d.clean(want)
 	}
-	return d.clean(want)
+	if old == "" || old == want.text || ctx.Err() != nil {
+		return err
+	}
+	// The next start of the service must not meet what HAProxy could not do.
+	_, restoreErr := d.sys.WriteFile(configPath, []byte(old), 0o644)
+	return errors.Join(err, restoreErr)
 }
 
-// reload makes the running HAProxy serve the configuration that is in place. One that is still starting would be killed by the
-// signal, and one that does not even say what it serves is started again.
+// reload makes the running HAProxy serve the configuration that is in place, and returns when it does. One that does not even
+// say what it serves, or takes no commands, is started again.
 func (d *Driver) reload(ctx context.Context, mark string) error {
 	running := ""
 	answered := d.waitFor(ctx, min(d.settle, startPatience), func(ctx context.Context) bool {
 		running = d.runningMark(ctx)
 		return running != ""
 	})
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case !answered:
-		d.log.Warn("HAProxy does not answer, restarting it")
-		return d.sys.Units().Restart(ctx, unitName)
-	case running == mark:
+	if answered && running == mark {
 		return nil // it has just been started
 	}
-	return d.sys.Units().Signal(ctx, unitName, "USR2")
+	for range attempts {
+		err := errSilent
+		if answered {
+			err = d.tellMaster(ctx)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, errSilent) {
+			d.log.Warn("HAProxy does not answer, restarting it", "error", err)
+			if err := d.sys.Units().Restart(ctx, unitName); err != nil {
+				return err
+			}
+			return d.awaitMark(ctx, mark)
+		}
+		if err != nil {
+			return err
+		}
+		if d.waitFor(ctx, d.settle/attempts, func(ctx context.Context) bool { return d.runningMark(ctx) == mark }) {
+			return nil
+		}
+	}
+	return d.notServed(ctx)
 }
 
 // write puts a configuration in place that HAProxy finds good.
@@ -238,6 +257,10 @@ func (d *Driver) awaitMark(ctx context.Context, mark string) error {
 	if d.waitFor(ctx, d.settle, func(ctx context.Context) bool { return d.runningMark(ctx) == mark }) {
 		return nil
 	}
+	return d.notServed(ctx)
+}
+
+func (d *Driver) notServed(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -13,9 +13,11 @@ const (
 	// nextPath is where a configuration waits for HAProxy's judgement.
 	nextPath = configDir + "/next.cfg"
 	// bundleDir holds certificates with their keys.
-	bundleDir  = configDir + "/certificates"
-	runDir     = "/run/atoll-haproxy"
+	bundleDir = configDir + "/certificates"
+	runDir    = "/run/atoll-haproxy"
+	// socketPath is where the worker that serves answers, masterPath where the first process does.
 	socketPath = runDir + "/socket"
+	masterPath = runDir + "/master"
 	chrootDir  = runDir + "/empty"
 	// maxConnections is how many connections the proxy takes at a time. Each costs up to 35 kB of memory, twice that with TLS.
 	maxConnections = 4096
@@ -37,7 +39,7 @@ StartLimitIntervalSec=0
 Type=notify
 RuntimeDirectory=atoll-haproxy atoll-haproxy/empty
 RuntimeDirectoryMode=0700
-ExecStart=/usr/sbin/haproxy -Ws -f `+configPath+`
+ExecStart=/usr/sbin/haproxy -Ws -f `+configPath+` -S `+masterPath+`,mode,600
 ExecReload=/bin/kill -USR2 $MAINPID
 KillMode=mixed
 SuccessExitStatus=143
