@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
 )
@@ -44,7 +45,7 @@ func TestLeavingSurvivesDamage(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			m := w.machine(1, "hk1")
-			payload := m.payload(m.ticket(ticketFor{}), m.node(""), w.tombstone("hk1"))
+			payload := m.payload(m.ticket(ticketFor{issued: time.Now().Add(-time.Second)}), m.node(""), w.tombstone("hk1"))
 			m.provision(payload)
 			m.cutAfter(agent.LeaveSteps()[0])
 			m.write("damaged-20260101T000000.000000000/identity.pem", "a key of an earlier life")

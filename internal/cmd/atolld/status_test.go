@@ -52,9 +52,9 @@ func TestStatusWaits(t *testing.T) {
 	}{
 		{"until it has joined", agentThat(t, waiting, member1, healthy1), []string{"--wait", "joined"}, "mesh: hk1 does not answer", nil},
 		{"until it is healthy", agentThat(t, waiting, member1, healthy1), []string{"--wait=healthy", "--timeout=1m"}, "mesh: ok", nil},
-		{"in vain", agentThat(t, waiting), []string{"--wait", "joined", "--timeout", "50ms"}, "waiting: no data", exitUnhealthy},
-		{"for health in vain", agentThat(t, member1), []string{"--wait", "healthy", "--timeout", "50ms"}, "mesh: hk1 does not answer", exitUnhealthy},
-		{"for nobody", "1", []string{"--wait", "joined", "--timeout", "50ms"}, "member: of no cluster", api.ErrUnreachable},
+		{"in vain", agentThat(t, waiting), []string{"--wait", "joined", "--timeout", "2s"}, "waiting: no data", exitUnhealthy},
+		{"for health in vain", agentThat(t, member1), []string{"--wait", "healthy", "--timeout", "2s"}, "mesh: hk1 does not answer", exitUnhealthy},
+		{"for nobody", "1", []string{"--wait", "joined", "--timeout", "2s"}, "member: of no cluster", api.ErrUnreachable},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
