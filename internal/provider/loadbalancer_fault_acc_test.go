@@ -328,7 +328,7 @@ func TestLoadBalancerZoneGone(t *testing.T) {
 func TestLoadBalancerUnreachable(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t)
-	e.adjust = func(c *operator.Config) { c.Cloudflare.Timeout = 50 * time.Millisecond }
+	e.adjust = func(c *operator.Config) { c.Cloudflare.Timeout = 250 * time.Millisecond }
 	mend := e.Inject(cloudflare.Fault{Hang: true, Times: -1})
 	e.test(t,
 		resource.TestStep{Config: served("", hk1), PlanOnly: true, ExpectNonEmptyPlan: true},

@@ -97,7 +97,7 @@ func TestTries(t *testing.T) {
 	}{
 		{"at once", []int{200}, nil, 1, nil},
 		{"second try", []int{busy, 200}, nil, 2, nil},
-		{"a try that hangs", []int{0, 200}, func(tr *rest.Transport) { tr.Try = 50 * time.Millisecond }, 2, nil},
+		{"a try that hangs", []int{0, 200}, func(tr *rest.Transport) { tr.Try = 500 * time.Millisecond }, 2, nil},
 		{"too often", []int{busy}, nil, 3, errRefused},
 		{"not again", []int{busy}, func(tr *rest.Transport) {
 			tr.Judge = func(*http.Request, *http.Response, []byte, error) rest.Verdict { return rest.Verdict{Err: errRefused} }

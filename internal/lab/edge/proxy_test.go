@@ -62,7 +62,7 @@ func TestHostHeaderOfEndpoint(t *testing.T) {
 // TestFailures: what the vendor answers when its only endpoint fails in one way or another.
 func TestFailures(t *testing.T) {
 	w := newWorld(t, func(e *edge.Edge) {
-		e.Patience = edge.Patience{Connect: 100 * time.Millisecond, Answer: 200 * time.Millisecond}
+		e.Patience = edge.Patience{Connect: 500 * time.Millisecond, Answer: time.Second}
 	})
 	n := w.node(1)
 	w.balance(nil, w.pool("one", "", n))
@@ -98,7 +98,7 @@ func TestUnreachable(t *testing.T) {
 func TestConnectionErrorsAreRetried(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		t.Run(method, func(t *testing.T) {
-			w := newWorld(t, func(e *edge.Edge) { e.Patience.Connect = 50 * time.Millisecond })
+			w := newWorld(t, func(e *edge.Edge) { e.Patience.Connect = 200 * time.Millisecond })
 			dead, alive := w.node(1), w.node(2)
 			for _, n := range []*node{dead, alive} {
 				n.behave(func(w http.ResponseWriter, r *http.Request) {
