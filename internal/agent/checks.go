@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"reflect"
-	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/appcheck"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -39,13 +38,10 @@ func (c *checks) follow(ctx context.Context, balancers []topology.LoadBalancer) 
 			continue
 		}
 		// What was found before holds until the new check has found something else.
-		var before appcheck.State
-		switch {
-		case old != nil:
+		before := c.s.fitness.resumed(lb.Hostname)
+		if old != nil {
 			before = old.State()
 			old.Stop()
-		case c.s.fitness.wasWell(lb.Hostname):
-			before = appcheck.State{Known: true, Well: true, Since: time.Now()}
 		}
 		prober := appcheck.NewProber(target, *lb.Check, c.s.a.cfg.Commands)
 		c.running[lb.Hostname] = &runningCheck{

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/appcheck"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -57,14 +58,21 @@ func machineBoot() string {
 	return strings.TrimSpace(string(id))
 }
 
-// wasWell tells whether the application of a hostname was well when the agent was stopped, for the first look after that.
-// An agent that is started again does not take the node out of service for as long as a slow check takes. After a start of
-// the machine nothing is known of applications.
-func (f *fitness) wasWell(hostname string) bool {
+// resumed returns how the application of a hostname was when the agent was stopped, until the first look after that: an
+// agent that is started again does not change who is in service for as long as a slow check takes. After a start of the
+// machine nothing is known of applications.
+func (f *fitness) resumed(hostname string) appcheck.State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old, known := f.before[hostname]
-	return f.serving == nil && f.sameBoot && known && old.Application == ""
+	if f.serving != nil || !f.sameBoot || !known || old.Node == partApplication {
+		return appcheck.State{}
+	}
+	s := appcheck.State{Known: true, Since: time.Now(), Well: old.Application == "", Detail: old.Application}
+	if !s.Well {
+		s.Reason = "was unwell before the agent was restarted"
+	}
+	return s
 }
 
 // of returns how fit the node is for a hostname, and whether that is known: it is not before the first look after a start,

@@ -143,7 +143,13 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 		return j
 	}
 	if !app.Known {
-		app.Reason, app.Detail = "not asked yet", "not asked yet"
+		// There is no telling yet, which is no trouble that a floor could help against.
+		j.parts[partApplication] = "not asked yet"
+		j.status.Fit = false
+		if j.status.Node == "" {
+			j.status.Node = partApplication
+		}
+		return j
 	}
 	j.status.Application, j.parts[partApplication] = app.Detail, app.Reason
 	if !j.status.Fit {
@@ -162,7 +168,7 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 	case kept[self.name]:
 		j.status.Fit, j.status.Kept = true, true
 		j.parts[partApplication] = fmt.Sprintf("kept in service, too few nodes would be left: %s", app.Reason)
-	case judged && before.Fit && !before.Kept && app.Known && age < floorPatience:
+	case judged && before.Fit && !before.Kept && age < floorPatience:
 		j.status.Fit, j.wait = true, floorPatience-age
 	}
 	return j

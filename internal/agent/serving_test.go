@@ -363,8 +363,8 @@ func TestRestartWithASlowCheck(t *testing.T) {
 	m.restart()
 	m.waitServing("is fit before the first look has ended", http.StatusOK, "application", "ok")
 	// A load balancer that it knows nothing of.
-	m.push(w.sign("new.example.com", balancer(wait, 0, m)))
-	w.wait("another one is not asked yet", func() error {
+	m.push(w.sign("new.example.com", balancer(wait, 1, m)))
+	w.wait("another one is not asked yet, and not kept in service by its floor", func() error {
 		code, h, err := m.serving("new.example.com")
 		if err == nil && (code != http.StatusServiceUnavailable || h.Parts["application"] != "not asked yet") {
 			err = fmt.Errorf("got %d %+v", code, h)

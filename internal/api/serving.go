@@ -91,7 +91,11 @@ func (out *ClusterStatus) servingView(hostname, name string, part spec.ServingNo
 		return ServingView{State: ServingKept, Since: status.Since, Reason: "application: " + status.Application}
 	}
 	var why []string
-	if status.Node != "" {
+	switch status.Node {
+	case "":
+	case "application":
+		why = append(why, "its application was not asked yet")
+	default:
 		why = append(why, status.Node+" of the node itself")
 	}
 	if status.Application != "" {

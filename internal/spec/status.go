@@ -80,7 +80,8 @@ type ServingStatus struct {
 	// Fit is what the health endpoint says, and Since when that last changed.
 	Fit   bool      `json:"fit"`
 	Since time.Time `json:"since"`
-	// Node names the part of the node itself that keeps it from serving (membership, mesh, maintenance, proxy), "" for none.
+	// Node names the part of the node itself that keeps it from serving (membership, mesh, maintenance, proxy, or application
+	// while that was not asked yet), "" for none.
 	Node string `json:"node,omitempty"`
 	// Application is "" while the application is well or has no check, and otherwise what is wrong with it.
 	Application string `json:"application,omitempty"`
