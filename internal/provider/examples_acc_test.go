@@ -76,6 +76,7 @@ func TestExamples(t *testing.T) {
 				t.Fatal(err)
 			}
 			text := allConfig(t, folder)
+			work.Env = append(work.Env, "TF_VAR_removal_token="+edgeToken)
 			if strings.Contains(text, "atoll_image") {
 				builtImage{work.Path(".build/images")}.build(t, facts("0.1.0"), t.Name())
 			}

@@ -30,6 +30,8 @@ type CertificateRequest struct {
 	Hostnames []string
 	// Days is one of CertificateValidities.
 	Days int
+	// Known are the ids of certificates that the caller has already: none of them is one whose answer was lost.
+	Known []string
 }
 
 // CertificateValidities lists how long certificates may be valid, in days
@@ -56,7 +58,7 @@ func (c *Client) CreateCertificate(ctx context.Context, zone string, r Certifica
 	}
 	began := time.Now()
 	made, _, err := once(ctx, c, func(ctx context.Context) (Certificate, bool, error) {
-		return c.findCertificate(ctx, zone, key, r.Hostnames, began)
+		return c.findCertificate(ctx, zone, key, r, began)
 	}, func(ctx context.Context) (Certificate, error) {
 		made, err := call(ctx, "create certificate", func(ctx context.Context) (*origin_ca_certificates.OriginCACertificate, error) {
 			return c.certificates.New(ctx, origin_ca_certificates.OriginCACertificateNewParams{}, body(certificateWire{
@@ -78,8 +80,8 @@ const issuedBefore = 15 * time.Minute
 // certificatesPerPage is the most that the API gives at once.
 const certificatesPerPage = 50
 
-// findCertificate returns the certificate of a key that was issued since.
-func (c *Client) findCertificate(ctx context.Context, zone string, key []byte, hostnames []string, since time.Time) (Certificate, bool, error) {
+// findCertificate returns the certificate of a key that was issued for a request since.
+func (c *Client) findCertificate(ctx context.Context, zone string, key []byte, r CertificateRequest, since time.Time) (Certificate, bool, error) {
 	list, err := pagesOf(ctx, "list certificates", certificatesPerPage, func(ctx context.Context, n float64) ([]origin_ca_certificates.OriginCACertificate, error) {
 		var p origin_ca_certificates.OriginCACertificateListParams
 		p.ZoneID.Value, p.ZoneID.Present = zone, true
@@ -96,11 +98,11 @@ func (c *Client) findCertificate(ctx context.Context, zone string, key []byte, h
 	}
 	for i := range list {
 		one, err := certificateFromAPI(&list[i])
-		if err != nil {
+		if err != nil || slices.Contains(r.Known, one.ID) || int(list[i].RequestedValidity) != r.Days {
 			continue // not every one was made here
 		}
 		parsed, err := parseCertificate(one.PEM)
-		if err != nil || parsed.NotBefore.Before(since.Add(-issuedBefore)) || !sameNames(one.Hostnames, hostnames) {
+		if err != nil || parsed.NotBefore.Before(since.Add(-issuedBefore)) || !sameNames(one.Hostnames, r.Hostnames) {
 			continue
 		}
 		if of, err := x509.MarshalPKIXPublicKey(parsed.PublicKey); err == nil && slices.Equal(of, key) {

@@ -53,6 +53,15 @@ func TestCertificate(t *testing.T) {
 	if n := len(c.Account().Certificates); n != 1 {
 		t.Errorf("%d certificates were issued", n)
 	}
+	// The same key again, while the first one is known: that is another one.
+	request.Known = []string{made.ID}
+	again, err := c.client.CreateCertificate(ctx, c.zone, request)
+	if err != nil || again.ID == made.ID {
+		t.Errorf("got %s again, error %v", again.ID, err)
+	}
+	if err := c.client.RevokeCertificate(ctx, again.ID); err != nil {
+		t.Error(err)
+	}
 	for range 2 {
 		if err := c.client.RevokeCertificate(ctx, made.ID); err != nil {
 			t.Error(err)

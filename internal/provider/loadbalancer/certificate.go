@@ -152,7 +152,9 @@ func (t *task) issue(ctx context.Context, hostname string, e endpoint) (certific
 		return certificate{}, &silentError{err}
 	}
 	days := t.orders.local.tls.ValidityDays
-	made, err := t.client.CreateCertificate(ctx, t.ids.zone, cloudflare.CertificateRequest{CSR: csr, Hostnames: names, Days: int(days.ValueInt64())})
+	made, err := t.client.CreateCertificate(ctx, t.ids.zone, cloudflare.CertificateRequest{
+		CSR: csr, Hostnames: names, Days: int(days.ValueInt64()), Known: t.knownCertificates(),
+	})
 	if err != nil {
 		return certificate{}, err
 	}
@@ -160,6 +162,15 @@ func (t *task) issue(ctx context.Context, hostname string, e endpoint) (certific
 		ID: types.StringValue(made.ID), PEM: types.StringValue(made.PEM), Expires: types.StringValue(made.Expires.UTC().Format(time.RFC3339)),
 		Identity: types.StringValue(e.identity), Days: days,
 	}, nil
+}
+
+// knownCertificates returns the ids of those that state knows.
+func (t *task) knownCertificates() []string {
+	out := slices.Clone(t.old)
+	for _, c := range t.ids.certificates {
+		out = append(out, c.ID.ValueString())
+	}
+	return out
 }
 
 // silentError is the failure of a node to make a key.

@@ -77,7 +77,8 @@ func removalAttribute() schema.SingleNestedAttribute {
 		Attributes: map[string]schema.Attribute{
 			"api_token": schema.StringAttribute{
 				Required: true, WriteOnly: true, Sensitive: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
-				MarkdownDescription: "API token that the nodes use, with the permission " + cloudflare.PermissionPools(true).String() + " and no other. " +
+				MarkdownDescription: "API token that the nodes use, with the permission " + cloudflare.PermissionPools(true).String() + ", with `session_affinity` also " +
+					cloudflare.PermissionBalancers(true).String() + ", and no other. " +
 					"It is in no state, plan or log; each node gets it encrypted to its own identity. Needs Terraform 1.11 or OpenTofu 1.11.",
 			},
 			"api_token_version": schema.Int64Attribute{

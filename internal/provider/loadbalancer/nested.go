@@ -36,11 +36,11 @@ func monitorAttribute() schema.SingleNestedAttribute {
 	return schema.SingleNestedAttribute{
 		Optional: true, Computed: true,
 		MarkdownDescription: "How Cloudflare finds out whether a node is well. By default it asks the agent's health endpoint, which answers 200 while the node is as described. " +
-			"That says nothing of the application; name its own port and path to let it decide.",
+			"That says nothing of the application without `application_check`; or name the application's own port and path to let it decide.",
 		Attributes: map[string]schema.Attribute{
 			"type":   text("`http` (default), `https` or `tcp`.", stringvalidator.OneOf(texts(cloudflare.MonitorTypes())...)),
 			"port":   number(1, 65535, "Port to ask. Default: that of the cluster's health endpoint."),
-			"path":   text("Path to ask for. Default `/health`.", stringvalidator.RegexMatches(pathPattern, "must begin with /")),
+			"path":   text("Path to ask for. Default `/health`, and `/health/HOSTNAME` with `application_check`, `quick_removal` or `local_proxy`.", stringvalidator.RegexMatches(pathPattern, "must begin with /")),
 			"method": text("Method to ask with. Default `GET`.", stringvalidator.OneOf("GET", "HEAD")),
 			"host_header": schema.StringAttribute{
 				Optional: true, Validators: []validator.String{notEmpty}, MarkdownDescription: "Host header to ask with. Default: the node's address.",

@@ -61,7 +61,7 @@ func Schema(ctx context.Context) schema.Schema {
 		},
 		"port": schema.Int64Attribute{
 			Optional: true, Validators: []validator.Int64{int64validator.Between(1, 65535)},
-			MarkdownDescription: "Port of the application on the nodes. Default: the one that the client asked for.",
+			MarkdownDescription: "Port of the application on the nodes. Default: the one that the client asked for. With `local_proxy` it is where the proxy finds the application; Cloudflare goes to the proxy.",
 		},
 		"host_header": schema.StringAttribute{
 			Optional: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
@@ -116,7 +116,7 @@ func Schema(ctx context.Context) schema.Schema {
 		MarkdownDescription: "A public hostname that several nodes serve through Cloudflare: one monitor, a pool for each site, and the load balancer, " +
 			"or plain DNS records. The resource owns them all and makes, changes and removes them in the right order; something that was made by a run that broke off is found again by its name.\n\n" +
 			"The monitor asks each node's health endpoint unless told otherwise. Needs the provider's Cloudflare token, with the permissions " +
-			"`Load Balancing: Monitors and Pools Write` (account), `Load Balancers Write`, `DNS Read` and `Zone Read` (zone); in mode `dns` with `DNS Write`, `Load Balancers Read` and `Zone Read` (zone).",
+			"`Load Balancing: Monitors and Pools Write` (account), `Load Balancers Write`, `DNS Read` and `Zone Read` (zone), with `local_proxy.tls` also `SSL and Certificates Write` (zone); in mode `dns` with `DNS Write`, `Load Balancers Read` and `Zone Read` (zone).",
 		Attributes: attributes,
 	}
 }
