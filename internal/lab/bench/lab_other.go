@@ -14,4 +14,6 @@ func benchLab(context.Context, io.Writer) error { return errNoLab }
 
 func benchHealth(context.Context, io.Writer) error { return errNoLab }
 
+func benchEdge(context.Context, io.Writer) error { return errNoLab }
+
 func benchImage(context.Context, io.Writer) error { return errNoLab }
