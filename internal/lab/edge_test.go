@@ -156,14 +156,14 @@ func TestEdge(t *testing.T) {
 		t.Errorf("status %d %q", status, text)
 	}
 
-	// The token for the nodes changes pools, and nothing else.
-	pools, balancers := lab.CloudflareURL+account+"/pools/"+pool, lab.CloudflareURL+"/zones/"+cloudflare.ZoneID("lab.example")+"/load_balancers"
+	// The token for the nodes changes load balancers with their pools, and nothing else.
+	pools, records := lab.CloudflareURL+account+"/pools/"+pool, lab.CloudflareURL+"/zones/"+cloudflare.ZoneID("lab.example")+"/dns_records"
 	token := f.env["ATOLL_LAB_POOLS_TOKEN"]
 	if status, text := f.ask(t.Context(), http.MethodPatch, pools, "", token, map[string]any{"description": "x"}); status != http.StatusOK {
 		t.Errorf("change a pool: status %d %s", status, text)
 	}
-	if status, _ := f.ask(t.Context(), http.MethodGet, balancers, "", token, nil); status != http.StatusForbidden {
-		t.Errorf("list load balancers: status %d", status)
+	if status, _ := f.ask(t.Context(), http.MethodGet, records, "", token, nil); status != http.StatusForbidden {
+		t.Errorf("list DNS records: status %d", status)
 	}
 	d := l.Describe().Edge
 	if d.URL != lab.EdgeURL || len(d.Zones) != 1 || d.Zones[0] != "lab.example" || len(d.Hostnames) != 1 || len(d.Hostnames[0].Endpoints) != 2 {
