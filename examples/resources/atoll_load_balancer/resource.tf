@@ -7,6 +7,7 @@ resource "atoll_node" "web" {
   for_each = {
     sg1 = "ap-south"
     os1 = "jp-osa"
+    fr1 = "eu-central"
   }
 
   cluster = atoll_cluster.web
@@ -58,6 +59,37 @@ resource "atoll_load_balancer" "shop" {
   node_settings = {
     os1 = { weight = 0.5 }
   }
+}
+
+# Nodes that do their part: each asks its own application, and sends requests to another node while that is down; together they take
+# out a dead one within seconds. The application is at port 8080, Cloudflare and local users go to 80 and 443.
+resource "atoll_load_balancer" "app" {
+  hostname = "app.example.com"
+  zone     = "example.com"
+  nodes    = atoll_node.web
+  port     = 8080
+
+  application_check = {
+    type = "http"
+    path = "/ready"
+  }
+  minimum_nodes = 1
+
+  quick_removal = {
+    api_token         = var.removal_token # is in no state, so count up the version when it changes
+    api_token_version = 1
+  }
+
+  local_proxy = {
+    port = 80
+    tls  = {} # a certificate of Cloudflare's Origin CA for each node
+  }
+}
+
+variable "removal_token" {
+  type        = string
+  ephemeral   = true
+  description = "Cloudflare API token with Load Balancing: Monitors and Pools Write, and Load Balancers Write."
 }
 
 # A zone without the paid product: one DNS record for each address.
