@@ -270,8 +270,9 @@ func TestProxyTrouble(t *testing.T) {
 	hk.waitServing("has no certificate", http.StatusServiceUnavailable, "proxy", "no certificate")
 	// The apply that brings it waits for nodes that are made again to be as described.
 	hk.waitCondition(spec.ConditionApplied, spec.ConditionTrue, "Applied")
-	hk.proxy.set(func(f *fakeProxy) { f.fails = errors.New("port 80 is in use by another program") })
+	hk.proxy.set(func(f *fakeProxy) { f.fails = &contract.PortsTakenError{At: map[int]string{80: "0.0.0.0:80"}} })
 	hk.push(w.sign(hostname, proxied(80, hk)))
+	hk.waitServing("has no port", http.StatusServiceUnavailable, "proxy", "port in use")
 	w.wait("the condition says why", func() error {
 		c, err := hk.condition(spec.ConditionApplied)
 		if err == nil && !strings.Contains(c.Message, "port 80 is in use") {

@@ -40,7 +40,16 @@ func (p proxyStep) reconcile(ctx context.Context, in input) error {
 				p.s.log.Warn("the proxy cannot serve HTTPS", "hostname", hostname, "problem", bad[hostname])
 			}
 		}
-		problems = append(problems, p.s.a.proxies[name].Apply(ctx, c))
+		err := p.s.a.proxies[name].Apply(ctx, c)
+		var taken *balancer.PortsTakenError
+		if errors.As(err, &taken) && c != nil {
+			for _, s := range c.Services {
+				if taken.At[s.Port] != "" || taken.At[s.TLSPort] != "" {
+					trouble[s.Hostname] = "port in use"
+				}
+			}
+		}
+		problems = append(problems, err)
 	}
 	tls := map[string]bool{}
 	for _, b := range in.view.LoadBalancers {

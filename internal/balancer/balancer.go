@@ -5,8 +5,12 @@ package balancer
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -17,8 +21,8 @@ type Driver interface {
 	// Apply makes the proxy as c describes it. It may be called many times with the same configuration, and then changes
 	// nothing and interrupts nothing; what was broken meanwhile (a stopped daemon, a missing file) is repaired. A change of
 	// the configuration breaks no connection. One that the program refuses changes nothing: the old one stays in effect, also
-	// after a restart of the machine, and the error says why. A service whose port another program has is left out, and all
-	// others are served. A nil configuration removes everything that the driver made, private keys too.
+	// after a restart of the machine, and the error says why. A port that another program has is left out, which is a
+	// *PortsTakenError, and all others are served. A nil configuration removes everything that the driver made, private keys too.
 	Apply(ctx context.Context, c *Config) error
 	// Status returns the proxy as it is now. A proxy that is not there or not running is no error.
 	Status(ctx context.Context) (Status, error)
@@ -57,6 +61,21 @@ type Server struct {
 	Node string
 	// Address is where it answers: on the node itself at the loopback address, on others at their mesh addresses.
 	Address netip.AddrPort
+}
+
+// PortsTakenError says that other programs have ports of the proxy. What needs one of them is not served there.
+type PortsTakenError struct {
+	// At is where they listen, by the port.
+	At map[int]string
+}
+
+// Error names the ports and what to do.
+func (e *PortsTakenError) Error() string {
+	var texts []string
+	for _, port := range slices.Sorted(maps.Keys(e.At)) {
+		texts = append(texts, fmt.Sprintf("port %d is in use by another program at %s", port, e.At[port]))
+	}
+	return strings.Join(texts, ", ") + "; stop it or give the proxy another port (ss -ltnp shows who it is)"
 }
 
 // Status is a node's proxy as it is.

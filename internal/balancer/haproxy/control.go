@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -141,19 +142,19 @@ func (d *Driver) takenPorts(ctx context.Context, want config, old string, runnin
 	if err != nil {
 		return nil, fmt.Errorf("look for programs that have the proxy's ports: %w", err)
 	}
-	var taken []int
-	var problems []error
+	taken := map[int]string{}
 	for line := range strings.Lines(string(out.Stdout)) {
 		fields := strings.Fields(line)
 		if len(fields) < 4 {
 			continue
 		}
 		port, err := strconv.Atoi(fields[3][strings.LastIndex(fields[3], ":")+1:])
-		if err != nil || !slices.Contains(fresh, port) || slices.Contains(taken, port) {
-			continue
+		if err == nil && slices.Contains(fresh, port) {
+			taken[port] = fields[3]
 		}
-		taken = append(taken, port)
-		problems = append(problems, fmt.Errorf("port %d is in use by another program at %s; stop it or give the proxy another port (ss -ltnp shows who it is)", port, fields[3]))
 	}
-	return taken, errors.Join(problems...)
+	if len(taken) == 0 {
+		return nil, nil
+	}
+	return slices.Sorted(maps.Keys(taken)), &balancer.PortsTakenError{At: taken}
 }
