@@ -79,7 +79,8 @@ func TestStatusOfLoadBalancers(t *testing.T) {
 				serving(s, "b", spec.ServingStatus{Since: minute, Node: "application"})
 			},
 			api.ServingView{State: api.ServingOut, Since: minute, Reason: "its application was not asked yet"},
-			[]string{"load balancer www.example.com: node b is out of service since 2026-03-01T11:59:00Z: its application was not asked yet"}, nil,
+			[]string{"load balancer www.example.com: node b is out of service since 2026-03-01T11:59:00Z: its application was not asked yet"},
+			nil,
 		},
 		{
 			"kept in service", func(s *store.Snapshot) {
