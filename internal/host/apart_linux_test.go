@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func TestApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, lab := filepath.Join(t.TempDir(), "node"), fmt.Sprintf("a%d", os.Getpid())
+	dir, lab := filepath.Join(t.TempDir(), "node"), fmt.Sprintf("apart-%d", os.Getpid())
 	t.Cleanup(func() {
 		if err := nodes.Sweep(context.WithoutCancel(t.Context()), lab, dir); err != nil {
 			t.Error(err)
@@ -53,7 +54,16 @@ func TestApart(t *testing.T) {
 	if err := n.Write("/usr/local/bin/apart.test", data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Boot(t.Context(), "/proc/self/ns/net", func(nodes.Exit) {}); err != nil {
+	// In this machine's own network, the node's firewall would be this machine's.
+	if out, err := exec.CommandContext(t.Context(), "ip", "netns", "add", lab).CombinedOutput(); err != nil {
+		t.Fatalf("make a network namespace: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "ip", "netns", "delete", lab).CombinedOutput(); err != nil {
+			t.Errorf("remove the network namespace: %v: %s", err, out)
+		}
+	})
+	if err := n.Boot(t.Context(), filepath.Join("/run/netns", lab), func(nodes.Exit) {}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
