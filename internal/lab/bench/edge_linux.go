@@ -175,7 +175,7 @@ func (b *labBench) awaitServing(ctx context.Context) error {
 	defer cancel()
 	for {
 		var bad []string
-		for _, h := range b.Describe().Edge.Hostnames {
+		for _, h := range b.Describe().Edge.Hostnames { //nolint:contextcheck // the monitors outlive the question
 			for _, e := range h.Endpoints {
 				if e.Health != "healthy" || !e.Enabled {
 					bad = append(bad, fmt.Sprintf("%s: %s, enabled=%t", e.Name, e.Health, e.Enabled))

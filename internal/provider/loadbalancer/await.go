@@ -123,12 +123,9 @@ func (c *crew) unfit(s api.ClusterStatus) (lines []string, open bool) {
 
 // status returns the cluster as the first node sees it that answers.
 func (c *crew) status(ctx context.Context) (api.ClusterStatus, bool) {
-	for _, p := range c.peers {
-		if s, err := c.op.Status(ctx, c.cluster, p); err == nil {
-			return s, true
-		}
-	}
-	return api.ClusterStatus{}, false
+	return first(ctx, c.peers, func(ctx context.Context, p operator.Peer) (api.ClusterStatus, error) {
+		return c.op.Status(ctx, c.cluster, p)
+	})
 }
 
 // behind returns the nodes that are alive and have not put the newest object into effect, with why, and how many have.
@@ -163,27 +160,26 @@ func (r *Resource) nodesDiffer(ctx context.Context, state *Model, from privateRe
 	}
 	c, more := r.crew(ctx, known, to, state)
 	diags.Append(more...)
-	for _, p := range c.peers {
-		seen, err := r.op.Glance(ctx, c.cluster, p)
-		if err != nil {
-			continue
-		}
-		_, alive := seen.LoadBalancers[c.ref.Name]
-		newest := seen.Generations[c.ref]
-		switch {
-		case l.any() && !alive, newest < known.Generation:
-			c.memory = memory{Generation: newest}
-			diags.Append(c.remember(ctx)...)
-			return []string{"nodes: they do not know of application_check, quick_removal and local_proxy"}, diags
-		case newest > known.Generation:
-			c.memory = memory{Generation: newest, Told: toldByOther}
-			diags.Append(c.remember(ctx)...)
-			return []string{"nodes: another run has told them something else of application_check, quick_removal and local_proxy"}, diags
+	seen, answered := first(ctx, c.peers, func(ctx context.Context, p operator.Peer) (operator.Known, error) {
+		return r.op.Glance(ctx, c.cluster, p)
+	})
+	if !answered {
+		if len(c.peers) > 0 {
+			diags.AddWarning("Nodes cannot be read", fmt.Sprintf("No node of %s answers; what they know of it is taken to be as it was.", c.ref.Name))
 		}
 		return nil, diags
 	}
-	if len(c.peers) > 0 {
-		diags.AddWarning("Nodes cannot be read", fmt.Sprintf("No node of %s answers; what they know of it is taken to be as it was.", c.ref.Name))
+	_, alive := seen.LoadBalancers[c.ref.Name]
+	newest := seen.Generations[c.ref]
+	switch {
+	case l.any() && !alive, newest < known.Generation:
+		c.memory = memory{Generation: newest}
+		diags.Append(c.remember(ctx)...)
+		return []string{"nodes: they do not know of application_check, quick_removal and local_proxy"}, diags
+	case newest > known.Generation:
+		c.memory = memory{Generation: newest, Told: toldByOther}
+		diags.Append(c.remember(ctx)...)
+		return []string{"nodes: another run has told them something else of application_check, quick_removal and local_proxy"}, diags
 	}
 	return nil, diags
 }

@@ -164,25 +164,32 @@ func (c *crew) next(ctx context.Context) (uint64, diag.Diagnostics) {
 
 // look reads what the nodes hold, by the first that answers.
 func (c *crew) look(ctx context.Context) (operator.Known, bool) {
+	return first(ctx, c.peers, func(ctx context.Context, p operator.Peer) (operator.Known, error) {
+		return c.op.Look(ctx, c.cluster, p.Name, p.Endpoints, p.Identity)
+	})
+}
+
+// first asks every node at once and returns the first answer: a dead one takes its time to show that it is dead.
+func first[T any](ctx context.Context, peers []operator.Peer, ask func(context.Context, operator.Peer) (T, error)) (answer T, ok bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type answer struct {
-		seen operator.Known
-		err  error
+	type result struct {
+		value T
+		err   error
 	}
-	answers := make(chan answer, len(c.peers))
-	for _, p := range c.peers {
+	results := make(chan result, len(peers))
+	for _, p := range peers {
 		go func() {
-			seen, err := c.op.Look(ctx, c.cluster, p.Name, p.Endpoints, p.Identity)
-			answers <- answer{seen, err}
+			value, err := ask(ctx, p)
+			results <- result{value, err}
 		}()
 	}
-	for range c.peers {
-		if a := <-answers; a.err == nil {
-			return a.seen, true
+	for range peers {
+		if r := <-results; r.err == nil {
+			return r.value, true
 		}
 	}
-	return operator.Known{}, false
+	return answer, false
 }
 
 // push gives an object to every node at once and tells whether one took it.
