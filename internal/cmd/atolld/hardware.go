@@ -15,7 +15,8 @@ func movedCommand() *cobra.Command {
 		Short: "Say that this machine is the node, moved to other hardware",
 		Long: "Say that this machine is the node, moved to other hardware.\n\n" +
 			"A node's identity belongs to the machine that it was made on: when every fact by which machines are told apart (system UUID,\n" +
-			"serial numbers, network ports) is another one, the disk may be a copy, and the agent runs nothing until somebody decides.\n" +
+			"serial numbers, network ports) is another one, or another machine answers as the node at the node's addresses, the disk may be a\n" +
+			"copy, and the agent runs nothing until somebody decides.\n" +
 			"Make sure that the old machine is off and stays off before you say this: two machines must never be one node.",
 	}, agent.Moved, "this machine is node %s of cluster %s from now on\n")
 }
