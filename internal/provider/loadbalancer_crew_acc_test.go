@@ -1,0 +1,147 @@
+package provider_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
+
+	emulated "github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
+)
+
+// TestLoadBalancerCertificates has a certificate issued for each node, whose key never leaves it, and revokes what is not used any more.
+func TestLoadBalancerCertificates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	config := func(days int) string {
+		return crew(fmt.Sprintf("port = 8080\n  local_proxy = { port = 8000, tls = { port = 8443, validity_days = %d } }", days))
+	}
+	var before map[string]string
+	held := func() map[string]string {
+		out := map[string]string{}
+		for _, c := range w.edge.Account().Certificates {
+			out[c.ID] = c.PEM
+		}
+		return out
+	}
+	// issued demands that there are three, so many of them new, that the nodes hold those, and that Cloudflare goes to the proxy.
+	issued := func(fresh int) statecheck.StateCheck {
+		return checkState(func() error {
+			now := held()
+			for id := range before {
+				if now[id] != "" {
+					fresh++
+				}
+			}
+			lb, _, _ := w.held(t, "b1")
+			if len(now) != 3 || fresh != 3 || lb.Proxy == nil || len(lb.Proxy.Certificates) != 3 {
+				return fmt.Errorf("%d certificates, %d of them as they should be, the nodes hold %+v", len(now), fresh, lb.Proxy)
+			}
+			for node, pem := range lb.Proxy.Certificates {
+				if !slices.Contains(slices.Collect(maps.Values(now)), pem) {
+					return fmt.Errorf("%s has one that is revoked", node)
+				}
+			}
+			if o := w.edge.Account().Pools[0].Origins[0]; o.Port != 8443 {
+				return fmt.Errorf("Cloudflare goes to port %d", o.Port)
+			}
+			before = now
+			return nil
+		})
+	}
+	w.test(t,
+		resource.TestStep{Config: config(365), ConfigStateChecks: []statecheck.StateCheck{
+			issued(3), statecheck.ExpectKnownValue(www, tfjsonpath.New("certificates"), knownvalue.MapSizeExact(3)),
+		}},
+		resource.TestStep{Config: config(365), ConfigPlanChecks: emptyPlan()},
+		resource.TestStep{Config: config(365), Taint: []string{"atoll_node.c1"}, ConfigStateChecks: []statecheck.StateCheck{issued(1)}},
+		resource.TestStep{Config: config(90), ConfigPlanChecks: updatesInPlace(), ConfigStateChecks: []statecheck.StateCheck{issued(3)}},
+		resource.TestStep{Config: crew("port = 8080"), ConfigPlanChecks: updatesInPlace(), ConfigStateChecks: []statecheck.StateCheck{checkState(func() error {
+			if n := len(held()); n != 0 {
+				return fmt.Errorf("%d certificates are not revoked", n)
+			}
+			if o := w.edge.Account().Pools[0].Origins[0]; o.Port != 8080 {
+				return fmt.Errorf("Cloudflare goes to port %d", o.Port)
+			}
+			return nil
+		})}},
+		resource.TestStep{Config: config(7)},
+	)
+	if n := len(held()); n != 0 {
+		t.Errorf("%d certificates outlived the load balancer", n)
+	}
+}
+
+// TestLoadBalancerNodesUnknown plans with values that are known only after another resource is made.
+func TestLoadBalancerNodesUnknown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const later = `
+resource "terraform_data" "later" {
+  input = { port = 8080, type = "tcp", minimum = 2, proxy = { port = 8000 }, version = 3, token = "` + edgeToken + `" }
+}
+`
+	config := later + crew(`
+  port              = terraform_data.later.output.port
+  application_check = { type = terraform_data.later.output.type }
+  minimum_nodes     = terraform_data.later.output.minimum
+  local_proxy       = terraform_data.later.output.proxy
+  quick_removal     = { api_token = terraform_data.later.output.token, api_token_version = terraform_data.later.output.version }
+`)
+	w.test(t,
+		resource.TestStep{Config: config, ConfigStateChecks: []statecheck.StateCheck{checkState(func() error {
+			lb, _, _ := w.held(t, "a1")
+			if lb.Proxy == nil || lb.Proxy.Port != 8000 || lb.Check == nil || lb.MinimumNodes != 2 || lb.Nodes["c1"].Port != 8080 || lb.Removal == nil {
+				return fmt.Errorf("the nodes hold %+v", lb)
+			}
+			return nil
+		})}},
+		resource.TestStep{Config: config, ConfigPlanChecks: emptyPlan()},
+	)
+}
+
+// TestLoadBalancerTokenLacks gives a token of quick_removal that could not do it: the apply says which permission is missing.
+func TestLoadBalancerTokenLacks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.edge.Tokens = map[string]emulated.Token{
+		"reads": {Permissions: []string{emulated.MonitorsAndPoolsRead}},
+		"pools": {Permissions: []string{emulated.MonitorsAndPoolsWrite}},
+	}
+	w.test(t,
+		resource.TestStep{Config: crew("")},
+		resource.TestStep{Config: crew(removal("reads", 1)), ExpectError: says("Monitors and Pools Write", "quick_removal")},
+		resource.TestStep{Config: crew(removal("pools", 1)), ExpectError: says("Load Balancers Write", "quick_removal")},
+		resource.TestStep{Config: crew(removal("none", 1)), ExpectError: says("Token of quick_removal")},
+		// Without sessions nothing has to be drained.
+		resource.TestStep{Config: crew(removal("pools", 1) + "\n  session_affinity = { type = \"none\" }")},
+	)
+}
+
+// TestLoadBalancerNodesGone destroys a load balancer whose nodes are all dead: nothing is left at Cloudflare, and nothing fails.
+func TestLoadBalancerNodesGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	config := crew("port = 8080\n  application_check = { type = \"tcp\" }\n  local_proxy = { tls = {} }")
+	w.test(t,
+		resource.TestStep{Config: config},
+		resource.TestStep{
+			PreConfig: func() {
+				for id := range w.instances(t) {
+					if err := w.machines.Shutdown(t.Context(), id); err != nil {
+						t.Error(err)
+					}
+				}
+			},
+			Config: config, Destroy: true,
+		},
+	)
+	if a := w.edge.Account(); len(a.LoadBalancers)+len(a.Pools)+len(a.Monitors)+len(a.Certificates) != 0 {
+		t.Errorf("left: %+v", a)
+	}
+}
