@@ -198,6 +198,9 @@ func (b *labBench) awaitCalm(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, edgeWait)
 	defer cancel()
 	for {
+		if err := b.openEdge(ctx); err != nil {
+			return err
+		}
 		r, err := load.Run(ctx, load.Plan{
 			URL: lab.EdgeURL, Host: edgeHost, Rate: edgeRate, Duration: 2 * time.Second, Timeout: edgePatience, Dial: b.Network().OperatorNamespace().Connect,
 		})
@@ -283,13 +286,24 @@ func (b *labBench) suffer(ctx context.Context, c edgeCause) (*load.Report, error
 	return r, b.awaitServing(ctx)
 }
 
-// serveEdge runs the application on a node, which may be booting, and opens its port where the node image has a firewall.
+// openEdge opens the application's port where the node image has a firewall, which a node that boots loads some time or other.
+func (b *labBench) openEdge(ctx context.Context) error {
+	const open = "! nft list table inet atoll_base >/dev/null 2>&1 || nft list chain inet atoll_base input | grep -q 'dport 8080' || " +
+		"nft insert rule inet atoll_base input tcp dport 8080 accept"
+	for _, node := range labNodes {
+		if _, err := b.Exec(ctx, node, "sh", "-c", open); err != nil {
+			return fmt.Errorf("open the application's port on %s: %w", node, err)
+		}
+	}
+	return nil
+}
+
+// serveEdge runs the application on a node, which may be booting.
 func (b *labBench) serveEdge(ctx context.Context, node string) error {
 	ctx, cancel := context.WithTimeout(ctx, edgeWait)
 	defer cancel()
 	program := base64.StdEncoding.EncodeToString([]byte(edgeApplication))
-	start := "{ ! nft list table inet atoll_base >/dev/null 2>&1 || nft insert rule inet atoll_base input tcp dport 8080 accept; } && " +
-		"echo " + program + " | base64 -d >/srv/www.pl && systemd-run --quiet --collect --unit=www perl /srv/www.pl"
+	start := "echo " + program + " | base64 -d >/srv/www.pl && systemd-run --quiet --collect --unit=www perl /srv/www.pl"
 	for {
 		_, err := b.Exec(ctx, node, "sh", "-c", start)
 		if err == nil {
