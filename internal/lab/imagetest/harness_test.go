@@ -105,7 +105,7 @@ const memory = 384
 
 // patience is how long one command of the engine may take before it is interrupted: without hardware help, machines take a
 // minute to boot.
-const patience = 8 * time.Minute
+const patience = 15 * time.Minute
 
 // run runs the engine and logs what it took.
 func (s *site) run(t *testing.T, args ...string) (rig.Result, error) {
