@@ -24,8 +24,9 @@ import (
 
 // commandLines collects what anybody on a machine can see of its processes. The kernel tells of each program that starts
 // (its process connector, Linux 2.6.15; root in the first namespaces only); its command line is read at once. A program that
-// ends within the fraction of a millisecond that this takes is counted, its command line is lost: one in six, on a busy machine. Where the kernel does not
-// tell, the process list is looked at again and again, and what ends between two looks is not seen.
+// ends within the fraction of a millisecond that this takes is counted, its command line is lost: one in six, on a busy
+// machine. Where the kernel does not tell, the process list is looked at again and again, and what ends between two looks is
+// not seen.
 type commandLines struct {
 	mu   sync.Mutex
 	seen map[string]bool
