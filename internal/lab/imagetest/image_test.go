@@ -99,7 +99,7 @@ func survives(t *testing.T, s *site) {
 			t.Errorf("%s did not boot again", n)
 		}
 	}
-	if after := lasts(); after != before || !strings.Contains(after, seededAddress+"/32") {
+	if after := lasts(); after != before || !strings.Contains(after, seededAddress) {
 		t.Errorf("without its seed %s is\n%s\nand it was\n%s", seeded, after, before)
 	}
 	if line := s.exec(t, "hk1", "cat", "/proc/cmdline"); !strings.Contains(line, "=/boot/vmlinuz-") {

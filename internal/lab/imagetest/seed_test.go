@@ -21,8 +21,8 @@ import (
 // seeded is the machine that Terraform cannot reach before it has joined.
 const seeded = "hk3"
 
-// seededAddress is the machine's, by its seed.
-const seededAddress = "198.51.100.11"
+// seededAddress is the machine's, by its seed: the first of its site.
+const seededAddress = "198.51.100.74/26"
 
 // usersKey is the file of a key that only the user's own cloud-config knows.
 func (s *site) usersKey() string { return filepath.Join(s.dir, "users-key") }
@@ -48,10 +48,10 @@ func (s *site) addSeeded(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// As a machine in a rack without DHCP has it: an address of its own, and gateways outside of its network.
-	seed := s.seed(t, seeded, "--user-data", config, "--address", seededAddress+"/32", "--gateway", "198.51.100.1",
-		"--address", "2001:db8:0:1::b/128", "--gateway", network.GatewayAddress6)
-	if err := s.Add(t.Context(), lab.Machine{Name: seeded, Site: "hk-colo", Seed: seed}); err != nil {
+	// As a machine in a rack without DHCP has it.
+	seed := s.seed(t, seeded, "--user-data", config, "--address", seededAddress, "--gateway", "198.51.100.65",
+		"--address", "2001:db8:0:2::a/64", "--gateway", network.GatewayAddress6)
+	if err := s.Add(t.Context(), lab.Machine{Name: seeded, Site: network.SiteVPS, Seed: seed}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -72,8 +72,11 @@ func (s *site) seed(t *testing.T, node string, args ...string) string {
 // userConfigRan looks for what the user's own user-data asked for: on the machine that Atoll's payload came to by the same
 // disk, and on the Linode, where both come from the metadata service.
 func userConfigRan(t *testing.T, s *site) {
-	if status := s.exec(t, seeded, "cloud-init", "status", "--wait"); !strings.Contains(status, "done") {
-		t.Errorf("cloud-init is not done: %s", status)
+	for _, n := range []string{seeded, "sg1"} {
+		// It exits with 2 for a warning.
+		if status, err := s.Exec(t.Context(), n, "cloud-init", "status", "--wait", "--long"); err != nil || !strings.Contains(string(status), "done") {
+			t.Errorf("%s: cloud-init complains: %v\n%s", n, err, status)
+		}
 	}
 	if got := s.exec(t, seeded, "cat", "/etc/users-own", "/var/lib/users-own"); got != "mine"+seeded {
 		t.Errorf("the user's files are %q", got)
@@ -86,7 +89,6 @@ func userConfigRan(t *testing.T, s *site) {
 		}
 		return err
 	})
-	s.exec(t, "sg1", "cloud-init", "status", "--wait")
 	if got := s.exec(t, "sg1", "cat", "/var/lib/users-own"); got != "sg1" {
 		t.Errorf("the user's script on the Linode has left %q", got)
 	}

@@ -30,7 +30,6 @@ func areThemselves(t *testing.T, s *site) {
 			}
 			seen[what+got] = n
 		}
-		// It exits with 2 for a warning.
 		if status, err := s.Exec(t.Context(), n, "cloud-init", "status", "--wait", "--long"); err != nil {
 			t.Errorf("%s: cloud-init complains: %v\n%s", n, err, status)
 		}

@@ -32,7 +32,7 @@ resource "atoll_node" "hk3" {
   failure_domain = { provider = "colo", site = "hong-kong" }
 
   seed = {
-    host = "198.51.100.11"
+    host = "198.51.100.74"
   }
 }
 
