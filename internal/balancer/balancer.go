@@ -52,6 +52,7 @@ type Service struct {
 	// type command, is asked by opening a connection.
 	Check spec.ApplicationCheck
 	// Servers are where the application runs, in the order of preference: each gets what comes while no better one is well.
+	// While none is, requests go to the first one that takes a connection, whatever its check says.
 	Servers []Server
 }
 

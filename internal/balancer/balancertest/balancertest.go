@@ -36,6 +36,7 @@ func Run(t *testing.T, newDriver NewDriver, unit string) {
 		{"PortOfAnotherProgram", s.portOfAnother},
 		{"ChangeUnderLoad", s.changeUnderLoad},
 		{"ApplicationDies", s.applicationDies},
+		{"AllUnwell", s.allUnwell},
 		{"NothingSentTwice", s.nothingSentTwice},
 		{"Gate", s.gate},
 		{"Repair", s.repair},
@@ -285,6 +286,54 @@ func (s *suite) applicationDies(t *testing.T) {
 		t.Errorf("failed requests: %v", failures)
 	}
 	t.Logf("the own application answered again after %s", took.Round(10*time.Millisecond))
+}
+
+// allUnwell has every check fail at once, as when a service fails that all applications ask, while the applications answer.
+func (s *suite) allUnwell(t *testing.T) {
+	shared := s.service("api.example.com", 85)
+	s.apply(t, s.service(hostname, 80), shared, s.service("other.example.com", 85))
+	found := func(what string, wellHK, wellSG bool) {
+		t.Helper()
+		machinetest.Eventually(t, 5*time.Second, what, func(ctx context.Context) bool {
+			want := map[string]bool{hk: wellHK, sg: wellSG}
+			st := s.status(ctx, t).Services
+			return cmp.Equal(st[hostname], want) && cmp.Equal(st[shared.Hostname], want)
+		})
+	}
+	for _, n := range []*node{s.hk, s.sg} {
+		n.app.unwell.Store(true)
+	}
+	found("both are found unwell", false, false)
+	outside := from(s.stranger, s.hk.addr, 80)
+	answers := map[string]int{}
+	for range 20 {
+		answers[outside.get(t, hostname).body]++
+	}
+	if answers[hk] < 18 {
+		t.Errorf("answers came from %v; the node's own application is the nearest", answers)
+	}
+	for _, host := range []string{shared.Hostname, "other.example.com"} {
+		from(s.stranger, s.hk.addr, 85).get(t, host)
+	}
+	// One that does not even take a connection is passed over.
+	s.hk.app.stop()
+	for range 5 {
+		if got := outside.get(t, hostname).body; got != sg {
+			t.Errorf("the answer came from %s, whose application is dead", got)
+		}
+	}
+	// Whoever is well goes before the one that is nearer.
+	s.hk.app.start(t)
+	s.sg.app.unwell.Store(false)
+	found("the other is well again", false, true)
+	for range 5 {
+		if got := outside.get(t, hostname).body; got != sg {
+			t.Errorf("the answer came from %s, which is unwell", got)
+		}
+	}
+	s.hk.app.unwell.Store(false)
+	found("all are well", true, true)
+	s.apply(t, s.service(hostname, 80))
 }
 
 // nothingSentTwice asks an application that ends the connection without an answer: what may have been done must not be done

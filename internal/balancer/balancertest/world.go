@@ -83,6 +83,8 @@ type application struct {
 	node *node
 	// drops counts requests that were ended without an answer.
 	drops atomic.Int32
+	// unwell makes it fail its check, and nothing else.
+	unwell atomic.Bool
 
 	mu     sync.Mutex
 	server *http.Server
@@ -123,6 +125,10 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			_, _ = io.WriteString(w, "x")
 			_ = http.NewResponseController(w).Flush()
+		}
+	case "/well":
+		if a.unwell.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	default:
 		w.Header().Set("Seen-Forwarded-For", r.Header.Get("X-Forwarded-For"))

@@ -64,6 +64,7 @@ func newConfig(c *balancer.Config, ipv6 bool) (config, error) {
 		if err := writeBackend(&b, s); err != nil {
 			return config{}, fmt.Errorf("proxy of %s: %w", s.Hostname, err)
 		}
+		writeLastResort(&b, s)
 	}
 	slices.Sort(out.ports)
 	sum := sha256.Sum256([]byte(b.String()))
@@ -141,7 +142,8 @@ func writeFrontend(b *strings.Builder, l listener, ipv6 bool, bundles map[string
 	// What may have changed something is not sent twice.
 	b.WriteString("\thttp-request disable-l7-retry unless METH_GET\n")
 	if len(l.services) == 1 {
-		fmt.Fprintf(b, "\tdefault_backend %s\n", backendName(l.services[0]))
+		s := l.services[0]
+		fmt.Fprintf(b, "\tuse_backend %s if %s\n\tdefault_backend %s\n", resortName(s), noneWell(s), backendName(s))
 		return
 	}
 	var all []string
@@ -150,7 +152,8 @@ func writeFrontend(b *strings.Builder, l listener, ipv6 bool, bundles map[string
 	}
 	fmt.Fprintf(b, "\thttp-request deny deny_status 421 unless { req.hdr(host),host_only,lower -m str %s }\n", strings.Join(all, " "))
 	for _, s := range l.services {
-		fmt.Fprintf(b, "\tuse_backend %s if { req.hdr(host),host_only,lower -m str %s }\n", backendName(s), strings.Join(hosts(s), " "))
+		meant := fmt.Sprintf("{ req.hdr(host),host_only,lower -m str %s }", strings.Join(hosts(s), " "))
+		fmt.Fprintf(b, "\tuse_backend %s if %s %s\n\tuse_backend %s if %s\n", resortName(s), meant, noneWell(s), backendName(s), meant)
 	}
 }
 
@@ -163,7 +166,7 @@ func hosts(s balancer.Service) []string {
 	return slices.Compact(out)
 }
 
-// writeBackend writes where a service's requests go: to the first server that is well.
+// writeBackend writes where a service's requests go: to the first server that is well, while there is one.
 //
 // "fall 1 rise 2" every second finds a dead application within a second. A connection that fails has the next check made at
 // once instead of marking the server down by itself, because that would end the very request that met the failure: "shutdown
@@ -193,19 +196,47 @@ func writeBackend(b *strings.Builder, s balancer.Service) error {
 	}
 	b.WriteString("\n")
 	for i, server := range s.Servers {
-		fmt.Fprintf(b, "\tserver %s %s", server.Node, net.JoinHostPort(server.Address.Addr().String(), strconv.Itoa(int(server.Address.Port()))))
-		if i > 0 {
-			b.WriteString(" backup")
+		backup := " backup"
+		if i == 0 {
+			backup = ""
 		}
-		b.WriteString("\n")
+		writeServer(b, server, backup)
 	}
 	return nil
 }
 
-// backendPrefix begins the name of each backend; the hostname follows.
-const backendPrefix = "app_"
+// writeLastResort writes where a service's requests go while no server is well. What makes the check fail on every node at once,
+// such as a service that all applications ask, is no reason to answer nobody: the cluster keeps nodes in service then, and they
+// are to serve. Nobody is checked here. The first server gets nearly everything; the others are there for a request that finds
+// no connection, which goes on to another one (a backup would never get it while the first is not known to be down).
+func writeLastResort(b *strings.Builder, s balancer.Service) {
+	fmt.Fprintf(b, "\nbackend %s\n\tbalance roundrobin\n", resortName(s))
+	for i, server := range s.Servers {
+		weight := " weight 1"
+		if i == 0 {
+			weight = " weight 256" // the highest that there is
+		}
+		writeServer(b, server, weight)
+	}
+}
+
+func writeServer(b *strings.Builder, s balancer.Server, options string) {
+	fmt.Fprintf(b, "\tserver %s %s%s\n", s.Node, net.JoinHostPort(s.Address.Addr().String(), strconv.Itoa(int(s.Address.Port()))), options)
+}
+
+// noneWell is the condition that no server of a service is well.
+func noneWell(s balancer.Service) string { return fmt.Sprintf("{ nbsrv(%s) eq 0 }", backendName(s)) }
+
+// backendPrefix begins the name of each backend whose servers are checked, resortPrefix that of the one beside it for when none
+// of them is well; the hostname follows.
+const (
+	backendPrefix = "app_"
+	resortPrefix  = "any_"
+)
 
 func backendName(s balancer.Service) string { return backendPrefix + s.Hostname }
+
+func resortName(s balancer.Service) string { return resortPrefix + s.Hostname }
 
 // bundlePath is where a service's certificate and key are. The name holds a digest of both.
 func bundlePath(s balancer.Service) string {
