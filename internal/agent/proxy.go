@@ -71,7 +71,9 @@ func (s *session) lookAtProxies(ctx context.Context, in input) {
 	}
 }
 
-// proxyProblem returns what is wrong with the proxy of a load balancer, "" for nothing.
+// proxyProblem returns what is wrong with the proxy of a load balancer, "" for nothing. That it finds no application well is for
+// the application's check to say, where there is one: its word is damped and has the floor, which a trouble of the node's own has
+// not, and whoever stays in service is served by whatever application still answers.
 func (s *session) proxyProblem(b topology.LoadBalancer, status balancer.Status) string {
 	s.mu.Lock()
 	trouble := s.proxyTrouble[b.Hostname]
@@ -86,7 +88,7 @@ func (s *session) proxyProblem(b topology.LoadBalancer, status balancer.Status) 
 		return trouble
 	case !serves:
 		return "not running"
-	case !well:
+	case !well && b.Check == nil:
 		return "no node's application answers"
 	}
 	return ""

@@ -35,6 +35,8 @@ type fakeProxy struct {
 	mu     sync.Mutex
 	config *contract.Config
 	down   bool
+	// unwell makes it find no application well.
+	unwell bool
 	fails  error
 }
 
@@ -57,7 +59,7 @@ func (f *fakeProxy) Status(context.Context) (contract.Status, error) {
 	}
 	out.Running = true
 	for _, s := range f.config.Services {
-		out.Services[s.Hostname] = map[string]bool{s.Servers[0].Node: true}
+		out.Services[s.Hostname] = map[string]bool{s.Servers[0].Node: !f.unwell}
 	}
 	return out, nil
 }

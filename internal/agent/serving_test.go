@@ -247,9 +247,18 @@ func TestMaintenance(t *testing.T) {
 
 // TestFloor breaks the application on every node at once: two stay, and at no moment fewer.
 func TestFloor(t *testing.T) {
+	t.Run("Plain", func(t *testing.T) { testFloor(t, nil) })
+	// Each node's proxy finds no application well, at once: its checks are not damped.
+	t.Run("Proxy", func(t *testing.T) { testFloor(t, &spec.Proxy{Driver: spec.ProxyHAProxy, Port: 80}) })
+}
+
+func testFloor(t *testing.T, proxy *spec.Proxy) {
 	w := newWorld(t)
 	machines, apps := w.serving("hk1", "sg1", "us1")
-	machines[0].push(w.sign(hostname, balancer(httpCheck(), 2, machines...)))
+	lb := balancer(httpCheck(), 2, machines...)
+	lb.Proxy = proxy
+	gate := machines[2].watchGate()
+	machines[0].push(w.sign(hostname, lb))
 	for _, m := range machines {
 		m.waitServing("is fit", http.StatusOK, "application", "ok")
 	}
@@ -268,12 +277,16 @@ func TestFloor(t *testing.T) {
 			fewest.Store(min(fewest.Load(), fit))
 		}
 	})
-	for _, app := range apps {
+	for i, app := range apps {
 		app.code.Store(http.StatusServiceUnavailable)
+		machines[i].proxy.set(func(f *fakeProxy) { f.unwell = true })
 	}
 	machines[2].waitServing("goes", http.StatusServiceUnavailable, "application", "answers 503")
 	for _, m := range machines[:2] {
 		m.waitServing("is kept", http.StatusOK, "application", "kept in service, too few nodes would be left: answers 503")
+	}
+	if proxy != nil {
+		machines[2].refuses(gate, true) // the others take what comes
 	}
 	stop()
 	watching.Wait()
