@@ -64,9 +64,21 @@ func (s *session) lookAtFile(ctx context.Context) (renewed bool, err error) {
 		return false, fmt.Errorf("its ticket was issued at %s, before the one that this node joined by: remove the file, or issue a new ticket",
 			ticket.Issued.Format(time.RFC3339))
 	}
+	if s.leaves() {
+		// It joins by this file as well, but as a new node: who was removed does not keep its identity.
+		return false, nil
+	}
 	m, err := s.a.join(ctx, found)
 	// From here on the new record is on the disk, whatever else happened.
 	return m != nil, err
+}
+
+// leaves tells whether this node leaves its cluster, or is about to notice that it has been removed.
+func (s *session) leaves() bool {
+	_, removed := s.removal(s.store.Snapshot())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return removed || s.departed != nil || len(s.leave) > 0
 }
 
 func (s *session) setFileProblem(text string) {

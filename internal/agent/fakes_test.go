@@ -21,6 +21,8 @@ type fakeMesh struct {
 	key   string
 	view  *topology.View
 	fails error
+	// gate makes the next Apply wait: it takes one value from it, and then waits for the close.
+	gate chan struct{}
 }
 
 func (f *fakeMesh) EnsureKey(context.Context) (string, error) {
@@ -32,7 +34,27 @@ func (f *fakeMesh) EnsureKey(context.Context) (string, error) {
 	return f.key, nil
 }
 
-func (f *fakeMesh) Apply(_ context.Context, v *topology.View) error {
+// hold makes the next Apply wait, and returns what waits for that and what lets it go on.
+func (f *fakeMesh) hold() (held func(), free func()) {
+	gate := make(chan struct{})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gate = gate
+	return func() { gate <- struct{}{} }, func() { close(gate) }
+}
+
+func (f *fakeMesh) Apply(ctx context.Context, v *topology.View) error {
+	f.mu.Lock()
+	gate := f.gate
+	f.gate = nil
+	f.mu.Unlock()
+	if gate != nil {
+		<-gate // somebody knows
+		select {
+		case <-gate:
+		case <-ctx.Done():
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fails != nil {

@@ -69,6 +69,34 @@ func TestLeavingSurvivesDamage(t *testing.T) {
 	}
 }
 
+// TestReplacedNodeIsNew gives a node that has been removed a new ticket before it has noticed, because a step takes its time.
+func TestReplacedNodeIsNew(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine(1, "hk1")
+	m.provision(m.payload(m.ticket(ticketFor{issued: time.Now().Add(-time.Second)}), m.node("")))
+	m.start()
+	m.waitHealth("joins", healthy)
+	before := m.identity()
+	held, free := m.mesh.hold()
+	m.push(m.node("")) // wakes the steps
+	held()
+	m.push(w.tombstone("hk1"))
+	fileProblem := func(h healthOf) bool { return h.Parts["first-boot file"] != "" }
+	m.provision([]byte("{"))
+	m.waitHealth("looks at the file", fileProblem)
+	m.provision(m.payload(m.ticket(ticketFor{issued: time.Now().Add(time.Second)}), m.node("")))
+	m.waitHealth("looks at the new file", func(h healthOf) bool { return !fileProblem(h) })
+	free()
+	w.wait("the machine has another identity", func() error {
+		now, err := os.ReadFile(filepath.Join(m.state, "identity.pem"))
+		if err == nil && string(now) == before {
+			err = errors.New("it is the old one")
+		}
+		return err
+	})
+	m.waitHealth("joins", healthy)
+}
+
 func TestDamagedMemoryOfDeparturesSaysWhatToDo(t *testing.T) {
 	w := newWorld(t)
 	m := w.machine(1, "hk1")

@@ -173,10 +173,10 @@ func (s *session) run(ctx context.Context) error {
 
 // depart spreads the removal and ends the session.
 func (s *session) depart(ctx context.Context, d departure) error {
-	s.spreadRemoval(ctx)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.departed = &d
+	s.mu.Unlock()
+	s.spreadRemoval(ctx)
 	return errDeparted
 }
 
