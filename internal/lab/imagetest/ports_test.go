@@ -22,7 +22,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-// scanVariable makes this test program scan the ports of the addresses that it names, separated by spaces, where it is started.
+// scanVariable makes this test program scan what it names, like "tcp/192.0.2.1 udp/192.0.2.1", where it is started.
 const scanVariable = "ATOLL_TEST_SCAN"
 
 func TestMain(m *testing.M) {
@@ -40,9 +40,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// found is what a scan finds: TCP ports that accept connections, and ports that refuse them; UDP ports that refuse what is
-// sent to them. All others say nothing.
-type found struct{ Open, Refusing, RefusingUDP []int }
+// found is what a scan finds: ports that accept connections, which those of UDP do not tell, and ports that refuse what comes.
+// All others say nothing.
+type found struct{ Open, Refusing []int }
 
 // A scan begins so many connections a second, and gives each long enough that a lost packet is sent again.
 const (
@@ -50,7 +50,7 @@ const (
 	scanPatience = 2500 * time.Millisecond
 )
 
-// scan tries every TCP port of an address, and every UDP port of one of IPv4.
+// scan tries every port of an address by one protocol.
 func scan(ctx context.Context, target string) found {
 	var f found
 	var mu sync.Mutex
@@ -59,8 +59,16 @@ func scan(ctx context.Context, target string) found {
 		defer mu.Unlock()
 		*list = append(*list, port)
 	}
+	protocol, host, _ := strings.Cut(target, "/")
 	every(func(port int) {
-		conn, err := (&net.Dialer{Timeout: scanPatience}).DialContext(ctx, "tcp", net.JoinHostPort(target, strconv.Itoa(port)))
+		address := net.JoinHostPort(host, strconv.Itoa(port))
+		if protocol == "udp" {
+			if refusesUDP(ctx, address) {
+				add(&f.Refusing, port)
+			}
+			return
+		}
+		conn, err := (&net.Dialer{Timeout: scanPatience}).DialContext(ctx, protocol, address)
 		switch {
 		case err == nil:
 			_ = conn.Close()
@@ -71,15 +79,6 @@ func scan(ctx context.Context, target string) found {
 	})
 	slices.Sort(f.Open)
 	slices.Sort(f.Refusing)
-	if strings.Contains(target, ":") {
-		return f // the firewall's rules for UDP are the same for both kinds of address
-	}
-	every(func(port int) {
-		if refusesUDP(ctx, net.JoinHostPort(target, strconv.Itoa(port))) {
-			add(&f.RefusingUDP, port)
-		}
-	})
-	slices.Sort(f.RefusingUDP)
 	return f
 }
 
@@ -112,25 +111,29 @@ func refusesUDP(ctx context.Context, address string) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// wantOpen scans every port of nodes from the operator's workstation, which is nobody in particular to them. TCP ports that
-// are not open must say nothing. UDP ports that are open may say nothing either: nobody may be reached at one that has no
-// listener, and what the firewall lets through beside answers is asked of itself.
+// wantOpen scans ports from the operator's workstation, which is nobody in particular to nodes: every TCP port of each, and
+// of the first also those of its IPv6 address and those of UDP, for which all have the same rules. TCP ports that are not open
+// must say nothing. UDP ports that are open may say nothing either: nobody may be reached at one that has no listener, and what
+// the firewall lets through beside answers is asked of itself.
 func (s *site) wantOpen(t *testing.T, nodes, udp []string, want ...int) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range nodes {
+	for i, n := range nodes {
 		t.Run(n, func(t *testing.T) {
 			t.Parallel()
 			machine, err := s.Node(n)
 			if err != nil {
 				t.Fatal(err)
 			}
-			targets := machine.IPv4
-			if network.HaveIPv6() {
-				targets += " " + machine.IPv6
+			targets := "tcp/" + machine.IPv4
+			if i == 0 {
+				targets += " udp/" + machine.IPv4
+				if network.HaveIPv6() {
+					targets += " tcp/" + machine.IPv6
+				}
 			}
 			cmd := s.OperatorCommand(t.Context(), self)
 			cmd.Env = append(cmd.Environ(), scanVariable+"="+targets)
@@ -142,17 +145,18 @@ func (s *site) wantOpen(t *testing.T, nodes, udp []string, want ...int) {
 			if err := json.Unmarshal(out, &results); err != nil {
 				t.Fatal(err)
 			}
-			for address, got := range results {
-				if !slices.Equal(got.Open, want) || len(got.Refusing) > 0 || len(got.RefusingUDP) > 0 {
-					t.Errorf("%s: open are %v, refused is at %v… and by UDP at %v…, want %v open and the rest silent", address, got.Open,
-						first(got.Refusing), first(got.RefusingUDP), want)
+			for target, got := range results {
+				open := want
+				if strings.HasPrefix(target, "udp") {
+					open = nil
+				}
+				if !slices.Equal(got.Open, open) || len(got.Refusing) > 0 {
+					t.Errorf("%s: open are %v and refused is at %v…, want %v open and the rest silent", target, got.Open,
+						got.Refusing[:min(5, len(got.Refusing))], open)
 				}
 			}
-			var open []string
-			for _, port := range portWords.FindAllString(elements.FindString(s.exec(t, n, "nft", "list", "set", "inet", "atoll_base", "open_udp")), -1) {
-				open = append(open, port)
-			}
-			if !slices.Equal(open, udp) {
+			set := elements.FindString(s.exec(t, n, "nft", "list", "set", "inet", "atoll_base", "open_udp"))
+			if open := portWords.FindAllString(set, -1); !slices.Equal(open, udp) {
 				t.Errorf("UDP is let through to %v, want %v", open, udp)
 			}
 		})
@@ -164,8 +168,6 @@ var (
 	elements  = regexp.MustCompile(`(?s)elements = \{[^}]*\}`)
 	portWords = regexp.MustCompile(`[0-9]+(-[0-9]+)?`)
 )
-
-func first(ports []int) []int { return ports[:min(5, len(ports))] }
 
 func onlySSHAndHealth(t *testing.T, s *site) {
 	s.wantOpen(t, []string{"hk1"}, nil, 22, spec.DefaultPorts().Health)
