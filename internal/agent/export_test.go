@@ -190,10 +190,11 @@ func (k ServerKeys) Sweep(wanted map[string]bool) error { return k.keys.sweep(wa
 
 // RefusedPorts is refusedPorts.
 func RefusedPorts(balancers []topology.LoadBalancer, fit map[string]spec.ServingStatus, statuses map[string]spec.Status,
-	received map[string]time.Time, peers map[string]spec.PeerStatus, now time.Time, before []int,
+	received map[string]time.Time, peers map[string]spec.PeerStatus, out []string, now time.Time, before []int,
 ) []int {
 	return refusedPorts(refusalInput{
 		balancers: balancers, statuses: statuses, received: received, peers: peers, now: now, before: before,
+		out: func(topology.LoadBalancer) []string { return out },
 		fit: func(hostname string) (spec.ServingStatus, bool) {
 			s, known := fit[hostname]
 			return s, known

@@ -43,20 +43,20 @@ func keptInService(minimum int, servers []server) map[string]bool {
 }
 
 // others returns the other nodes of a load balancer as the floor counts them. A node that the operator has taken out, one
-// that is found dead, and one whose last report is too old are none to count on.
-func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus, now time.Time) []server {
-	var out []server
+// that is found dead, one that gets no traffic from the vendor (out), and one whose last report is too old are none to count on.
+func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus, out []string, now time.Time) []server {
+	var servers []server
 	for _, p := range lb.Peers {
-		if _, away := in.snapshot.Maintenance[p.Name]; away || !p.Enabled || !believed(p.Name, in.snapshot, peers, now) {
+		if _, away := in.snapshot.Maintenance[p.Name]; away || !p.Enabled || slices.Contains(out, p.Name) || !believed(p.Name, in.snapshot, peers, now) {
 			continue
 		}
 		s := in.snapshot.Statuses[p.Name].Serving[lb.Hostname]
-		out = append(out, server{
+		servers = append(servers, server{
 			name: p.Name, well: s.Fit && s.Application == "", application: s.Node == "" && s.Application != "",
 		})
 	}
-	slices.SortFunc(out, func(a, b server) int { return strings.Compare(a.name, b.name) })
-	return out
+	slices.SortFunc(servers, func(a, b server) int { return strings.Compare(a.name, b.name) })
+	return servers
 }
 
 // believed tells whether what a peer last reported is still true as far as this node can see.

@@ -99,7 +99,7 @@ func (s *session) keepGate(ctx context.Context, w *proxyWatch, in input) {
 	_, peers, _ := s.keeper.snapshot()
 	now := time.Now()
 	decide := refusalInput{
-		balancers: in.view.LoadBalancers, fit: s.fitness.of,
+		balancers: in.view.LoadBalancers, fit: s.fitness.of, out: s.outOf,
 		statuses: in.snapshot.Statuses, received: in.snapshot.Received, peers: peers, now: now, before: w.refused,
 	}
 	if now.Sub(w.began) < settling {

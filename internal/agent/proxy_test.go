@@ -357,6 +357,8 @@ func TestRefusedPorts(t *testing.T) {
 	}
 	reachable := map[string]spec.PeerStatus{"sg1": {Reachable: true}, "us1": {Reachable: true}}
 	silent := map[string]spec.PeerStatus{"sg1": {}, "us1": {Reachable: true}}
+	hidden := map[string]spec.PeerStatus{"sg1": {Reachable: true, Public: &spec.PublicStatus{}}, "us1": {Reachable: true}}
+	public := map[string]spec.PeerStatus{"sg1": {Reachable: true, Public: &spec.PublicStatus{Answers: true}}}
 	disabled := lb("a", 80, 0)
 	disabled.Peers[0].Enabled = false
 	tests := []struct {
@@ -367,22 +369,27 @@ func TestRefusedPorts(t *testing.T) {
 		peers     map[string]spec.PeerStatus
 		before    []int
 		want      []int
+		out       []string
 	}{
-		{"unfit, another serves", []topology.LoadBalancer{lb("a", 80, 443)}, report(true), 0, reachable, nil, []int{80, 443}},
-		{"fit", []topology.LoadBalancer{lb("fit", 80, 0)}, report(true), 0, reachable, []int{80}, nil},
-		{"unfit, and so is the other", []topology.LoadBalancer{lb("a", 80, 0)}, report(false), 0, reachable, []int{80}, nil},
-		{"the other has said nothing for long", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 2 * time.Minute, reachable, nil, nil},
-		{"the other has fallen silent", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 0, silent, nil, nil},
-		{"cut off from everybody's mesh, but not from their reports", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 0, map[string]spec.PeerStatus{"sg1": {}}, nil, []int{80}},
-		{"the other is drained", []topology.LoadBalancer{disabled}, report(true), 0, reachable, nil, nil},
-		{"a shared port, one fit", []topology.LoadBalancer{lb("a", 80, 0), lb("fit", 80, 443)}, report(true), 0, reachable, nil, nil},
-		{"a shared port, both unfit", []topology.LoadBalancer{lb("a", 80, 0), lb("b", 80, 0)}, report(true), 0, reachable, nil, []int{80}},
-		{"nothing known yet", []topology.LoadBalancer{lb("unknown", 80, 443)}, report(true), 0, reachable, []int{80}, []int{80}},
-		{"no proxy", []topology.LoadBalancer{{Hostname: "a"}}, report(true), 0, reachable, []int{80}, nil},
+		{"unfit, another serves", []topology.LoadBalancer{lb("a", 80, 443)}, report(true), 0, reachable, nil, []int{80, 443}, nil},
+		{"fit", []topology.LoadBalancer{lb("fit", 80, 0)}, report(true), 0, reachable, []int{80}, nil, nil},
+		{"unfit, and so is the other", []topology.LoadBalancer{lb("a", 80, 0)}, report(false), 0, reachable, []int{80}, nil, nil},
+		{"the other has said nothing for long", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 2 * time.Minute, reachable, nil, nil, nil},
+		{"the other has fallen silent", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 0, silent, nil, nil, nil},
+		{"cut off from everybody's mesh, but not from their reports", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 0, map[string]spec.PeerStatus{"sg1": {}}, nil, []int{80}, nil},
+		{"the other is drained", []topology.LoadBalancer{disabled}, report(true), 0, reachable, nil, nil, nil},
+		{"a shared port, one fit", []topology.LoadBalancer{lb("a", 80, 0), lb("fit", 80, 443)}, report(true), 0, reachable, nil, nil, nil},
+		{"a shared port, both unfit", []topology.LoadBalancer{lb("a", 80, 0), lb("b", 80, 0)}, report(true), 0, reachable, nil, []int{80}, nil},
+		{"nothing known yet", []topology.LoadBalancer{lb("unknown", 80, 443)}, report(true), 0, reachable, []int{80}, []int{80}, nil},
+		{"no proxy", []topology.LoadBalancer{{Hostname: "a"}}, report(true), 0, reachable, []int{80}, nil, nil},
+		{"the other answers in public, too", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 0, public, nil, []int{80}, nil},
+		{"the other is silent in public", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 0, hidden, []int{80}, nil, nil},
+		{"the other is removed at the vendor", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 0, reachable, []int{80}, nil, []string{"sg1"}},
+		{"a third one is", []topology.LoadBalancer{lb("a", 80, 0)}, report(true), 0, reachable, nil, []int{80}, []string{"us1"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := agent.RefusedPorts(tt.balancers, fit, tt.statuses, map[string]time.Time{"sg1": now.Add(-tt.age)}, tt.peers, now, tt.before)
+			got := agent.RefusedPorts(tt.balancers, fit, tt.statuses, map[string]time.Time{"sg1": now.Add(-tt.age)}, tt.peers, tt.out, now, tt.before)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("refused ports (-want +got):\n%s", diff)
 			}

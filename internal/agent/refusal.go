@@ -18,7 +18,9 @@ type refusalInput struct {
 	statuses map[string]spec.Status
 	received map[string]time.Time
 	peers    map[string]spec.PeerStatus
-	now      time.Time
+	// out returns the nodes that get no traffic from the vendor.
+	out func(topology.LoadBalancer) []string
+	now time.Time
 	// before are the ports that are refused now.
 	before []int
 }
@@ -59,17 +61,21 @@ func refusedPorts(in refusalInput) []int {
 }
 
 // othersServe tells whether another node serves a load balancer, as far as this one knows: it said not long ago that it is fit,
-// and has not fallen silent since. A node that hears nobody at all is no judge of who is silent.
+// and has not fallen silent since, in the mesh or in public, nor is it removed at the vendor. A node that hears nobody at all is no
+// judge of who is silent in the mesh. In public it need not be: not to refuse what another node would have taken costs little,
+// since the proxy passes it on.
 func (in refusalInput) othersServe(b topology.LoadBalancer) bool {
 	heard := false
 	for _, p := range in.peers {
 		heard = heard || p.Reachable || p.Alive
 	}
+	out := in.out(b)
 	for _, p := range b.Peers {
 		report, at := in.statuses[p.Name], in.received[p.Name]
 		seen := in.peers[p.Name]
 		silent := heard && !seen.Reachable && !seen.Alive
-		if p.Enabled && report.Serving[b.Hostname].Fit && api.Fresh(at, in.now) && !silent {
+		hidden := seen.Public != nil && !seen.Public.Answers
+		if p.Enabled && report.Serving[b.Hostname].Fit && api.Fresh(at, in.now) && !silent && !hidden && !slices.Contains(out, p.Name) {
 			return true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/edge"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
 
 // sightInterval is how often the nodes of load balancers are judged when nothing has happened: reports grow old by themselves.
@@ -96,6 +97,7 @@ func (r *remover) run(ctx context.Context, hostname string, sights <-chan edge.S
 	actor := edge.NewActor(edge.Config{
 		Self: r.s.m.record.Node, Open: r.s.a.cfg.Edge, Unseal: r.s.m.identity.Open, Log: r.s.log,
 	})
+	defer r.s.setOut(hostname, nil)
 	began := time.Now()
 	for {
 		select {
@@ -106,6 +108,7 @@ func (r *remover) run(ctx context.Context, hostname string, sights <-chan edge.S
 			if ctx.Err() != nil {
 				return
 			}
+			r.s.setOut(hostname, state.Out)
 			// Before others were heard nothing is wrong.
 			if state.Status != spec.ConditionUnknown || time.Since(began) > edge.FreshFor {
 				r.mu.Lock()
@@ -114,6 +117,31 @@ func (r *remover) run(ctx context.Context, hostname string, sights <-chan edge.S
 			}
 		}
 	}
+}
+
+// setOut records which nodes of a load balancer get no traffic from the vendor, as far as this one knows.
+func (s *session) setOut(hostname string, nodes []string) {
+	s.mu.Lock()
+	changed := !slices.Equal(s.out[hostname], nodes)
+	if s.out == nil {
+		s.out = map[string][]string{}
+	}
+	s.out[hostname] = nodes
+	s.mu.Unlock()
+	if changed {
+		poke(s.weigh)
+		poke(s.proxied)
+	}
+}
+
+// outOf returns what setOut recorded last, nothing for a load balancer whose nodes do not remove dead ones.
+func (s *session) outOf(lb topology.LoadBalancer) []string {
+	if lb.Removal == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out[lb.Hostname]
 }
 
 // tell sets the condition of the load balancers with actors, which is that of the worst one.

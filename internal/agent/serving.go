@@ -161,7 +161,7 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 	}
 	self := server{name: s.m.record.Node, application: true}
 	_, peers, _ := s.keeper.snapshot()
-	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.a.cfg.Now()), self))
+	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.outOf(lb), s.a.cfg.Now()), self))
 	before, judged := s.fitness.of(lb.Hostname)
 	age := time.Since(app.Since)
 	switch {

@@ -73,6 +73,8 @@ type session struct {
 	appliedVersion     uint64
 	// proxyTrouble is what the last round of steps found wrong with local proxies, by hostname, in words for strangers.
 	proxyTrouble map[string]string
+	// out holds the nodes that get no traffic from the vendor, by hostname. What it holds is not changed any more.
+	out map[string][]string
 }
 
 // errDeparted ends a session whose node is to leave.

@@ -57,6 +57,9 @@ type Config struct {
 type State struct {
 	Status          spec.ConditionStatus
 	Reason, Message string
+	// Out are the nodes that get no traffic as far as this node knows, sorted: their endpoints were out of service when it looked
+	// last, or most nodes have found them dead and not well again for long enough since.
+	Out []string
 }
 
 // Actor keeps the endpoints of dead nodes of one load balancer out of service. It keeps nothing that matters: what is removed is
@@ -108,6 +111,17 @@ func (a *Actor) Step(ctx context.Context, s Sight) State {
 	agreement := Agree(s)
 	wishes := a.memory.Judge(agreement, now)
 	a.noticeHidden(s, now)
+	st := a.step(ctx, s, agreement, wishes, now)
+	st.Out = a.memory.Out()
+	if a.pools != nil {
+		st.Out = append(st.Out, Plan(a.removal.Endpoints, a.pools, nil).Removed...)
+	}
+	slices.Sort(st.Out)
+	st.Out = slices.Compact(st.Out)
+	return st
+}
+
+func (a *Actor) step(ctx context.Context, s Sight, agreement Agreement, wishes map[string]Wish, now time.Time) State {
 	if err := a.open(s.Balancer.Removal); err != nil {
 		return State{Status: spec.ConditionFalse, Reason: err.Reason, Message: err.Error()}
 	}

@@ -34,18 +34,21 @@ type Memory struct {
 	well    map[string]time.Time
 	dead    map[string]bool
 	removed map[string][]time.Time
+	// out are those that were dead and are not to be restored yet.
+	out map[string]bool
 }
 
 // Judge returns what is to become of the nodes that the agreement is about. Now only grows.
 func (m *Memory) Judge(a Agreement, now time.Time) map[string]Wish {
 	if m.well == nil {
-		m.well, m.dead, m.removed = map[string]time.Time{}, map[string]bool{}, map[string][]time.Time{}
+		m.well, m.dead, m.removed, m.out = map[string]time.Time{}, map[string]bool{}, map[string][]time.Time{}, map[string]bool{}
 	}
 	maps.DeleteFunc(m.well, func(name string, _ time.Time) bool { return a.Well[name] == nil })
 	maps.DeleteFunc(m.dead, func(name string, _ bool) bool { return a.Dead[name] == nil })
 	wishes := map[string]Wish{}
 	for name := range a.Dead {
 		wishes[name] = Remove
+		m.out[name] = true
 		if !m.dead[name] {
 			m.dead[name] = true
 			m.removed[name] = append(m.recent(name, now), now)
@@ -59,10 +62,14 @@ func (m *Memory) Judge(a Agreement, now time.Time) map[string]Wish {
 		}
 		if now.Sub(since) >= m.rise(name, now) {
 			wishes[name] = Restore
+			delete(m.out, name)
 		}
 	}
 	return wishes
 }
+
+// Out returns the nodes that were to be removed and are not to be restored yet.
+func (m *Memory) Out() []string { return slices.Collect(maps.Keys(m.out)) }
 
 // recent returns when a node was found dead lately.
 func (m *Memory) recent(name string, now time.Time) []time.Time {

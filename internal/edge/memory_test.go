@@ -4,6 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/atollhq/terraform-provider-atoll/internal/edge"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -46,15 +49,24 @@ func TestMemory(t *testing.T) {
 		t.Errorf("a dead node is removed after %d s", took)
 	}
 	now = now.Add(time.Minute)
+	out := func(want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, m.Out(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("out of service (-want +got):\n%s", diff)
+		}
+	}
 	if wish := m.Judge(agreement(false, true), now)["c"]; wish != edge.Remove {
 		t.Errorf("it is still dead, and the wish is %v", wish)
 	}
 	if took := until(agreement(false, false), edge.Leave); took != 0 {
 		t.Errorf("neither dead nor well, and left alone only after %d s", took)
 	}
+	m.Judge(agreement(true, false), now)
+	out("c")
 	if took := until(agreement(true, false), edge.Restore); took != rise {
 		t.Errorf("given back after %d s, want %d", took, rise)
 	}
+	out()
 	// An interruption begins the time anew.
 	m.Judge(agreement(false, false), now)
 	if took := until(agreement(true, false), edge.Restore); took != rise {

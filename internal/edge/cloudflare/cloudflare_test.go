@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	api "github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge"
 	emulated "github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
@@ -107,8 +109,19 @@ func TestRestartWhileRemoved(t *testing.T) {
 	a, b, c = w.actor("a"), w.actor("b"), w.actor("c")
 	w.run(5, a, b, c)
 	w.want("they started again with c", "c", 0)
+	for _, x := range []*actor{a, b} {
+		if diff := cmp.Diff([]string{"c"}, x.state.Out); diff != "" {
+			t.Errorf("%s knows who gets no traffic (-want +got):\n%s", x.name, diff)
+		}
+	}
 	w.run(int(edge.Rise/time.Second)+1, a, b, c)
 	w.want("c is well", "", drains)
+	w.run(int(2*edge.Takeover/time.Second), a, b, c)
+	for _, x := range []*actor{a, b, c} {
+		if len(x.state.Out) > 0 {
+			t.Errorf("%s believes that %v get no traffic", x.name, x.state.Out)
+		}
+	}
 }
 
 // TestWrongActionIsRepaired has somebody with an old view of the world take a well node out, and another give a dead one back.
