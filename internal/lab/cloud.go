@@ -93,11 +93,16 @@ func (l *Lab) linodeAt(a netip.Addr) (int, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, m := range l.machines {
-		if m.kind == KindLinode && (m.addresses.IPv4 == a.Unmap() || m.addresses.IPv6 == a) {
+		if m.kind == KindLinode && (m.addresses.IPv4 == a.Unmap() || m.addresses.IPv6 == a || linkLocal(m.mac(l.options.Name)) == a.WithZone("")) {
 			return m.id, true
 		}
 	}
 	return 0, false
+}
+
+// linkLocal is the address that a virtual machine asks from before it has any other (RFC 4291, appendix A), as cloud-init does.
+func linkLocal(mac net.HardwareAddr) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5]})
 }
 
 // linodes boots what the Linode API is asked for.
