@@ -174,7 +174,7 @@ func TestStuckImage(t *testing.T) {
 				w.call(t, http.MethodDelete, "/v4/images/"+strings.ReplaceAll(image.ID, "/", "%2F"))
 			}
 		},
-		Config: impatient, ConfigPlanChecks: planned(plancheck.ResourceActionCreate),
+		Config: b.config(b.manifest(), ""), ConfigPlanChecks: planned(plancheck.ResourceActionCreate),
 	})
 	w.demandUploads(t, 2)
 	w.noImages(t)
