@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
 	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	emulated "github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
 )
 
@@ -143,5 +146,48 @@ func TestLoadBalancerNodesGone(t *testing.T) {
 	)
 	if a := w.edge.Account(); len(a.LoadBalancers)+len(a.Pools)+len(a.Monitors)+len(a.Certificates) != 0 {
 		t.Errorf("left: %+v", a)
+	}
+}
+
+// TestLoadBalancerSwitchedOff takes quick_removal away while a node is dead that the others have taken out: its endpoint is given back
+// for good, since nobody would do it later.
+func TestLoadBalancerSwitchedOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.edge.Tokens = map[string]emulated.Token{
+		removalToken: {Permissions: []string{emulated.MonitorsAndPoolsWrite, emulated.LoadBalancersWrite}},
+	}
+	out := func() bool {
+		for _, o := range w.edge.Account().Pools[0].Origins {
+			if o.Name == "c1" {
+				return !o.Enabled
+			}
+		}
+		return false
+	}
+	// A dead node's own changes would wait for it.
+	w.test(t,
+		resource.TestStep{Config: crew(removal(removalToken, 1))},
+		resource.TestStep{
+			PreConfig: func() {
+				for id, label := range w.instances(t) {
+					if strings.HasSuffix(label, "c1") {
+						if err := w.machines.Shutdown(t.Context(), id); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				await.True(t, "the others take it out", time.Minute, out)
+			},
+			Config: crew(""), ConfigStateChecks: []statecheck.StateCheck{checkState(func() error {
+				if _, alive, _ := w.held(t, "a1"); alive || out() {
+					return fmt.Errorf("the nodes hold it: %v, c1 is out: %v", alive, out())
+				}
+				return nil
+			})},
+		},
+	)
+	if len(w.edge.Account().Pools) != 0 {
+		t.Error("pools are left")
 	}
 }

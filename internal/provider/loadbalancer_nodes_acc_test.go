@@ -227,8 +227,14 @@ func TestLoadBalancerNodes(t *testing.T) {
 			ConfigStateChecks: []statecheck.StateCheck{value(tfjsonpath.New("removed"), knownvalue.SetExact([]knownvalue.Check{knownvalue.StringExact("b1")}))},
 		},
 		resource.TestStep{
-			Config: full(removalToken+"-2", 2, `node_settings = { a1 = { weight = 0.5 } }`), ConfigPlanChecks: updatesInPlace(),
+			Config: full(removalToken+"-2", 2, `node_settings = { a1 = { weight = 0.5 }, c1 = { weight = 0 } }`), ConfigPlanChecks: updatesInPlace(),
 			ConfigStateChecks: []statecheck.StateCheck{
+				look(func(lb spec.LoadBalancer, _ bool) error {
+					if !lb.Nodes["a1"].Enabled || lb.Nodes["c1"].Enabled {
+						return errors.New("a node that gets no traffic is not disabled for the others")
+					}
+					return nil
+				}),
 				out(true), value(tfjsonpath.New("removed"), knownvalue.SetExact([]knownvalue.Check{knownvalue.StringExact("b1")})),
 			},
 		},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
+	"github.com/atollhq/terraform-provider-atoll/internal/edge/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/hosttest"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
@@ -191,6 +192,7 @@ func (m *Machine) Start() {
 		Listen:   m.Address.String(),
 		System:   m.system(),
 		Drivers:  map[spec.MeshDriver]mesh.New{spec.MeshTinc: m.newDriver},
+		Edge:     cloudflare.Open,
 		Proxies:  map[spec.ProxyDriver]balancer.New{spec.ProxyHAProxy: newProxy},
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			return &prober{all: m.all}, nil

@@ -40,8 +40,8 @@ func (c *crew) request(ctx context.Context, node string, hostnames []string) (st
 const awaitNodes = time.Minute
 
 // await waits until the nodes that are alive have put into effect what they were told last: what Cloudflare asks them for next must
-// be there. It fails when it is nowhere, since a change of Cloudflare would then take the hostname down.
-func (c *crew) await(ctx context.Context) diag.Diagnostics {
+// be there. It fails when it is nowhere although it is needed, since a change of Cloudflare would then take the hostname down.
+func (c *crew) await(ctx context.Context, needed bool) diag.Diagnostics {
 	var diags diag.Diagnostics
 	ctx, cancel := context.WithTimeout(ctx, awaitNodes)
 	defer cancel()
@@ -61,7 +61,7 @@ func (c *crew) await(ctx context.Context) diag.Diagnostics {
 			lines = append(lines, "- "+name+": "+behind[name])
 		}
 		text := fmt.Sprintf("What they were told of %s is not in effect after %v:\n%s", c.ref.Name, awaitNodes, strings.Join(lines, "\n"))
-		if done == 0 {
+		if done == 0 && needed {
 			diags.AddAttributeError(path.Root("nodes"), "Nodes are not as described", text+"\n\nWhat is at Cloudflare was left as it is. Their agents go on trying; apply again.")
 		} else {
 			diags.AddAttributeWarning(path.Root("nodes"), "Nodes are not as described yet", text+"\n\nTheir agents go on trying; `atoll status` tells when they are.")
@@ -173,11 +173,11 @@ func (r *Resource) nodesDiffer(ctx context.Context, state *Model, from privateRe
 	newest := seen.Generations[c.ref]
 	switch {
 	case l.any() && !alive, newest < known.Generation:
-		c.memory = memory{Generation: newest}
+		c.memory = c.memory.news(newest, "")
 		diags.Append(c.remember(ctx)...)
 		return []string{"nodes: they do not know of application_check, quick_removal and local_proxy"}, diags
 	case newest > known.Generation:
-		c.memory = memory{Generation: newest, Told: toldByOther}
+		c.memory = c.memory.news(newest, toldByOther)
 		diags.Append(c.remember(ctx)...)
 		return []string{"nodes: another run has told them something else of application_check, quick_removal and local_proxy"}, diags
 	}

@@ -134,9 +134,10 @@ func (t *task) certify(ctx context.Context, d *desired) diag.Diagnostics {
 			return append(diags, more...)
 		}
 		if ok {
-			t.old = append(t.old, have.ID.ValueString())
+			t.crew.memory.Replaced = append(t.crew.memory.Replaced, have.ID.ValueString())
 		}
 		t.ids.certificates[e.key] = made
+		diags.Append(t.crew.remember(ctx)...)
 		if diags.Append(t.save(t.ids)...); diags.HasError() {
 			return diags
 		}
@@ -166,7 +167,7 @@ func (t *task) issue(ctx context.Context, hostname string, e endpoint) (certific
 
 // knownCertificates returns the ids of those that state knows.
 func (t *task) knownCertificates() []string {
-	out := slices.Clone(t.old)
+	out := slices.Clone(t.crew.memory.Replaced)
 	for _, c := range t.ids.certificates {
 		out = append(out, c.ID.ValueString())
 	}
@@ -203,12 +204,17 @@ func (t *task) revoke(ctx context.Context, _ *desired) diag.Diagnostics {
 			wanted[e.key] = true
 		}
 	}
-	for _, id := range t.old {
+	for _, id := range t.crew.memory.Replaced {
 		if err := t.client.RevokeCertificate(ctx, id); err != nil {
 			return t.fail(ctx, "Revoke certificate", path.Root("local_proxy"), err)
 		}
 	}
-	t.old = nil
+	if len(t.crew.memory.Replaced) > 0 {
+		t.crew.memory.Replaced = nil
+		if diags := t.crew.remember(ctx); diags.HasError() {
+			return diags
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(t.ids.certificates)) {
 		if wanted[key] {
 			continue

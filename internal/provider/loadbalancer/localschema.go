@@ -54,7 +54,7 @@ func checkAttribute() schema.SingleNestedAttribute {
 				MarkdownDescription: "Host header to ask with, for `http`. Default: the hostname.",
 			},
 			"status": schema.Int64Attribute{
-				Optional: true, Validators: []validator.Int64{int64validator.Between(100, 599)},
+				Optional: true, Validators: []validator.Int64{int64validator.Between(200, 599)},
 				MarkdownDescription: "The status that means well, for `http`. Default: any from 200 to 399.",
 			},
 			"command": schema.ListAttribute{

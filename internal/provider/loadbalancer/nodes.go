@@ -52,6 +52,9 @@ func (t *task) message() message {
 func (t *task) tellBefore(ctx context.Context, _ *desired) diag.Diagnostics {
 	o := t.orders
 	serving := t.ids.balancer != "" || len(t.ids.records) > 0
+	if !o.local.any() && o.was.removal != nil && t.crew.memory.Told != "" {
+		return t.holdBack(ctx)
+	}
 	if !o.local.any() || !serving {
 		return nil
 	}
@@ -61,6 +64,21 @@ func (t *task) tellBefore(ctx context.Context, _ *desired) diag.Diagnostics {
 		m.body.Proxy.Certificates = t.certificatesByName()
 	}
 	return t.tell(ctx, m)
+}
+
+// holdBack tells the nodes of a load balancer that is none of their business any more to take nothing out from now on: they would
+// undo that what they have taken out is given back, and then nobody would. That no node answers is no reason to fail.
+func (t *task) holdBack(ctx context.Context) diag.Diagnostics {
+	o := t.orders
+	v, diags := o.before.view(ctx)
+	was := o.was
+	was.removal = nil
+	if diags.HasError() {
+		return diags
+	}
+	m := o.before.message(v, was, t.ids, t.certificatesByName(), "", t.client.URL())
+	diags.Append(warnings(t.tell(ctx, m))...)
+	return diags
 }
 
 // tellFirst tells nodes of a hostname that is not served yet: before the pools are there, so that the first check of the monitor finds
@@ -94,9 +112,14 @@ func (t *task) tell(ctx context.Context, m message) diag.Diagnostics {
 	}
 	diags.Append(t.crew.tell(ctx, m)...)
 	if !diags.HasError() {
-		diags.Append(t.crew.await(ctx)...)
+		diags.Append(t.crew.await(ctx, m.body.Proxy != nil && t.orders.newProxy())...)
 	}
 	return diags
+}
+
+// newProxy tells whether Cloudflare is to go to a proxy, or a port of it, where it does not go yet.
+func (o *orders) newProxy() bool {
+	return o.local.proxy != nil && (o.before == o.plan || o.was.proxy == nil || o.was.edgePort() != o.local.edgePort())
 }
 
 // prove finds out whether the nodes' token may do what they are to do with it, which they would otherwise notice when a node dies.

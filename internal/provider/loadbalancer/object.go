@@ -40,7 +40,7 @@ func (m *Model) message(v view, l local, i ids, certificates map[string]string, 
 		if port == 0 {
 			port = webPort // nobody asks for it: neither the check nor a proxy does
 		}
-		out.body.Nodes[e.name] = spec.ServingNode{Enabled: e.enabled, Port: port}
+		out.body.Nodes[e.name] = spec.ServingNode{Enabled: v.gets(e), Port: port}
 	}
 	if p := out.body.Proxy; p != nil {
 		p.Certificates = certificates

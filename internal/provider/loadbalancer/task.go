@@ -72,8 +72,6 @@ type task struct {
 	orders *orders
 	// removed are the names of the endpoints that the nodes have taken out.
 	removed []string
-	// old are the ids of certificates that others have replaced.
-	old []string
 }
 
 // begin prepares an operation. Nothing is sent.

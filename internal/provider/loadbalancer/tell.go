@@ -39,6 +39,14 @@ type memory struct {
 	// Generation is the newest that is known, and Told which message it had; Told is empty after the object was deleted.
 	Generation uint64 `json:"generation"`
 	Told       string `json:"told,omitempty"`
+	// Replaced are the ids of certificates that others have replaced and that are still to be revoked.
+	Replaced []string `json:"replaced,omitempty"`
+}
+
+// news returns the memory with another generation and message.
+func (m memory) news(generation uint64, told string) memory {
+	m.Generation, m.Told = generation, told
+	return m
 }
 
 const memoryKey = "nodes"
@@ -139,7 +147,7 @@ func (c *crew) tell(ctx context.Context, m message) diag.Diagnostics {
 			"No node of %s answers, so none knows of application_check, quick_removal or local_proxy.\n\nBring one back and apply again; what is at Cloudflare was not changed beyond that.", c.ref.Name))
 		return diags
 	}
-	c.memory = memory{Generation: generation, Told: mark}
+	c.memory = c.memory.news(generation, mark)
 	diags.Append(c.remember(ctx)...)
 	return diags
 }
@@ -254,7 +262,7 @@ func (c *crew) dismiss(ctx context.Context) diag.Diagnostics {
 			"None of the nodes of %s answers, so those that come back still have what they were told of it. "+
 				"Make the load balancer again once they are back, and remove it then; nodes that are gone for good need nothing.", c.ref.Name))
 	}
-	c.memory = memory{Generation: generation}
+	c.memory = c.memory.news(generation, "")
 	diags.Append(c.remember(ctx)...)
 	return diags
 }

@@ -204,6 +204,11 @@ func (s site) serving() bool {
 	return s.enabled() && slices.ContainsFunc(s.endpoints, func(e endpoint) bool { return e.enabled && e.weight > 0 })
 }
 
+// gets tells whether an endpoint may get traffic: it, its site and its share let it.
+func (v view) gets(e endpoint) bool {
+	return e.enabled && e.weight > 0 && site{settings: v.settings[e.site]}.enabled()
+}
+
 // at is the attribute path of a node.
 func (e endpoint) at() path.Path { return path.Root("nodes").AtMapKey(e.key) }
 
