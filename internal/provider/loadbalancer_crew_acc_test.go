@@ -191,3 +191,36 @@ func TestLoadBalancerSwitchedOff(t *testing.T) {
 		t.Error("pools are left")
 	}
 }
+
+// TestLoadBalancerImportedWithNodes imports a load balancer whose nodes have a part in it: they forget it when the configuration has
+// none for them.
+func TestLoadBalancerImportedWithNodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	checked := crew("port = 8080\n  application_check = { type = \"tcp\" }")
+	plain := crew("port = 8080")
+	bare := linodes(crewNames()...)
+	holds := func(want bool) []statecheck.StateCheck {
+		return []statecheck.StateCheck{checkState(func() error {
+			if _, alive, _ := w.held(t, "a1"); alive != want {
+				return fmt.Errorf("the nodes hold it: %v", alive)
+			}
+			return nil
+		})}
+	}
+	imports := func(config string) resource.TestStep {
+		return resource.TestStep{ResourceName: www, ImportState: true, ImportStatePersist: true, ImportStateId: "www.example.com", Config: config}
+	}
+	forget := resource.TestStep{Config: bare + "removed {\n  from = " + www + "\n  lifecycle {\n    destroy = false\n  }\n}\n"}
+	w.test(t,
+		resource.TestStep{Config: checked, ConfigStateChecks: holds(true)},
+		forget,
+		imports(checked),
+		resource.TestStep{Config: checked, ConfigStateChecks: holds(true)},
+		resource.TestStep{Config: checked, ConfigPlanChecks: emptyPlan()},
+		forget,
+		imports(plain),
+		resource.TestStep{Config: plain, ConfigStateChecks: holds(false)},
+		resource.TestStep{Config: plain, ConfigPlanChecks: emptyPlan()},
+	)
+}

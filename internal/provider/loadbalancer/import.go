@@ -54,6 +54,9 @@ func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequ
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	// Whether its nodes have been told something is not known here: the next apply, which knows them, looks.
+	c := &crew{memory: memory{Told: toldByOther}, private: resp.Private}
+	resp.Diagnostics.Append(c.remember(ctx)...)
 	m.setIDs(t.ids)
 	m.setDrift(nil)
 	m.Health, m.Removed = noHealth(), knownSet(t.removed)

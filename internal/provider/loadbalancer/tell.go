@@ -242,13 +242,19 @@ func (c *crew) dismiss(ctx context.Context) diag.Diagnostics {
 	if c.memory.Told == "" || len(c.peers) == 0 {
 		return nil
 	}
+	newest := c.memory.Generation
+	seen, ok := c.look(ctx)
+	if _, alive := seen.LoadBalancers[c.ref.Name]; c.memory.Told == toldByOther && !alive {
+		// Nobody knows that there is one. An operator who has none needs no key for it.
+		c.memory = c.memory.news(newest, "")
+		return c.remember(ctx)
+	}
+	if ok {
+		newest = max(newest, seen.Generations[c.ref])
+	}
 	diags := c.sign()
 	if diags.HasError() {
 		return diags
-	}
-	newest := c.memory.Generation
-	if seen, ok := c.look(ctx); ok {
-		newest = max(newest, seen.Generations[c.ref])
 	}
 	now := c.op.Now()
 	generation := operator.Generation(newest, now)
