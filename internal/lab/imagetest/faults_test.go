@@ -172,7 +172,9 @@ func (s *site) muteMetadata(t *testing.T, answers func()) {
 		_, err := s.Node("sg1")
 		return err
 	})
-	s.awaitConsole(t, "sg1", regexp.MustCompile(`Linode metadata: .*answered 503`))
+	// cloud-init asks as well, and holds the network back until it has an answer that it can do with.
+	s.awaitConsole(t, "sg1", regexp.MustCompile(`no first-boot data yet: Linode metadata: read Linode's metadata service`))
+	s.awaitConsole(t, "sg1", regexp.MustCompile(`(answered|returned a) 503`))
 	answers()
 	s.awaitConsole(t, "sg1", regexp.MustCompile(`node sg1 of cluster web`))
 }

@@ -89,7 +89,7 @@ func userConfigRan(t *testing.T, s *site) {
 		}
 		return err
 	})
-	if got := s.exec(t, "sg1", "cat", "/var/lib/users-own"); got != "sg1" {
+	if got := s.exec(t, "sg1", "cat", "/var/lib/users-own"); got != "mine" {
 		t.Errorf("the user's script on the Linode has left %q", got)
 	}
 	machine, err := s.Node(seeded)

@@ -45,7 +45,7 @@ resource "atoll_node" "sg1" {
     region    = "ap-south"
     type      = "g6-nanode-1"
     image     = atoll_image.node.id
-    user_data = "#!/bin/sh\nhostname > /var/lib/users-own\n"
+    user_data = "#!/bin/sh\necho mine > /var/lib/users-own\n"
   }
 }
 
