@@ -154,7 +154,9 @@ type imageWorld struct {
 func newImageWorld(t *testing.T) *imageWorld {
 	t.Helper()
 	w := &imageWorld{world: newWorld(t)}
-	w.adjust = func(c *operator.Config) { c.Linode.Beat, c.Linode.Settle, c.Linode.Stall = 100*time.Millisecond, 100*time.Millisecond, time.Second }
+	w.adjust = func(c *operator.Config) {
+		c.Linode.Beat, c.Linode.Settle, c.Linode.Stall = 100*time.Millisecond, 100*time.Millisecond, time.Second
+	}
 	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, linode.UploadPath) {
 			w.uploads.Add(1)
