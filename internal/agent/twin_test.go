@@ -126,5 +126,6 @@ func TestTwinsBehindOneAddress(t *testing.T) {
 	twin.start()
 	twin.waitHealth("runs", healthy)
 	original.start()
-	w.wait("both say so", func() error { return errors.Join(original.saysTwin(), twin.saysTwin()) })
+	// Only the reports that both make from time to time cross, and not each time.
+	w.waitLong(3*time.Minute, "both say so", func() error { return errors.Join(original.saysTwin(), twin.saysTwin()) })
 }

@@ -378,6 +378,12 @@ func (w *world) waitReady(machines ...*machine) {
 // wait polls until check has no complaint.
 func (w *world) wait(what string, check func() error) {
 	w.t.Helper()
+	w.waitLong(patience, what, check)
+}
+
+// waitLong is wait for what takes longer than patience.
+func (w *world) waitLong(patience time.Duration, what string, check func() error) {
+	w.t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
