@@ -148,7 +148,8 @@ func imageSizes(out io.Writer, manifest string) error {
 func (b *imageBench) boot(ctx context.Context, machines []string, targets ...string) (time.Duration, error) {
 	for _, name := range machines {
 		seed := filepath.Join(b.dir, name+".img")
-		if _, err := b.Atoll(ctx, "seed", "--cluster", "web", "--node", name, "--seed", "198.51.100.10:7443", "--out", seed); err != nil {
+		if _, err := b.Atoll(ctx, "seed", "--cluster", "web", "--node", name, "--seed", "198.51.100.10:7443",
+			"--ssh-key", b.Variable("ATOLL_LAB_SSH_KEY")+".pub", "--out", seed); err != nil {
 			return 0, err
 		}
 		if err := b.Insert(ctx, name, seed); err != nil {
