@@ -34,7 +34,7 @@ func require(t *testing.T) (engine, manifest string) {
 	t.Helper()
 	engine = os.Getenv("ATOLL_E2E")
 	if engine == "" {
-		t.Skip("THE IMAGE TESTS DID NOT RUN: set ATOLL_E2E to terraform or tofu (make e2e does)")
+		t.Skip("THE IMAGE TESTS DID NOT RUN: set ATOLL_E2E to terraform or tofu (internal/tools/suite image and image-faults do)")
 	}
 	if os.Getuid() != 0 {
 		t.Skip("THE IMAGE TESTS DID NOT RUN: they boot virtual machines in networks of their own and need root")

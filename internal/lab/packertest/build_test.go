@@ -64,7 +64,7 @@ func require(t *testing.T) tools {
 	t.Helper()
 	engine := os.Getenv("ATOLL_E2E")
 	if engine == "" {
-		t.Skip("THE PACKER TESTS DID NOT RUN: set ATOLL_E2E to terraform or tofu (make e2e does)")
+		t.Skip("THE PACKER TESTS DID NOT RUN: set ATOLL_E2E to terraform or tofu (internal/tools/suite image and image-faults do)")
 	}
 	if os.Getuid() != 0 {
 		t.Skip("THE PACKER TESTS DID NOT RUN: they boot virtual machines and need root")

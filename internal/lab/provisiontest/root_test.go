@@ -24,7 +24,7 @@ const hasty = "/etc/dpkg/dpkg.cfg.d/test"
 func require(t *testing.T) {
 	t.Helper()
 	if os.Getenv("ATOLL_E2E") == "" {
-		t.Skip("THE PROVISION TESTS DID NOT RUN: set ATOLL_E2E to terraform or tofu (make e2e does)")
+		t.Skip("THE PROVISION TESTS DID NOT RUN: set ATOLL_E2E to terraform or tofu (internal/tools/suite image-faults does)")
 	}
 	if err := nodes.Check(); err != nil {
 		t.Skipf("THE PROVISION TESTS DID NOT RUN: %v", err)

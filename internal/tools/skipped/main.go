@@ -1,5 +1,6 @@
 // Command skipped reads what `go test -json` printed, and lists the tests that were skipped, by reason. A skip that another suite
-// makes up for is none. With -fail, any other is an error, but those whose reason matches -but: it is for machines that have all
+// of make test makes up for is none. With -fail, any other is an error, unless its reason matches -but: it is for machines that
+// have all
 // that tests need.
 //
 //	skipped [-fail] [-but REGEXP] FILE
@@ -16,8 +17,8 @@ import (
 	"strings"
 )
 
-// elsewhere is what says that a test belongs to another suite, or is a measurement that somebody has to ask for.
-var elsewhere = regexp.MustCompile(`set TF_ACC|set ATOLL_E2E|a measurement: go test`)
+// elsewhere is what says that a test belongs to another suite of make test, or is a measurement that somebody has to ask for.
+var elsewhere = regexp.MustCompile(`\(make (testacc|e2e) does\)|a measurement: go test`)
 
 // event is one line of `go test -json` (go doc test2json).
 type event struct{ Action, Package, Test, Output string }
