@@ -1,7 +1,6 @@
 // Command skipped reads what `go test -json` printed, and lists the tests that were skipped, by reason. A skip that another suite
 // of make test makes up for is none. With -fail, any other is an error, unless its reason matches -but: it is for machines that
-// have all
-// that tests need.
+// have all that tests need.
 //
 //	skipped [-fail] [-but REGEXP] FILE
 package main
