@@ -78,6 +78,7 @@ how long the others took, which nodes answered, and whose session moved. A reque
 of status 500 or above. Each takes a connection of its own. --then does something to the lab meanwhile and says how long
 requests failed after it. Interrupting it ends the load and shows the figures.`,
 		Example: `  atoll-lab load www.example.com --duration 1m --sessions 20 --then "10s kill sg1"
+  atoll-lab load www.example.com --path /account --login /login --sessions 30 --then "10s kill sg1"
   atoll-lab load www.example.com --then "5s cut edge sg1" --then "25s heal edge sg1"`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -98,6 +99,7 @@ requests failed after it. Interrupting it ends the load and shows the figures.`,
 	flags.DurationVar(&plan.Duration, "duration", 30*time.Second, "how long requests begin; 0 until interrupted")
 	flags.IntVar(&plan.Sessions, "sessions", 0, "`number` of visitors that keep their cookies; 0 makes every request a new visitor's")
 	flags.DurationVar(&plan.Timeout, "timeout", 30*time.Second, "how long a visitor waits for an answer")
+	flags.StringVar(&plan.Login, "login", "", "`path` that each of the sessions asks for by POST first, to log in; then 401 counts as failed")
 	flags.StringVar(&path, "path", path, "what is asked for")
 	flags.StringVar(&url, "url", url, "who is asked, in the operator's network")
 	flags.StringVar(&plan.NodeHeader, "node-header", "", "`header` of an answer that names its node (default: the first line of the body)")
@@ -127,9 +129,19 @@ func (a *app) load(ctx context.Context, plan load.Plan, deeds []deed, maxFailed 
 		failed error
 		work   sync.WaitGroup
 	)
-	began := time.Now()
+	var began time.Time
+	ready := make(chan struct{})
+	plan.Began = func(at time.Time) {
+		began = at
+		close(ready)
+	}
 	for _, d := range deeds {
 		work.Go(func() {
+			select {
+			case <-ready:
+			case <-working.Done():
+				return
+			}
 			timer := time.NewTimer(d.after)
 			defer timer.Stop()
 			select {
@@ -148,6 +160,9 @@ func (a *app) load(ctx context.Context, plan load.Plan, deeds []deed, maxFailed 
 	report, err := load.Run(ctx, plan)
 	done()
 	work.Wait()
+	if login := (*load.LoginError)(nil); errors.As(err, &login) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}

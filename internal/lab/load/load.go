@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,9 @@ type Plan struct {
 	Duration time.Duration
 	// Sessions is the number of visitors that take turns and keep their cookies. When 0 every request is a new visitor's.
 	Sessions int
+	// Login is the path that each visitor with cookies asks for by POST before anything else. Then an answer of status 401 counts
+	// as failed, too: the visitor was logged out.
+	Login string
 	// Timeout is how long a visitor waits for the whole answer; 30 s when 0.
 	Timeout time.Duration
 	// NodeHeader names the header of an answer that says which node it is from. When empty it is the first line of the body.
@@ -36,6 +40,8 @@ type Plan struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS is whom to trust and which name to expect, for a URL of https; the system's authorities and the URL's host when nil.
 	TLS *tls.Config
+	// Began is told when the load begins, which is after the visitors have logged in. It may be nil.
+	Began func(time.Time)
 	// Progress is told the figures of every second. It may be nil.
 	Progress func(Second)
 }
@@ -74,7 +80,10 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 	if _, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL, nil); err != nil {
 		return nil, fmt.Errorf("make the load: %w", err)
 	}
-	r := &runner{plan: p, began: time.Now(), report: newReport()}
+	if p.Login != "" && p.Sessions == 0 {
+		return nil, errors.New("visitors without cookies cannot log in: sessions must be 1 or more")
+	}
+	r := &runner{plan: p, report: newReport()}
 	// On a connection that was used before, the library would ask again by itself, and a failure would not be seen.
 	transport := &http.Transport{DialContext: p.Dial, TLSClientConfig: p.TLS, DisableKeepAlives: true, DisableCompression: true}
 	for range max(p.Sessions, 1) {
@@ -86,6 +95,13 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 			client.Jar, _ = cookiejar.New(nil) // without options it never fails
 		}
 		r.clients = append(r.clients, client)
+	}
+	if err := r.login(ctx); err != nil {
+		return nil, err
+	}
+	r.began = time.Now()
+	if p.Began != nil {
+		p.Began(r.began)
 	}
 	r.begin(ctx)
 	r.report.finish(time.Since(r.began))
@@ -100,6 +116,33 @@ type runner struct {
 	mu     sync.Mutex
 	report *Report
 	second Second
+}
+
+// LoginError says that a visitor could not log in, so there was no load.
+type LoginError struct{ Failure string }
+
+// Error says why.
+func (e *LoginError) Error() string { return "a visitor cannot log in: " + e.Failure }
+
+// login lets all visitors log in, one after another.
+func (r *runner) login(ctx context.Context) error {
+	if r.plan.Login == "" {
+		return nil
+	}
+	at, err := url.Parse(r.plan.URL)
+	if err != nil {
+		return fmt.Errorf("make the load: %w", err)
+	}
+	path, err := url.Parse(r.plan.Login)
+	if err != nil {
+		return fmt.Errorf("make the load: %w", err)
+	}
+	for _, client := range r.clients {
+		if _, failure := r.ask(ctx, client, http.MethodPost, at.ResolveReference(path).String()); failure != "" {
+			return &LoginError{failure}
+		}
+	}
+	return nil
 }
 
 // begin starts requests at their times until the load is over, and waits for the answers.
@@ -167,13 +210,13 @@ func (r *runner) visit(ctx context.Context, n int) visit {
 	if r.plan.Sessions > 0 {
 		v.session = client
 	}
-	v.node, v.failure = r.ask(ctx, r.clients[client])
+	v.node, v.failure = r.ask(ctx, r.clients[client], http.MethodGet, r.plan.URL)
 	v.ended = time.Since(r.began)
 	return v
 }
 
-func (r *runner) ask(ctx context.Context, client *http.Client) (node, failure string) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.plan.URL, nil)
+func (r *runner) ask(ctx context.Context, client *http.Client, method, url string) (node, failure string) {
+	request, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return "", err.Error()
 	}
@@ -190,7 +233,7 @@ func (r *runner) ask(ctx context.Context, client *http.Client) (node, failure st
 	if err != nil {
 		return "", nameOf(err)
 	}
-	if response.StatusCode >= http.StatusInternalServerError {
+	if loggedOut := r.plan.Login != "" && response.StatusCode == http.StatusUnauthorized; loggedOut || response.StatusCode >= http.StatusInternalServerError {
 		return "", strconv.Itoa(response.StatusCode)
 	}
 	node = response.Header.Get(r.plan.NodeHeader)

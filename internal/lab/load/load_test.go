@@ -3,6 +3,7 @@ package load_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -131,6 +132,36 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// TestLogin: visitors log in before they ask for anything, and who is logged out has failed.
+func TestLogin(t *testing.T) {
+	var asked atomic.Int64
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		cookie, err := r.Cookie("session")
+		switch {
+		case r.Method == http.MethodPost && r.URL.Path == "/login":
+			http.SetCookie(w, &http.Cookie{Name: "session", Value: "good", Path: "/"})
+		case err != nil || cookie.Value != "good" || asked.Add(1)%10 == 0:
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+	var began time.Time
+	r := run(t, load.Plan{
+		URL: url + "/account", Login: "/login", Rate: 100, Duration: 300 * time.Millisecond, Sessions: 3, Began: func(at time.Time) { began = at },
+	})
+	if diff := cmp.Diff(map[string]int{"401": 3}, r.Failures); diff != "" || r.Requests != 30 || began.IsZero() {
+		t.Errorf("%d requests, began %v, failures (-want +got)\n%s", r.Requests, began, diff)
+	}
+	r.Note(0, "the beginning")
+	r.Note(150*time.Millisecond, "the middle")
+	if e := r.Events; e[0].Requests != 30 || e[0].Until > e[0].Recovered || e[1].Requests >= 30 || e[1].Slowest > r.Slowest {
+		t.Errorf("events %+v", e)
+	}
+	_, err := load.Run(t.Context(), load.Plan{URL: url, Login: "/nowhere", Rate: 1, Sessions: 1})
+	if login := (*load.LoginError)(nil); !errors.As(err, &login) || login.Failure != "401" {
+		t.Errorf("a login that is refused: %v", err)
+	}
+}
+
 func TestProgressAndInterruption(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -145,7 +176,7 @@ func TestProgressAndInterruption(t *testing.T) {
 }
 
 func TestBadPlans(t *testing.T) {
-	for _, p := range []load.Plan{{URL: "http://x"}, {URL: "http://x", Rate: 1, Sessions: -1}, {URL: "://", Rate: 1}} {
+	for _, p := range []load.Plan{{URL: "http://x"}, {URL: "http://x", Rate: 1, Sessions: -1}, {URL: "http://x", Rate: 1, Login: "/login"}, {URL: "://", Rate: 1}} {
 		if _, err := load.Run(t.Context(), p); err == nil {
 			t.Errorf("%+v is taken", p)
 		}

@@ -35,6 +35,7 @@ type Report struct {
 	Events []Event `json:"events,omitempty"`
 
 	times    []time.Duration
+	good     []visit
 	failures []visit
 	homes    map[int]map[string]bool
 	hurt     map[int]bool
@@ -44,9 +45,15 @@ type Report struct {
 type Event struct {
 	At   time.Duration `json:"at"`
 	What string        `json:"what"`
-	// Failed counts the requests that failed after it, and Recovered is how long after it the last of them ended.
+	// Failed counts the requests that failed after it, and Recovered is how long after it the last of them ended. Until is how long
+	// after it the last of them began: who came later was served. Slowest is the longest that anybody waited who came after it
+	// and was answered.
 	Failed    int           `json:"failed"`
 	Recovered time.Duration `json:"recovered"`
+	Until     time.Duration `json:"until"`
+	Slowest   time.Duration `json:"slowest"`
+	// Requests counts those that began after it.
+	Requests int `json:"requests"`
 }
 
 func newReport() *Report {
@@ -67,6 +74,7 @@ func (r *Report) add(v visit) {
 		return
 	}
 	r.times = append(r.times, v.ended-v.began)
+	r.good = append(r.good, v)
 	r.Nodes[v.node]++
 	if v.session >= 0 {
 		r.homes[v.session][v.node] = true
@@ -101,6 +109,16 @@ func (r *Report) Note(at time.Duration, what string) {
 		if v.ended >= at {
 			e.Failed++
 			e.Recovered = max(e.Recovered, v.ended-at)
+			e.Until = max(e.Until, v.began-at)
+		}
+		if v.began >= at {
+			e.Requests++
+		}
+	}
+	for _, v := range r.good {
+		if v.began >= at {
+			e.Requests++
+			e.Slowest = max(e.Slowest, v.ended-v.began)
 		}
 	}
 	r.Events = append(r.Events, e)
@@ -119,7 +137,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, e := range r.Events {
 		fmt.Fprintf(&b, "after %s at %s: %d failed", e.What, round(e.At), e.Failed)
 		if e.Failed > 0 {
-			fmt.Fprintf(&b, ", none any more after %s", round(e.Recovered))
+			fmt.Fprintf(&b, ", none any more after %s, nor of those that began after %s", round(e.Recovered), round(e.Until))
 		}
 		b.WriteString("\n")
 	}
