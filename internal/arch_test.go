@@ -172,7 +172,7 @@ func TestNoTestCodeIsShipped(t *testing.T) {
 }
 
 // contracts are the packages that define what their drivers, each a folder below, must do.
-var contracts = []string{"mesh", "database", "replication", "balancer"}
+var contracts = []string{"mesh", "database", "replication", "balancer", "router"}
 
 // driverOf returns the driver, such as "mesh/tinc", that a package belongs to; "" for none. The conformance suite of a
 // contract, such as mesh/meshtest, is none.

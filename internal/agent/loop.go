@@ -197,6 +197,7 @@ func deriveView(snapshot *store.Snapshot, node string) (*topology.View, error) {
 		ClusterName: snapshot.ClusterName, Cluster: *snapshot.Cluster,
 		Nodes: snapshot.Nodes, Links: snapshot.Links, MeshKeys: keys,
 		LoadBalancers: snapshot.LoadBalancers, Maintenance: snapshot.Maintenance,
+		Databases: snapshot.Databases, DatabaseMembers: snapshot.DatabaseMembers, Recoveries: snapshot.Recoveries,
 	}, node)
 }
 

@@ -24,14 +24,20 @@ func (Maintenance) Kind() Kind { return KindMaintenance }
 // Validate implements Body.
 func (m Maintenance) Validate() Problems {
 	var ps Problems
-	if len(m.Reason) > maxReason {
-		ps.add("reason", "shorten it", "has %d bytes, more than %d", len(m.Reason), maxReason)
-	}
-	if strings.ContainsFunc(m.Reason, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		ps.add("reason", "write one line of plain text", "%q holds characters that cannot be shown", m.Reason)
-	}
+	ps = append(ps, validateReason(m.Reason)...)
 	if m.Since.IsZero() {
 		ps.add("since", "", "is missing")
+	}
+	return ps
+}
+
+func validateReason(reason string) Problems {
+	var ps Problems
+	if len(reason) > maxReason {
+		ps.add("reason", "shorten it", "has %d bytes, more than %d", len(reason), maxReason)
+	}
+	if strings.ContainsFunc(reason, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		ps.add("reason", "write one line of plain text", "%q holds characters that cannot be shown", reason)
 	}
 	return ps
 }

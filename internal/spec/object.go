@@ -10,7 +10,7 @@ import (
 // WireVersion is the version of the signed form of objects, tickets, claims and statuses. An agent refuses what is newer
 // than it knows and says so; nothing is guessed.
 //
-//	1: cluster, node, link, loadbalancer and maintenance objects (first release).
+//	1: cluster, node, link, loadbalancer, maintenance, database, member and recovery objects (first release).
 const WireVersion = 1
 
 // Kind is the kind of an object.
@@ -23,11 +23,14 @@ const (
 	KindLink         Kind = "link"
 	KindLoadBalancer Kind = "loadbalancer"
 	KindMaintenance  Kind = "maintenance"
+	KindDatabase     Kind = "database"
+	KindMember       Kind = "member"
+	KindRecovery     Kind = "recovery"
 )
 
 // Kinds lists every kind.
 func Kinds() []Kind {
-	return []Kind{KindCluster, KindNode, KindLink, KindLoadBalancer, KindMaintenance}
+	return []Kind{KindCluster, KindNode, KindLink, KindLoadBalancer, KindMaintenance, KindDatabase, KindMember, KindRecovery}
 }
 
 // Ref names an object within its cluster.
@@ -52,7 +55,8 @@ func (r *Ref) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Body is what an object of one kind says: a Cluster, a Node, a Link, a LoadBalancer or a Maintenance.
+// Body is what an object of one kind says: a Cluster, a Node, a Link, a LoadBalancer, a Maintenance, a Database, a Member or a
+// Recovery.
 type Body interface {
 	// Kind returns the kind of objects that have such a body.
 	Kind() Kind
@@ -76,8 +80,9 @@ type Object struct {
 	Body    json.RawMessage `json:"body,omitempty"`
 }
 
-// NewObject returns an object of cluster that carries body. Name is the node's or link's name, a load balancer's hostname,
-// the name of the node in maintenance, and the cluster's own name for a cluster object.
+// NewObject returns an object of cluster that carries body. Name is the node's, link's, database's or member's name, a load
+// balancer's hostname, the name of the node in maintenance or of the database to recover, and the cluster's own name for a
+// cluster object.
 func NewObject(cluster, name string, generation, signed uint64, body Body) (Object, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -113,6 +118,12 @@ func (o Object) Decode() (Body, error) {
 		return decode[LoadBalancer](o)
 	case KindMaintenance:
 		return decode[Maintenance](o)
+	case KindDatabase:
+		return decode[Database](o)
+	case KindMember:
+		return decode[Member](o)
+	case KindRecovery:
+		return decode[Recovery](o)
 	default:
 		return nil, fmt.Errorf("decode object %s: unknown kind %q", o.Ref(), o.Kind)
 	}
@@ -155,6 +166,9 @@ func (o Object) Validate() Problems {
 		if link, ok := body.(Link); ok && link.Name() != o.Name {
 			ps.add("name", "", "is %q, the link's ends make it %q", o.Name, link.Name())
 		}
+		if member, ok := body.(Member); ok && member.Name() != o.Name {
+			ps.add("name", "", "is %q, the member's database and node make it %q", o.Name, member.Name())
+		}
 	}
 	return ps
 }
@@ -166,7 +180,7 @@ func (o Object) validateName() Problems {
 			return Problems{{Field: "name", Message: fmt.Sprintf("is %q, a cluster object has the cluster's name %q", o.Name, o.Cluster)}}
 		}
 		return nil
-	case KindNode, KindMaintenance:
+	case KindNode, KindMaintenance, KindDatabase, KindRecovery:
 		return ValidateName("name", o.Name)
 	case KindLoadBalancer:
 		ps := ValidateHost("name", o.Name)
@@ -180,6 +194,12 @@ func (o Object) validateName() Problems {
 			return Problems{{Field: "name", Message: fmt.Sprintf("%q is not the name of a link (two node names joined by a dot)", o.Name)}}
 		}
 		return append(ValidateName("name", a), ValidateName("name", b)...)
+	case KindMember:
+		database, node, ok := strings.Cut(o.Name, ".")
+		if !ok {
+			return Problems{{Field: "name", Message: fmt.Sprintf("%q is not the name of a member (a database's and a node's name joined by a dot)", o.Name)}}
+		}
+		return append(ValidateName("name", database), ValidateName("name", node)...)
 	default:
 		return Problems{{Field: "kind", Message: fmt.Sprintf("%q is unknown", o.Kind), Remedy: "update the agent"}}
 	}

@@ -24,6 +24,9 @@ const (
 	// ConditionEdgeReady is true while the node can take dead nodes of its load balancers out of the vendor's pools. Only nodes of
 	// a load balancer with quick removal have it.
 	ConditionEdgeReady ConditionType = "EdgeReady"
+	// ConditionDatabaseReady is true while the node's part in every database is as it should be. Only nodes with such a part
+	// have it.
+	ConditionDatabaseReady ConditionType = "DatabaseReady"
 )
 
 // ConditionStatus is whether a condition holds.
@@ -73,6 +76,8 @@ type Status struct {
 	Peers map[string]PeerStatus `json:"peers,omitempty"`
 	// Serving is how fit this node is to serve each load balancer that it belongs to, by hostname.
 	Serving map[string]ServingStatus `json:"serving,omitempty"`
+	// Databases is this node's part in each database, by name.
+	Databases map[string]DatabaseStatus `json:"databases,omitempty"`
 }
 
 // ServingStatus is how fit a node is to serve one load balancer.

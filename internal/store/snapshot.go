@@ -21,6 +21,10 @@ type Snapshot struct {
 	// cluster now, not of one that was removed since.
 	LoadBalancers map[string]spec.LoadBalancer
 	Maintenance   map[string]spec.Maintenance
+	// Databases and Recoveries are by the database's name, DatabaseMembers by the member's.
+	Databases       map[string]spec.Database
+	DatabaseMembers map[string]spec.Member
+	Recoveries      map[string]spec.Recovery
 	// Generations holds the newest generation of every object, tombstones included.
 	Generations map[spec.Ref]uint64
 	// Tombstones holds what is removed now. A node that was made again is not among them.
@@ -57,6 +61,7 @@ func (s *state) snapshot(cluster string, damaged []string) *Snapshot {
 		ClusterName: cluster,
 		Nodes:       map[string]spec.Node{}, Links: map[string]spec.Link{},
 		LoadBalancers: map[string]spec.LoadBalancer{}, Maintenance: map[string]spec.Maintenance{},
+		Databases: map[string]spec.Database{}, DatabaseMembers: map[string]spec.Member{}, Recoveries: map[string]spec.Recovery{},
 		Generations: map[spec.Ref]uint64{}, Tombstones: map[spec.Ref]Tombstone{},
 		Members: map[string]trust.Member{}, Statuses: map[string]spec.Status{},
 		Received: map[string]time.Time{},
@@ -117,6 +122,12 @@ func (out *Snapshot) addObject(s *state, e *entry) {
 		if tomb := s.entries[TombstoneKey(ref.Name)]; tomb == nil || tomb.version.Generation < e.version.Generation {
 			out.Maintenance[ref.Name] = body
 		}
+	case spec.Database:
+		out.Databases[ref.Name] = body
+	case spec.Member:
+		out.DatabaseMembers[ref.Name] = body
+	case spec.Recovery:
+		out.Recoveries[ref.Name] = body
 	}
 }
 

@@ -28,6 +28,10 @@ type Input struct {
 	// LoadBalancers are the cluster's, by hostname, and Maintenance says which nodes are out of service, by name.
 	LoadBalancers map[string]spec.LoadBalancer
 	Maintenance   map[string]spec.Maintenance
+	// Databases and Recoveries are the cluster's, by the database's name, DatabaseMembers by the member's.
+	Databases       map[string]spec.Database
+	DatabaseMembers map[string]spec.Member
+	Recoveries      map[string]spec.Recovery
 	// MeshKeys holds the public mesh key of each admitted member, for the cluster's mesh driver. A node without a key is
 	// not admitted (yet) and nobody's peer.
 	MeshKeys map[string]string
@@ -50,6 +54,8 @@ type View struct {
 	LoadBalancers []LoadBalancer
 	// Maintenance holds the nodes of the cluster that the operator has taken out of service, by name.
 	Maintenance map[string]spec.Maintenance
+	// Databases are those that the node has a part in, sorted by name.
+	Databases []Database
 	// Problems is what is wrong between the objects. A view with problems still holds: whatever is not concerned works.
 	Problems spec.Problems
 }
@@ -103,6 +109,7 @@ func Derive(in Input, self string) (*View, error) {
 	}
 	slices.SortFunc(v.Peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	v.LoadBalancers = v.loadBalancers(in)
+	v.Databases = v.databases(in)
 	return v, nil
 }
 
