@@ -158,29 +158,33 @@ func TestBalancer(t *testing.T) {
 		s.wantHealth(t, true, everyNode...)
 	})
 
-	t.Run("a dead node is left by the monitor", func(t *testing.T) {
-		stop := s.visit(t)
-		s.eventually(t, "some visits", time.Minute, after(3*time.Second))
-		if err := s.Kill(t.Context(), "sg1"); err != nil {
-			t.Fatal(err)
-		}
-		s.wantHealth(t, false, "sg1")
-		s.wantHealth(t, true, "hk1", "hk2")
-		calm := s.visit(t)
-		s.eventually(t, "some visits by others", time.Minute, after(3*time.Second))
-		if r := calm(); r.Failed != 0 || r.Nodes["sg1"] != 0 {
-			t.Errorf("once the edge knows: %d failed, %d at the dead node", r.Failed, r.Nodes["sg1"])
-		}
-		// Connections that were not made are made elsewhere; requests that had arrived are lost.
-		if r := stop(); r.Failed > 30 || r.Moved == 0 {
-			t.Errorf("%d of %d requests failed, %d sessions moved", r.Failed, r.Requests, r.Moved)
-		}
-		if err := s.PowerOn(t.Context(), "sg1"); err != nil {
-			t.Fatal(err)
-		}
-		s.serve(t, "sg1")
-		s.wantHealth(t, true, everyNode...)
-	})
+	if furtherEngine() {
+		t.Log("left to the first engine: a dead node is left by the monitor")
+	} else {
+		t.Run("a dead node is left by the monitor", func(t *testing.T) {
+			stop := s.visit(t)
+			s.eventually(t, "some visits", time.Minute, after(3*time.Second))
+			if err := s.Kill(t.Context(), "sg1"); err != nil {
+				t.Fatal(err)
+			}
+			s.wantHealth(t, false, "sg1")
+			s.wantHealth(t, true, "hk1", "hk2")
+			calm := s.visit(t)
+			s.eventually(t, "some visits by others", time.Minute, after(3*time.Second))
+			if r := calm(); r.Failed != 0 || r.Nodes["sg1"] != 0 {
+				t.Errorf("once the edge knows: %d failed, %d at the dead node", r.Failed, r.Nodes["sg1"])
+			}
+			// Connections that were not made are made elsewhere; requests that had arrived are lost.
+			if r := stop(); r.Failed > 30 || r.Moved == 0 {
+				t.Errorf("%d of %d requests failed, %d sessions moved", r.Failed, r.Requests, r.Moved)
+			}
+			if err := s.PowerOn(t.Context(), "sg1"); err != nil {
+				t.Fatal(err)
+			}
+			s.serve(t, "sg1")
+			s.wantHealth(t, true, everyNode...)
+		})
+	}
 
 	s.wantNoChange(t)
 	s.mustRun(t, "destroy", "-auto-approve")

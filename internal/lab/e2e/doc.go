@@ -4,5 +4,7 @@
 //
 //	sudo ATOLL_E2E=terraform go test -v ./internal/lab/e2e
 //
+// ATOLL_E2E_FURTHER, set to anything, leaves out what no engine has a part in, for the second program of a run.
+//
 // A single scenario needs the first one: -run 'TestThreeSite/(apply_brings|no_secret)'.
 package e2e

@@ -52,6 +52,10 @@ func requireLab(t *testing.T) (engine string) {
 	return path
 }
 
+// furtherEngine tells that the tests have run with another engine in this run, so that what no engine has a part in need not
+// be done again.
+func furtherEngine() bool { return os.Getenv("ATOLL_E2E_FURTHER") != "" }
+
 // newSite builds the programs, starts a lab and prepares the operator's folder. Nothing of the cluster exists yet.
 func newSite(t *testing.T) *site {
 	t.Helper()
