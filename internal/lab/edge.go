@@ -84,6 +84,8 @@ func (f *front) environment() []string {
 		"CLOUDFLARE_API_TOKEN=" + f.token,
 		// What may be given to the nodes: it changes load balancers with their pools and monitors, and nothing else.
 		"ATOLL_LAB_POOLS_TOKEN=" + f.poolsToken,
+		// What the reference topology's stack calls it.
+		"TF_VAR_removal_token=" + f.poolsToken,
 		"ATOLL_LAB_EDGE=" + EdgeURL,
 	}
 }

@@ -63,7 +63,7 @@ func newOperator(dir string) (*operator, error) {
 	}
 	o := &operator{dir: dir, publicKey: public, token: rand.Text() + rand.Text()}
 	for name, data := range map[string][]byte{
-		"id_ed25519": private, "id_ed25519.pub": []byte(public + "\n"), "linode-token": []byte(o.token),
+		"id_ed25519": private, "id_ed25519.pub": []byte(public + "\n"), "linode-token": []byte(o.token), "demo-key": []byte(rand.Text()),
 	} {
 		if err := writeFile(filepath.Join(dir, name), data); err != nil {
 			return nil, err
@@ -107,6 +107,7 @@ func (l *Lab) Environment() []string {
 		"ATOLL_LAB_SSH_KEY=" + o.keyFile(),
 		"ATOLL_LAB_KNOWN_HOSTS=" + o.knownHosts(),
 		"ATOLL_LAB_SSH_CONFIG=" + o.sshConfig(),
+		"ATOLL_LAB_DEMO_KEY=" + filepath.Join(o.dir, "demo-key"),
 		// Nothing outside the lab answers: asking for news would only cost time.
 		"CHECKPOINT_DISABLE=1",
 		// Where the provider looks for what its configuration does not say.

@@ -83,3 +83,21 @@ resource "atoll_mesh_link" "pair" {
   from = local.nodes[each.value.from]
   to   = local.nodes[each.value.to]
 }
+
+# What the nodes serve together: requests come through Cloudflare to a node that is well, and there to the application, or over
+# the mesh to the one on another node while that is not.
+resource "atoll_load_balancer" "www" {
+  count = var.website == null ? 0 : 1
+
+  hostname = var.website.hostname
+  zone     = var.website.zone
+  nodes    = local.nodes
+  port     = var.website.port
+  monitor  = { interval = var.website.interval }
+
+  application_check = { type = "http", path = var.website.ready }
+  local_proxy       = { port = 80, tls = {} }
+  quick_removal     = var.website.quick_removal ? { api_token = var.removal_token } : null
+
+  node_settings = { for name in var.website.disabled : name => { enabled = false } }
+}

@@ -14,3 +14,8 @@ output "signing_key" {
   description = "Public half of the signing key that the cluster trusts."
   value       = atoll_cluster.web.public_key
 }
+
+output "website" {
+  description = "Where visitors go, null for nowhere."
+  value       = one(atoll_load_balancer.www[*].hostname)
+}

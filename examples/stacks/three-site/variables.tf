@@ -66,3 +66,27 @@ variable "linodes" {
     error_message = "A node is a machine, a seeded machine or a Linode: no name may be in two of the maps."
   }
 }
+
+variable "website" {
+  description = "What the nodes serve together through Cloudflare: its hostname, the zone, the application's port on each node, what it is asked to find out whether it is well, every how many seconds Cloudflare asks, whether nodes take a dead one of them out of service at once, and which nodes are to get no new visitors. Null for nothing."
+  type = object({
+    hostname      = string
+    zone          = string
+    port          = optional(number, 8080)
+    ready         = optional(string, "/ready")
+    interval      = optional(number, 60)
+    quick_removal = optional(bool, true)
+    disabled      = optional(set(string), [])
+  })
+
+  # The lab's zone. Ten seconds take Cloudflare's dearest plan, which the lab has.
+  default = { hostname = "www.example.com", zone = "example.com", interval = 10 }
+}
+
+variable "removal_token" {
+  description = "Token with which the nodes take a dead one of them out of service: see README.md. It is in no state, plan or log."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}

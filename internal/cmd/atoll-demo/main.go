@@ -46,6 +46,7 @@ func run(ctx context.Context, args []string, messages io.Writer) error {
 	listen := flags.String("listen", fmt.Sprintf(":%d", demo.Port), "`address` to listen on")
 	keyFile := flags.String("key-file", "", "`file` with what signs sessions, the same on all nodes")
 	node := flags.String("node", "", "`name` of this node (default: the machine's)")
+	unready := flags.String("unready-file", "", "`file` that makes it say that it is unwell while it exists")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -70,6 +71,14 @@ func run(ctx context.Context, args []string, messages io.Writer) error {
 		*node, _, _ = strings.Cut(name, ".")
 	}
 	app := &demo.App{Node: *node, Sessions: demo.Sessions{Key: key}}
+	if *unready != "" {
+		app.Unwell = func() string {
+			if _, err := os.Stat(*unready); err != nil {
+				return ""
+			}
+			return *unready + " is there"
+		}
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

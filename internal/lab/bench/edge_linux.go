@@ -38,11 +38,6 @@ const edgeApplication = `use IO::Socket::INET; $SIG{CHLD} = "IGNORE"; ` +
 
 // edgeConfig is the load balancer, with what is particular of a way to notice a death, and of a node.
 const edgeConfig = `
-variable "removal_token" {
-  type      = string
-  ephemeral = true
-}
-
 resource "atoll_load_balancer" "www" {
   hostname      = "` + edgeHost + `"
   zone          = "example.com"
@@ -67,7 +62,6 @@ type edgeCause struct {
 // out as planned.
 func benchEdge(ctx context.Context, out io.Writer) error {
 	return withLab(ctx, out, func(b *labBench) error {
-		b.Work.Env = append(b.Work.Env, "TF_VAR_removal_token="+b.Variable("ATOLL_LAB_POOLS_TOKEN"))
 		if r, err := b.Work.Run(ctx, "apply", "-auto-approve"); err != nil {
 			return fmt.Errorf("%w\n%s", err, r.Stdout)
 		}

@@ -15,7 +15,7 @@ const (
 	AccountPath = "/account"
 	// LoginPath begins a session by POST; the form value "as" is the visitor's name.
 	LoginPath = "/login"
-	// ReadyPath is 200 while the application can serve.
+	// ReadyPath is 200 while the application finds itself well, 503 otherwise.
 	ReadyPath = "/ready"
 	// SlowPath answers after the time that the value "for" says, such as 3s.
 	SlowPath = "/slow"
@@ -30,12 +30,14 @@ type App struct {
 	Node string
 	// Sessions signs and reads cookies.
 	Sessions Sessions
+	// Unwell says why the application finds itself unwell, "" while it does not. It may be nil.
+	Unwell func() string
 }
 
 // Handler returns the application. The first line of each answer that is good is the node's name.
 func (a *App) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+ReadyPath, func(w http.ResponseWriter, _ *http.Request) { a.say(w, "ready") })
+	mux.HandleFunc("GET "+ReadyPath, a.ready)
 	mux.HandleFunc("POST "+LoginPath, a.login)
 	mux.HandleFunc("POST /logout", a.logout)
 	mux.HandleFunc("GET "+AccountPath, a.account)
@@ -50,6 +52,16 @@ func (a *App) say(w http.ResponseWriter, format string, values ...any) {
 	w.Header().Set("Cache-Control", "no-store")
 	// Whoever has gone meanwhile needs no answer.
 	_, _ = fmt.Fprintf(w, a.Node+"\n"+format+"\n", values...)
+}
+
+func (a *App) ready(w http.ResponseWriter, _ *http.Request) {
+	if a.Unwell != nil {
+		if why := a.Unwell(); why != "" {
+			http.Error(w, why, http.StatusServiceUnavailable)
+			return
+		}
+	}
+	a.say(w, "ready")
 }
 
 func (a *App) home(w http.ResponseWriter, r *http.Request) {

@@ -19,6 +19,9 @@ const (
 	// Port is where it listens there.
 	Port = 8080
 
+	// UnreadyFile makes the application of a node find itself unwell while it is there, although it serves.
+	UnreadyFile = "/run/" + Program + ".unready"
+
 	programPath = "/usr/local/bin/" + Program
 	keyPath     = "/etc/" + Program + "/key"
 	unitPath    = "/etc/systemd/system/" + Unit
@@ -30,7 +33,7 @@ Description=The lab's little application
 After=network.target
 
 [Service]
-ExecStart=` + programPath + ` --listen :%d --key-file %%d/key
+ExecStart=` + programPath + ` --listen :%d --key-file %%d/key --unready-file ` + UnreadyFile + `
 LoadCredential=key:` + keyPath + `
 DynamicUser=yes
 ProtectSystem=strict

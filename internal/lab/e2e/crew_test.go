@@ -16,11 +16,6 @@ import (
 
 // crew is a load balancer whose nodes do their part. The token is not in the configuration.
 const crew = `
-variable "removal_token" {
-  type      = string
-  ephemeral = true
-}
-
 resource "atoll_load_balancer" "www" {
   hostname = "www.example.com"
   zone     = "example.com"
@@ -39,7 +34,6 @@ resource "atoll_load_balancer" "www" {
 func newCrew(t *testing.T) *site {
 	t.Helper()
 	s := newSite(t)
-	s.Work.Env = append(s.Work.Env, "TF_VAR_removal_token="+s.Variable("ATOLL_LAB_POOLS_TOKEN"))
 	s.apply(t)
 	for _, n := range everyNode {
 		s.serve(t, n)

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -122,6 +123,31 @@ func (r *Report) Note(at time.Duration, what string) {
 		}
 	}
 	r.Events = append(r.Events, e)
+}
+
+// MovedBefore counts the visitors with cookies who were answered by more than one node before a time since the load began.
+func (r *Report) MovedBefore(at time.Duration) int {
+	homes, moved := map[int]string{}, map[int]bool{}
+	for _, v := range r.good {
+		if v.session < 0 || v.ended > at {
+			continue
+		}
+		if home, known := homes[v.session]; known && home != v.node {
+			moved[v.session] = true
+		}
+		homes[v.session] = v.node
+	}
+	return len(moved)
+}
+
+// LastNodes returns who has answered the last requests that began and were answered, sorted.
+func (r *Report) LastNodes(requests int) []string {
+	last := slices.SortedFunc(slices.Values(r.good), func(a, b visit) int { return cmp.Compare(a.began, b.began) })
+	nodes := map[string]bool{}
+	for _, v := range last[max(0, len(last)-requests):] {
+		nodes[v.node] = true
+	}
+	return slices.Sorted(maps.Keys(nodes))
 }
 
 // WriteText writes the report for people.

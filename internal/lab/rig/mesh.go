@@ -12,6 +12,8 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
 // MeshInterface is what the mesh is called on a node.
@@ -76,10 +78,38 @@ func (s *Site) Status(ctx context.Context) (status api.ClusterStatus, healthy bo
 	return status, healthy, nil
 }
 
+// Report is what a node of a cluster last said of itself and its peers, as it says itself.
+func (s *Site) Report(ctx context.Context, cluster, node string) (spec.Status, error) {
+	agent, err := s.Agent(cluster, node)
+	if err != nil {
+		return spec.Status{}, err
+	}
+	defer agent.Close()
+	records, err := agent.Records(ctx)
+	if err != nil {
+		return spec.Status{}, err
+	}
+	known := store.New(trust.Root{Cluster: cluster, Key: s.Key.Public()}, store.Options{})
+	known.Merge(records)
+	report, ok := known.Snapshot().Statuses[node]
+	if !ok {
+		return spec.Status{}, fmt.Errorf("%s has not reported anything yet", node)
+	}
+	return report, nil
+}
+
 // Health asks the health endpoint of a machine's agent.
 func (s *Site) Health(ctx context.Context, machine string) (api.Health, error) {
+	return s.HealthFor(ctx, machine, "")
+}
+
+// HealthFor is Health for a hostname that the machine serves.
+func (s *Site) HealthFor(ctx context.Context, machine, hostname string) (api.Health, error) {
 	var h api.Health
 	url := "http://127.0.0.1:" + strconv.Itoa(spec.DefaultPorts().Health) + api.HealthPath
+	if hostname != "" {
+		url += "/" + hostname
+	}
 	out, err := s.Exec(ctx, machine, "curl", "-s", "-m", "2", url)
 	if err != nil {
 		return h, err

@@ -19,7 +19,7 @@ var hosts = []string{"registry.terraform.io", "registry.opentofu.org"}
 
 // Programs are the programs of this source tree, built as they are shipped.
 type Programs struct {
-	// Dir holds the programs by name: terraform-provider-atoll, atolld, atoll.
+	// Dir holds the programs by name: terraform-provider-atoll, atolld, atoll, atoll-demo.
 	Dir string
 	// Mirror is a filesystem mirror with the providers.
 	Mirror string
@@ -27,15 +27,27 @@ type Programs struct {
 	Source string
 }
 
-// Build builds the provider, the agent and the operator's command into dir.
+// Build builds the provider, the agent, the operator's command and the demo's application into dir.
 func Build(ctx context.Context, dir string) (*Programs, error) {
 	source, err := sourceRoot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p := &Programs{Dir: dir, Mirror: filepath.Join(dir, "mirror"), Source: source}
-	if err := p.compile(ctx, ".", "./internal/cmd/atolld", "./internal/cmd/atoll"); err != nil {
+	if err := p.compile(ctx, ".", "./internal/cmd/atolld", "./internal/cmd/atoll", "./internal/cmd/atoll-demo"); err != nil {
 		return nil, err
+	}
+	return p, p.offer("atoll", p.Path("terraform-provider-atoll"))
+}
+
+// Use takes programs that were built before, from dir, and offers the provider in mirror, on the same file system. It needs no source
+// tree, so a site made of them has to name its stack.
+func Use(dir, mirror string) (*Programs, error) {
+	p := &Programs{Dir: dir, Mirror: mirror}
+	for _, name := range []string{"terraform-provider-atoll", "atolld", "atoll"} {
+		if _, err := os.Stat(p.Path(name)); err != nil {
+			return nil, fmt.Errorf("find the programs: %w", err)
+		}
 	}
 	return p, p.offer("atoll", p.Path("terraform-provider-atoll"))
 }

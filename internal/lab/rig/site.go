@@ -5,6 +5,7 @@ package rig
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/demo"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
@@ -44,6 +46,8 @@ type Site struct {
 	Key     *trust.SigningKey
 
 	stack string
+	// demoKey signs the sessions of the demo's application, on all nodes.
+	demoKey []byte
 }
 
 // NewSite starts a lab and prepares the operator's folder. Close the site to remove the lab.
@@ -56,7 +60,7 @@ func NewSite(ctx context.Context, p *Programs, o SiteOptions) (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Site{Lab: l, Programs: p, KeyFile: filepath.Join(o.Dir, "signing-key.pem"), stack: o.Stack}
+	s := &Site{Lab: l, Programs: p, KeyFile: filepath.Join(o.Dir, "signing-key.pem"), stack: o.Stack, demoKey: []byte(rand.Text())}
 	if err := s.prepare(ctx, o); err != nil {
 		_ = l.Close() // what went wrong before matters more
 		return nil, err
@@ -96,9 +100,13 @@ func (s *Site) NewWorkspace(ctx context.Context, engine, dir string, env ...stri
 	return w, err
 }
 
+// NoWebsite keeps the reference topology from making a load balancer. Sites have it in their environment: who wants one says so
+// in SiteOptions.Env or Workspace.Env.
+const NoWebsite = "TF_VAR_website=null"
+
 // stackEnvironment is what the stack expects of the operator's environment.
 func (s *Site) stackEnvironment() []string {
-	return []string{"ATOLL_SIGNING_KEY_FILE=" + s.KeyFile}
+	return []string{"ATOLL_SIGNING_KEY_FILE=" + s.KeyFile, NoWebsite}
 }
 
 // Operator makes a command that runs on the operator's workstation.
@@ -127,6 +135,12 @@ func (s *Site) Atoll(ctx context.Context, args ...string) (string, error) {
 		return out.String(), fmt.Errorf("atoll %s: %w: %s", strings.Join(args, " "), err, complaint.String())
 	}
 	return out.String(), nil
+}
+
+// Serve puts the demo's application on a node, which must be up, and starts it.
+func (s *Site) Serve(ctx context.Context, node string) error {
+	command := func(ctx context.Context, argv ...string) (*exec.Cmd, error) { return s.Command(ctx, node, argv...) }
+	return demo.Install(ctx, command, s.Programs.Path(demo.Program), s.demoKey)
 }
 
 // Agent returns a client that calls a machine's agent as the operator, over the public network. The cluster is the stack's.
