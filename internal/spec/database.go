@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // DatabaseEngine names the software of a replicated database.
@@ -56,6 +57,15 @@ type Database struct {
 	Router DatabaseRouter `json:"router"`
 	// Key is the public half of the database's key, to which secrets in this object are sealed; members have the other half.
 	Key string `json:"key"`
+	// Accept is what the operator knows and accepts of where the members are.
+	Accept Accepted `json:"accept,omitzero"`
+}
+
+// Accepted are risks that the operator has accepted.
+type Accepted struct {
+	// Providers and Sites are those that may have a majority of a database's votes, sorted by name: their failure stops writes.
+	Providers []string `json:"providers,omitempty"`
+	Sites     []string `json:"sites,omitempty"`
 }
 
 // Bootstrap is the permission for one member to make a group out of nothing, which it uses once.
@@ -117,12 +127,10 @@ func (d Database) Validate() Problems {
 	}
 	ps = append(ps, validatePort("port", d.Port)...)
 	ps = append(ps, d.Router.validate(d.Port).Under("router")...)
-	for _, schema := range d.Schemas {
-		ps = append(ps, validateSchema("schemas", schema)...)
-	}
+	ps = append(ps, validateSchemas(d.Schemas)...)
 	for _, name := range slices.Sorted(maps.Keys(d.Users)) {
 		user := d.Users[name]
-		ps = append(ps, ValidateDatabaseUser("users", name)...)
+		ps = append(ps, ValidateDatabaseUser("users."+name, name)...)
 		if user.Password == "" {
 			ps.add("users."+name+".password", "", "is missing")
 		}
@@ -134,6 +142,12 @@ func (d Database) Validate() Problems {
 	}
 	if d.Key == "" {
 		ps.add("key", "", "is missing")
+	}
+	for _, p := range d.Accept.Providers {
+		ps = append(ps, validateDomain("accept.providers", p)...)
+	}
+	for _, site := range d.Accept.Sites {
+		ps = append(ps, validateDomain("accept.sites", site)...)
 	}
 	if d.Engine == DatabaseMySQL {
 		ps = append(ps, ValidateMySQLSettings("settings", d.Settings)...)
@@ -161,8 +175,23 @@ func ValidateDatabaseUser(field, name string) Problems {
 	switch {
 	case !userPattern.MatchString(name):
 		ps.add(field, "use at most 32 letters, digits and underscores, beginning with a letter", "%q cannot be the name of a user", name)
-	case slices.Contains([]string{"root", "mysql"}, name) || len(name) >= 6 && name[:6] == "atoll_":
+	case slices.Contains([]string{"root", "mysql"}, strings.ToLower(name)) || strings.HasPrefix(strings.ToLower(name), "atoll_"):
 		ps.add(field, "choose another", "%q is not for applications", name)
+	}
+	return ps
+}
+
+// validateSchemas reports what is wrong with the names of schemas. Names that differ in case alone are two schemas on Linux, and one
+// to many programs.
+func validateSchemas(names []string) Problems {
+	var ps Problems
+	seen := map[string]string{}
+	for _, name := range names {
+		ps = append(ps, validateSchema("schemas", name)...)
+		if first, twice := seen[strings.ToLower(name)]; twice {
+			ps.add("schemas", "choose other names", "%q and %q are the same to many programs", first, name)
+		}
+		seen[strings.ToLower(name)] = name
 	}
 	return ps
 }
@@ -172,8 +201,16 @@ func validateSchema(field, name string) Problems {
 	switch {
 	case !schemaPattern.MatchString(name):
 		ps.add(field, "use at most 63 letters, digits and underscores, beginning with a letter", "%q cannot be the name of a schema", name)
-	case slices.Contains([]string{"mysql", "sys", "performance_schema", "information_schema", "mysql_innodb_cluster_metadata"}, name):
+	case slices.Contains([]string{"mysql", "sys", "performance_schema", "information_schema", "mysql_innodb_cluster_metadata"}, strings.ToLower(name)):
 		ps.add(field, "choose another", "%q is the server's own", name)
+	}
+	return ps
+}
+
+func validateDomain(field, name string) Problems {
+	var ps Problems
+	if strings.TrimSpace(name) == "" {
+		ps.add(field, "write the name of a provider or site", "%q is none", name)
 	}
 	return ps
 }
@@ -188,8 +225,11 @@ func (r DatabaseRouter) validate(database int) Problems {
 	if r.WritePort == r.ReadPort {
 		ps.add("read_port", "choose another", "%d is also write_port", r.ReadPort)
 	}
-	if r.WritePort == database || r.ReadPort == database {
-		ps.add("write_port", "choose others than the members' port", "%d is the port of the members themselves", database)
+	if r.WritePort == database {
+		ps.add("write_port", "choose another", "%d is the port of the members themselves", database)
+	}
+	if r.ReadPort == database {
+		ps.add("read_port", "choose another", "%d is the port of the members themselves", database)
 	}
 	return ps
 }

@@ -94,6 +94,7 @@ func Derive(in Input, self string) (*View, error) {
 		Problems:    append(Check(in.ClusterName, in.Cluster, in.Nodes), checkLinks(in.Nodes, in.Links)...),
 	}
 	v.Problems = append(v.Problems, checkLoadBalancers(in)...)
+	v.Problems = append(v.Problems, checkDatabases(in)...)
 	for name, m := range in.Maintenance {
 		if _, ok := in.Nodes[name]; ok {
 			v.Maintenance[name] = m
