@@ -13,7 +13,8 @@ disk=$(realpath "$ATOLL_DISK")
 output=$(realpath -m "$ATOLL_OUTPUT")
 name=$ATOLL_NAME
 work=$(mktemp -d "$output/.$name.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+gzip=
+trap '[ -z "$gzip" ] || kill "$gzip" 2>/dev/null || true; rm -rf "$work"' EXIT
 say() { echo "$((SECONDS)) s: $*"; }
 
 # The first partition is the root file system. Linode wants that alone, without a partition table.
@@ -72,6 +73,7 @@ gzip=$!
 qemu-img convert -O qcow2 -c -o compression_type=zstd "$disk" "$work/$name.qcow2"
 zstd -q -T0 "-$ATOLL_COMPRESSION" --long=27 "$disk" -o "$work/$name.raw.zst"
 wait "$gzip"
+gzip=
 
 # The old files of that name go together with their manifest: at no time does one describe the others wrongly.
 rm -f "$output/$name.manifest.json"

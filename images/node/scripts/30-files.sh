@@ -4,7 +4,7 @@ set -eu
 find rootfs -type f | while read -r file; do
   install -D -m 644 "$file" "${file#rootfs}"
 done
-chmod 755 /etc/nftables.conf
+chmod 755 /etc/nftables.conf /usr/lib/atoll/settle-boot
 
 # These units need neither their old init scripts nor, while the image is built, a word to systemd.
 export SYSTEMCTL_SKIP_SYSV=1

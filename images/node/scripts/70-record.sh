@@ -2,8 +2,31 @@
 # Disks only.
 set -eu
 [ -n "$ATOLL_ATOLLD" ] || exit 0
+
+# Debian's own reader of copyright files. It comes for this moment and is not installed: a node has no use for it.
+reader=$PWD/python3-debian
+mkdir -p "$reader"
+(cd "$reader" && apt-get -qq -o APT::Sandbox::User=root download python3-debian && dpkg-deb --extract ./*.deb .)
+export PYTHONPATH="$reader/usr/lib/python3/dist-packages"
+
 python3 - <<'PY'
-import json, os, subprocess, time, uuid
+import json, logging, os, subprocess, time, uuid
+
+from debian import copyright
+
+# It complains of spellings that it understands.
+logging.disable(logging.CRITICAL)
+
+# licences returns a component's licences, by the names that Debian gives them, when the package's copyright file is one for
+# machines (copyright-format/1.0). It is about all files of the source package.
+def licences(package):
+    try:
+        with open(f"/usr/share/doc/{package}/copyright", encoding="utf-8", errors="replace") as f:
+            files = copyright.Copyright(f, strict=False).all_files_paragraphs()
+            names = sorted({p.license.synopsis.strip() for p in files if p.license} - {""})
+    except (FileNotFoundError, copyright.NotMachineReadableError):
+        return {}
+    return {"licenses": [{"license": {"name": name}} for name in names]} if names else {}
 
 def output(*argv):
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
@@ -27,6 +50,7 @@ components = [{
     "type": "library", "bom-ref": f"deb/{name}:{arch}", "name": name, "version": v,
     "purl": f"pkg:deb/debian/{name}@{v.replace('+', '%2B').replace(':', '%3A')}?arch={arch}&distro={suite}",
     "properties": [{"name": "debian:source", "value": source}, {"name": "debian:source-version", "value": sv}],
+    **licences(name),
 } for name, v, arch, source, sv in packages]
 components.append({
     "type": "application", "bom-ref": "atolld", "name": "atolld", "version": agent["version"],
@@ -63,3 +87,4 @@ for name, value in ("image.json", image), ("sbom.cdx.json", bom):
         json.dump(value, f, indent=1)
         f.write("\n")
 PY
+rm -r "$reader"
