@@ -73,8 +73,6 @@ type ethernet struct {
 	DHCP6       bool              `yaml:"dhcp6"`
 	Addresses   []string          `yaml:"addresses"`
 	Routes      []route           `yaml:"routes,omitempty"`
-	Gateway4    string            `yaml:"gateway4,omitempty"`
-	Gateway6    string            `yaml:"gateway6,omitempty"`
 	Nameservers struct {
 		Addresses []string `yaml:"addresses,omitempty"`
 	} `yaml:"nameservers,omitempty"`
@@ -82,26 +80,25 @@ type ethernet struct {
 
 type route struct {
 	To  string `yaml:"to"`
-	Via string `yaml:"via"`
+	Via string `yaml:"via,omitempty"`
 }
 
-// setGateway makes g the default router. One outside of the addresses' networks, as some providers have it, is only
-// accepted by the deprecated keys: cloud-init's networkd renderer drops a route's on-link.
+// setGateway makes g the default router. The way to one outside of the addresses' networks, as some providers have it, is a
+// route of its own: cloud-init neither takes a route's on-link nor lets the keys that imply it, gateway4 and gateway6, pass
+// without a warning.
 func (n Network) setGateway(e *ethernet, g netip.Addr) {
 	within := g.IsLinkLocalUnicast()
 	for _, a := range n.Addresses {
 		within = within || a.Contains(g)
 	}
-	switch {
-	case within && g.Is4():
-		e.Routes = append(e.Routes, route{To: "0.0.0.0/0", Via: g.String()})
-	case within:
-		e.Routes = append(e.Routes, route{To: "::/0", Via: g.String()})
-	case g.Is4():
-		e.Gateway4 = g.String()
-	default:
-		e.Gateway6 = g.String()
+	if !within {
+		e.Routes = append(e.Routes, route{To: netip.PrefixFrom(g, g.BitLen()).String()})
 	}
+	everywhere := "::/0"
+	if g.Is4() {
+		everywhere = "0.0.0.0/0"
+	}
+	e.Routes = append(e.Routes, route{To: everywhere, Via: g.String()})
 }
 
 // config returns the network as cloud-init takes it. A port that is matched by name is the entry's key, since cloud-init's

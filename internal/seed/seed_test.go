@@ -183,8 +183,8 @@ version: 2
 	}
 	if text := string(files[4].Data); !strings.Contains(text, "primary:\n        match:\n            macaddress: \"52:54:00:12:34:56\"\n") {
 		t.Errorf("network-config is %q", text)
-	} else if !strings.Contains(text, "gateway4: 198.51.100.1\n") {
-		t.Errorf("network-config is %q, want the gateway of another network by the key that takes it", text)
+	} else if want := "routes:\n            - to: 198.51.100.1/32\n            - to: 0.0.0.0/0\n              via: 198.51.100.1\n"; !strings.Contains(text, want) {
+		t.Errorf("network-config is\n%s\nwant a way to the gateway of another network:\n%s", text, want)
 	}
 }
 

@@ -21,8 +21,9 @@ import (
 // seeded is the machine that Terraform cannot reach before it has joined.
 const seeded = "hk3"
 
-// seededAddress is the machine's, by its seed: the first of its site.
-const seededAddress = "198.51.100.74/26"
+// seededAddress is the machine's, by its seed: the first of its site, given as a single one with a router outside of its
+// network, as some providers do.
+const seededAddress = "198.51.100.74/32"
 
 // usersKey is the file of a key that only the user's own cloud-config knows.
 func (s *site) usersKey() string { return filepath.Join(s.dir, "users-key") }
