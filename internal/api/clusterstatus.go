@@ -63,7 +63,9 @@ type ClusterStatus struct {
 	Links    map[string]LinkView `json:"links"`
 	// LoadBalancers are those that the nodes know of, by hostname.
 	LoadBalancers map[string]LoadBalancerView `json:"load_balancers"`
-	Conflicts     []store.ConflictInfo        `json:"conflicts,omitempty"`
+	// Databases are those that the nodes know of, by name.
+	Databases map[string]DatabaseView `json:"databases"`
+	Conflicts []store.ConflictInfo    `json:"conflicts,omitempty"`
 	// Generations holds the newest generation of every object, tombstones included.
 	Generations map[spec.Ref]uint64 `json:"generations"`
 }
@@ -104,7 +106,8 @@ func StatusOf(seen string, s *store.Snapshot, now time.Time) ClusterStatus {
 	out := ClusterStatus{
 		Cluster: s.ClusterName, Seen: seen, At: now.UTC(),
 		Nodes: map[string]NodeView{}, Links: map[string]LinkView{},
-		LoadBalancers: map[string]LoadBalancerView{}, Conflicts: s.Conflicts, Generations: s.Generations,
+		LoadBalancers: map[string]LoadBalancerView{}, Databases: map[string]DatabaseView{},
+		Conflicts: s.Conflicts, Generations: s.Generations,
 	}
 	names := slices.Sorted(maps.Keys(s.Nodes))
 	for _, name := range names {
@@ -119,6 +122,9 @@ func StatusOf(seen string, s *store.Snapshot, now time.Time) ClusterStatus {
 	}
 	for hostname, lb := range s.LoadBalancers {
 		out.LoadBalancers[hostname] = out.loadBalancerView(hostname, lb, s, now)
+	}
+	for name, d := range s.Databases {
+		out.Databases[name] = out.databaseView(name, d, s, now)
 	}
 	out.judge(s)
 	return out
@@ -148,6 +154,9 @@ func (out *ClusterStatus) judge(s *store.Snapshot) {
 	}
 	for _, hostname := range slices.Sorted(maps.Keys(out.LoadBalancers)) {
 		out.Reasons = append(out.Reasons, out.LoadBalancers[hostname].judge(hostname, out.Nodes)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(out.Databases)) {
+		out.Reasons = append(out.Reasons, out.Databases[name].judge(name, out.Nodes)...)
 	}
 	for _, d := range s.Damaged {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("node %s could not read a stored record: %s", out.Seen, d))

@@ -18,7 +18,8 @@ type ServingState string
 const (
 	// ServingIn is a node that serves.
 	ServingIn ServingState = "serving"
-	// ServingKept is a node that serves although its application is unwell, because too few nodes would be left.
+	// ServingKept is a node that serves although its application is unwell or it has lost the others, because too few nodes would
+	// be left.
 	ServingKept ServingState = "kept"
 	// ServingOut is a node that does not serve because it, or its application, is unwell.
 	ServingOut ServingState = "out"
@@ -85,6 +86,8 @@ func (out *ClusterStatus) servingView(hostname, name string, part spec.ServingNo
 		return ServingView{State: ServingUnknown, Since: node.Since, Reason: "the node is " + string(node.State)}
 	case status == (spec.ServingStatus{}):
 		return ServingView{State: ServingUnknown, Reason: "it has not said yet"}
+	case status.Kept && status.Node != "" && status.Application == "":
+		return ServingView{State: ServingKept, Since: status.Since, Reason: "it has lost the others"}
 	case status.Fit && status.Application == "":
 		return ServingView{State: ServingIn, Since: status.Since}
 	case status.Fit:
