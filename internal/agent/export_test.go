@@ -140,8 +140,8 @@ func (t *Twin) Observe(sequence uint64, boot string, reported, now time.Time) st
 type Server struct{ server server }
 
 // NewServer returns a node of a load balancer as the floor counts it.
-func NewServer(name string, well, application bool) Server {
-	return Server{server{name: name, well: well, application: application}}
+func NewServer(name string, well, keepable bool) Server {
+	return Server{server{name: name, well: well, keepable: keepable}}
 }
 
 // KeptInService returns the nodes that the floor keeps in service, sorted.

@@ -16,21 +16,22 @@ type server struct {
 	name string
 	// well tells that the node serves in its own right; nodes that are kept in service do not.
 	well bool
-	// application tells that the application's check is all that is wrong with the node.
-	application bool
+	// keepable tells that nothing is wrong with the node but its application's check, or that it finds all others dead.
+	keepable bool
 }
 
-// keptInService returns the nodes that stay in service although their applications are unwell, because fewer than minimum
-// would be left without them: the first by name of those with no other trouble. What makes the check fail on every node at
-// once, such as a service that all of them ask, is not made better by taking all of them away. The answer is the same
-// wherever the same is known; whoever knows less of the others keeps more.
+// keptInService returns the nodes that stay in service although their applications are unwell or they have lost the others, because
+// fewer than minimum would be left without them: the first by name of those with no other trouble. What makes the check fail on
+// every node at once, such as a service that all of them ask, is not made better by taking all of them away, and neither are the
+// deaths of others by the silence of whoever is left. The answer is the same wherever the same is known; whoever knows less of the
+// others keeps more.
 func keptInService(minimum int, servers []server) map[string]bool {
 	var candidates []string
 	for _, s := range servers {
 		switch {
 		case s.well:
 			minimum--
-		case s.application:
+		case s.keepable:
 			candidates = append(candidates, s.name)
 		}
 	}
@@ -52,7 +53,7 @@ func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus
 		}
 		s := in.snapshot.Statuses[p.Name].Serving[lb.Hostname]
 		servers = append(servers, server{
-			name: p.Name, well: s.Fit && s.Application == "", application: s.Node == "" && s.Application != "",
+			name: p.Name, well: s.Fit && !s.Kept && s.Application == "", keepable: s.Kept || s.Node == "" && s.Application != "",
 		})
 	}
 	slices.SortFunc(servers, func(a, b server) int { return strings.Compare(a.name, b.name) })

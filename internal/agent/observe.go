@@ -180,11 +180,14 @@ func (s *session) withSince(names []string) string {
 }
 
 // health is what the health endpoint says of a member.
-func (s *session) health() api.Health {
+func (s *session) health() api.Health { return s.healthBut("") }
+
+// healthBut is health, for which one part of the node itself does not count.
+func (s *session) healthBut(forgiven string) api.Health {
 	h := api.Health{State: stateJoined, Parts: map[string]string{}, Healthy: true}
 	for _, p := range s.parts() {
 		h.Parts[p.name] = sayOK(p.problem)
-		if p.problem != "" {
+		if p.problem != "" && p.name != forgiven {
 			h.Waiting = p.name + ": " + p.problem
 			h.Healthy = false
 		}
@@ -200,13 +203,18 @@ func (s *session) health() api.Health {
 
 // healthFor is what the health endpoint says of a hostname, and whether this node belongs to its load balancer.
 func (s *session) healthFor(hostname string) (h api.Health, known bool) {
-	h = s.health()
 	status, known := s.fitness.of(hostname)
 	if !known {
 		// Before the first look nobody knows what this node serves.
+		h = s.health()
 		h.Healthy, h.Waiting = false, "the agent has just started"
 		return h, !s.fitness.judged()
 	}
+	forgiven := ""
+	if status.Kept {
+		forgiven = status.Node
+	}
+	h = s.healthBut(forgiven)
 	for name, text := range s.fitness.partsOf(hostname) {
 		h.Parts[name] = text
 		if h.Healthy && !status.Fit && text != "ok" {

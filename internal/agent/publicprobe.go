@@ -48,11 +48,12 @@ type publicPeer struct {
 	asked, judged uint64
 }
 
-// watch sets whom to ask: every other node of the load balancers whose nodes remove dead ones. Before is how peers were seen last.
+// watch sets whom to ask: every other node of the load balancers whose nodes remove dead ones, or that keep the last ones in
+// service. Before is how peers were seen last.
 func (p *publicProber) watch(view *topology.View, before map[string]spec.PeerStatus) {
 	wanted := map[string][]string{}
 	for _, lb := range view.LoadBalancers {
-		if lb.Removal == nil {
+		if lb.Removal == nil && lb.MinimumNodes == 0 {
 			continue
 		}
 		for _, peer := range lb.Peers {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/appcheck"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
@@ -128,50 +129,93 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 		all = append(all, proxy)
 		j.parts[partProxy] = sayOK(proxy.problem)
 	}
+	var bad []part
 	for _, p := range all {
-		if p.problem != "" && j.status.Node == "" {
-			j.status.Node = p.name
+		if p.problem != "" {
+			bad = append(bad, p)
 		}
 	}
-	j.status.Fit = j.status.Node == ""
-	if lb.Check == nil {
+	if len(bad) > 0 {
+		j.status.Node = bad[0].name
+	}
+	j.status.Fit = len(bad) == 0
+	trouble, asked := s.checkOf(lb, checks, &j)
+	if !asked {
 		return j
 	}
-	app := checks.state(lb.Hostname)
-	j.parts[partApplication] = "ok"
-	if app.Known && app.Well {
-		return j
-	}
-	if !app.Known {
-		// There is no telling yet, which is no trouble that a floor could help against.
-		j.parts[partApplication] = "not asked yet"
-		j.status.Fit = false
-		if j.status.Node == "" {
-			j.status.Node = partApplication
-		}
-		return j
-	}
-	j.status.Application, j.parts[partApplication] = app.Detail, app.Reason
-	if !j.status.Fit {
+	_, peers, _ := s.keeper.snapshot()
+	alone := len(bad) == 1 && bad[0].name == partMesh && s.findsOthersDead(lb, in, peers)
+	if trouble == nil && !alone || !j.status.Fit && !alone {
 		return j
 	}
 	j.status.Fit = false
 	if lb.MinimumNodes == 0 || !lb.Self.Enabled {
 		return j
 	}
-	self := server{name: s.m.record.Node, application: true}
-	_, peers, _ := s.keeper.snapshot()
+	self := server{name: s.m.record.Node, keepable: true}
 	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.outOf(lb), s.a.cfg.Now()), self))
-	before, judged := s.fitness.of(lb.Hostname)
-	age := time.Since(app.Since)
-	switch {
+	const why = "kept in service, too few nodes would be left: "
+	switch before, judged := s.fitness.of(lb.Hostname); {
 	case kept[self.name]:
 		j.status.Fit, j.status.Kept = true, true
-		j.parts[partApplication] = fmt.Sprintf("kept in service, too few nodes would be left: %s", app.Reason)
-	case judged && before.Fit && !before.Kept && age < floorPatience:
-		j.status.Fit, j.wait = true, floorPatience-age
+		if alone {
+			j.parts[partMesh] = why + bad[0].problem
+		}
+		if trouble != nil {
+			j.parts[partApplication] = why + trouble.Reason
+		}
+	case trouble != nil && !alone && judged && before.Fit && !before.Kept && time.Since(trouble.Since) < floorPatience:
+		j.status.Fit, j.wait = true, floorPatience-time.Since(trouble.Since)
 	}
 	return j
+}
+
+// checkOf puts what the application's check says into a judgement, and returns it when the application is unwell, which a floor may
+// help against. Asked is false while the application was not asked yet.
+func (s *session) checkOf(lb topology.LoadBalancer, checks *checks, j *judgement) (trouble *appcheck.State, asked bool) {
+	if lb.Check == nil {
+		return nil, true
+	}
+	app := checks.state(lb.Hostname)
+	switch {
+	case !app.Known:
+		// There is no telling yet, which is no trouble that a floor could help against.
+		j.parts[partApplication] = "not asked yet"
+		j.status.Fit = false
+		if j.status.Node == "" {
+			j.status.Node = partApplication
+		}
+		return nil, false
+	case app.Well:
+		j.parts[partApplication] = "ok"
+		return nil, true
+	}
+	j.status.Application, j.parts[partApplication] = app.Detail, app.Reason
+	return &app, true
+}
+
+// findsOthersDead tells whether every other node of a load balancer that this one does not reach over the mesh is silent at its public
+// address as well. Then this node cannot tell whether it has lost the others or they have lost it: it may be the last one that is
+// there. Those that the operator has taken out do not count.
+func (s *session) findsOthersDead(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus) bool {
+	s.mu.Lock()
+	running := s.running
+	s.mu.Unlock()
+	if !running {
+		return false
+	}
+	dead := false
+	for _, p := range lb.Peers {
+		seen := peers[p.Name]
+		if _, away := in.snapshot.Maintenance[p.Name]; away || seen.Reachable {
+			continue
+		}
+		if seen.Public == nil || !seen.Public.Dead {
+			return false
+		}
+		dead = true
+	}
+	return dead
 }
 
 func sayOK(problem string) string {

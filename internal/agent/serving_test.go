@@ -317,6 +317,58 @@ func testFloor(t *testing.T, proxy *spec.Proxy) {
 	machines[0].waitServing("is kept", http.StatusOK, "application", "kept in service")
 }
 
+// TestLastSurvivor has the other two of three nodes die: the one that is left cannot tell that from being cut off, and serves as long
+// as a floor says so. It goes on to be out of the mesh in its own name, and steps back for maintenance all the same.
+func TestLastSurvivor(t *testing.T) {
+	w := newWorld(t)
+	machines, apps := w.serving("hk1", "hk2", "sg1")
+	left := machines[2]
+	lb := balancer(httpCheck(), 1, machines...)
+	machines[0].push(w.sign(hostname, lb), w.sign("strict.example.com", balancer(nil, 0, machines...)))
+	for _, m := range machines {
+		m.waitServing("is fit", http.StatusOK, "application", "ok")
+		w.wait("it asks the others at their public addresses", func() error {
+			reports, err := m.reports()
+			if err != nil {
+				return err
+			}
+			for _, p := range reports[m.name].Peers {
+				if p.Public == nil || !p.Public.Answers {
+					return fmt.Errorf("peers are %+v", reports[m.name].Peers)
+				}
+			}
+			return nil
+		})
+	}
+	machines[0].die()
+	machines[1].die()
+	left.waitServing("has lost the mesh and is kept", http.StatusOK, "mesh", "kept in service, too few nodes would be left: reaches 0 of 2 peers")
+	left.waitHealth("in its own name it is unfit", func(h api.Health) bool { return !h.Healthy && strings.HasPrefix(h.Parts["mesh"], "reaches 0 of 2") })
+	if code, h, err := left.serving("strict.example.com"); err != nil || code != http.StatusServiceUnavailable {
+		t.Errorf("a load balancer without a floor: got %d %+v (%v), want 503", code, h, err)
+	}
+	w.wait("the status says so", func() error {
+		s, err := left.status()
+		if err != nil {
+			return err
+		}
+		if got := s.LoadBalancers[hostname].Nodes[left.name]; got.State != api.ServingKept || got.Reason != "it has lost the others" {
+			return fmt.Errorf("got %+v", got)
+		}
+		return nil
+	})
+	// It is kept although its application is unwell, too, and not when the operator takes it out.
+	apps[2].code.Store(http.StatusInternalServerError)
+	left.waitServing("is unwell as well", http.StatusOK, "application", "kept in service")
+	left.push(w.sign(left.name, spec.Maintenance{Since: time.Now()}))
+	left.waitServing("is away", http.StatusServiceUnavailable, "maintenance", "since")
+	left.push(w.tombstoneOf(spec.KindMaintenance, left.name))
+	left.waitServing("is back", http.StatusOK, "maintenance", "ok")
+	apps[2].code.Store(http.StatusOK)
+	machines[0].start()
+	left.waitServing("has its majority back", http.StatusOK, "mesh", "ok")
+}
+
 // shell runs commands as this process, which is what a node's systemd does for its agent.
 type shell struct{}
 
