@@ -201,3 +201,14 @@ func RefusedPorts(balancers []topology.LoadBalancer, fit map[string]spec.Serving
 		},
 	})
 }
+
+// ProxyWatch is proxyWatch for tests.
+type ProxyWatch struct{ proxyWatch }
+
+// NewProxyWatch returns one that has not looked yet.
+func NewProxyWatch() *ProxyWatch { return &ProxyWatch{proxyWatch{silent: map[string]time.Time{}}} }
+
+// Believes tells whether a look at the proxy of a hostname counts.
+func (w *ProxyWatch) Believes(problem, before string, now time.Time) bool {
+	return w.believes("www.example.com", problem, before, now)
+}

@@ -15,6 +15,9 @@ const (
 	proxyInterval = time.Second
 	// gateInterval is how often the gate is looked at when nothing has changed.
 	gateInterval = 20 * time.Second
+	// proxySilence is how long a proxy that served must not have said that it still does until that counts, which is two looks in a
+	// row: one question that goes unanswered, as on a busy machine or while it is being replaced, takes no node out of service.
+	proxySilence = proxyInterval * 9 / 10
 )
 
 // proxyWatch is what watchProxy remembers.
@@ -25,18 +28,20 @@ type proxyWatch struct {
 	told    time.Time
 	// problem is what the log was told last.
 	problem string
+	// silent is since when a proxy that served a hostname has not said that it does, by hostname.
+	silent map[string]time.Time
 }
 
 // watchProxy looks at the local proxies, tells the node's fitness of them, and closes and opens their ports to strangers as the
 // fitness changes, until ctx ends.
 func (s *session) watchProxy(ctx context.Context) error {
-	w := proxyWatch{began: time.Now()}
+	w := proxyWatch{began: time.Now(), silent: map[string]time.Time{}}
 	tick := time.NewTicker(proxyInterval)
 	defer tick.Stop()
 	for {
 		changed := s.fitness.changed()
 		if in := s.input(); in.view != nil && in.admitted {
-			s.lookAtProxies(ctx, in)
+			s.lookAtProxies(ctx, &w, in)
 			s.keepGate(ctx, &w, in)
 		}
 		select {
@@ -51,7 +56,7 @@ func (s *session) watchProxy(ctx context.Context) error {
 
 // lookAtProxies tells the node's fitness how its proxies are. Strangers may read that, so it is words; the condition Applied
 // has the whole story.
-func (s *session) lookAtProxies(ctx context.Context, in input) {
+func (s *session) lookAtProxies(ctx context.Context, w *proxyWatch, in input) {
 	found := map[spec.ProxyDriver]balancer.Status{}
 	for _, b := range in.view.LoadBalancers {
 		if b.Proxy == nil {
@@ -67,9 +72,29 @@ func (s *session) lookAtProxies(ctx context.Context, in input) {
 			}
 			found[b.Proxy.Driver] = status
 		}
-		s.setProxy(b.Hostname, s.proxyProblem(b, found[b.Proxy.Driver]))
+		problem := s.proxyProblem(b, found[b.Proxy.Driver])
+		if w.believes(b.Hostname, problem, s.fitness.proxy(b.Hostname), time.Now()) {
+			s.setProxy(b.Hostname, problem)
+		}
 	}
 }
+
+// believes tells whether a look at a proxy counts: that one which was well until now does not serve must have been so for a while.
+func (w *proxyWatch) believes(hostname, problem, before string, now time.Time) bool {
+	if problem != proxyNotRunning || before != "" {
+		delete(w.silent, hostname)
+		return true
+	}
+	since, known := w.silent[hostname]
+	if !known {
+		w.silent[hostname] = now
+		return false
+	}
+	return now.Sub(since) >= proxySilence
+}
+
+// proxyNotRunning is the problem of a proxy that does not say that it serves a hostname.
+const proxyNotRunning = "not running"
 
 // proxyProblem returns what is wrong with the proxy of a load balancer, "" for nothing. That it finds no application well is for
 // the application's check to say, where there is one: its word is damped and has the floor, which a trouble of the node's own has
@@ -87,7 +112,7 @@ func (s *session) proxyProblem(b topology.LoadBalancer, status balancer.Status) 
 	case trouble != "":
 		return trouble
 	case !serves:
-		return "not running"
+		return proxyNotRunning
 	case !well && b.Check == nil:
 		return "no node's application answers"
 	}

@@ -401,3 +401,31 @@ func TestRefusedPorts(t *testing.T) {
 func (m *machine) newFakeProxies() map[spec.ProxyDriver]contract.New {
 	return map[spec.ProxyDriver]contract.New{spec.ProxyHAProxy: func(host.System, *slog.Logger) contract.Driver { return &m.proxy }}
 }
+
+// TestOneLookAtAProxyIsNone: a proxy that serves and does not say so once still serves; what else is wrong counts at once.
+func TestOneLookAtAProxyIsNone(t *testing.T) {
+	type look struct {
+		after           time.Duration
+		problem, before string
+		want            bool
+	}
+	const none, silent = "", "not running"
+	for name, looks := range map[string][]look{
+		"one miss":                 {{0, silent, none, false}, {time.Second, none, none, true}, {2 * time.Second, silent, none, false}},
+		"two misses":               {{0, silent, none, false}, {time.Second, silent, none, true}},
+		"two looks at once":        {{0, silent, none, false}, {time.Millisecond, silent, none, false}, {time.Second, silent, none, true}},
+		"it has never run":         {{0, silent, "not started yet", true}},
+		"it was known not to":      {{0, silent, silent, true}},
+		"another trouble":          {{0, "port in use", none, true}},
+		"another trouble comes in": {{0, silent, none, false}, {500 * time.Millisecond, "no certificate", none, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, now := agent.NewProxyWatch(), time.Now()
+			for i, l := range looks {
+				if got := w.Believes(l.problem, l.before, now.Add(l.after)); got != l.want {
+					t.Errorf("look %d (%+v): got %t", i, l, got)
+				}
+			}
+		})
+	}
+}
