@@ -93,8 +93,10 @@ type RolloutStatus struct {
 	// Running is the digest of the settings that the member's server runs with, Wanted of those that it should.
 	Running string `json:"running,omitempty"`
 	Wanted  string `json:"wanted,omitempty"`
-	// Turn is the member that the primary lets restart now; only the primary gives turns.
-	Turn string `json:"turn,omitempty"`
+	// Turn is the member that the primary lets restart now, so that it runs with the settings of this digest; only the primary
+	// gives turns. A turn for other settings than the member wants by now is over.
+	Turn    string `json:"turn,omitempty"`
+	TurnFor string `json:"turn_for,omitempty"`
 	// Stopped is why the rollout does not go on, "" while it does.
 	Stopped string `json:"stopped,omitempty"`
 }
