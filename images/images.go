@@ -35,9 +35,13 @@ func Description() fs.FS {
 	return sub
 }
 
-// ContainerLists returns the lists whose packages the lab's nodes have: all but those that need a machine of their own, with
+// ContainerLists returns the lists of Suite whose packages the lab's nodes have: all but those that need a machine of their own, with
 // a kernel, a clock and a disk.
 func ContainerLists() []string { return []string{"base", "mesh", "files", "balancer"} }
+
+// UnstableLists returns the lists whose packages the lab's nodes have as well, and which come from Debian's unstable because
+// Suite does not have them.
+func UnstableLists() []string { return []string{databasePrefix + "mysql"} }
 
 // BaseLists returns the lists whose packages the base disk has. Packer adds the others.
 func BaseLists() []string { return []string{"base", "machine", "boot"} }

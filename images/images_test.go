@@ -75,13 +75,18 @@ func TestEveryListIsUsed(t *testing.T) {
 			t.Errorf("the lab's nodes have the list %s, real ones do not", list)
 		}
 	}
+	for _, list := range images.UnstableLists() {
+		if !slices.Contains(images.Lists(), list) || slices.Contains(node, list) {
+			t.Errorf("%s is no list of its own that comes from unstable", list)
+		}
+	}
 	if diff := cmp.Diff([]string{"mariadb", "mysql", "postgresql"}, images.Databases()); diff != "" {
 		t.Errorf("engines differ from those that the templates take (-want +got):\n%s", diff)
 	}
 }
 
 func TestWhatTheAgentNeedsIsInside(t *testing.T) {
-	inside, err := images.Packages(images.ContainerLists()...)
+	inside, err := images.Packages(slices.Concat(images.ContainerLists(), images.UnstableLists())...)
 	if err != nil {
 		t.Fatal(err)
 	}

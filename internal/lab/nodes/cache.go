@@ -38,7 +38,7 @@ type Cache struct {
 	Log *slog.Logger
 }
 
-// Ensure returns the root file system of an image and builds it first when it is not there: about half a minute and the
+// Ensure returns the root file system of an image and builds it first when it is not there: about a minute and the
 // size of its packages to download. It is complete or absent, never half built. progress is told what is going on.
 func (c Cache) Ensure(ctx context.Context, i Image, progress func(string)) (string, error) {
 	dir := c.Dir
@@ -69,7 +69,7 @@ func (c Cache) Ensure(ctx context.Context, i Image, progress func(string)) (stri
 		return "", fmt.Errorf("remove an unfinished build: %w", err)
 	}
 	started := time.Now()
-	progress(fmt.Sprintf("building the node root file system (Debian %s, %d packages); this is done once", i.Suite, len(i.Packages)))
+	progress(fmt.Sprintf("building the node root file system (Debian %s, %d packages); this is done once", i.Suite, len(i.Packages)+len(i.Unstable)))
 	if err := build(ctx, i, temporary, lock, progress); err != nil {
 		return "", errors.Join(fmt.Errorf("build the node root file system: %w", err), os.RemoveAll(temporary))
 	}
@@ -107,6 +107,16 @@ func acquire(ctx context.Context, path string, waiting func()) (*os.File, error)
 	}
 }
 
+// preferences has apt take packages of unstable only when they are asked for, as on a disk (scripts/20-packages.sh).
+const preferences = `set -eu
+mkdir -p "$1/etc/apt/preferences.d"
+printf 'Package: *\nPin: release n=sid\nPin-Priority: 50\n' >"$1/etc/apt/preferences.d/mysql"`
+
+// install installs them, with what they need, in the fresh system, $1.
+const install = `set -eu
+APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get -qq --yes -o Dpkg::Use-Pty=0 -o DPkg::Chroot-Directory="$1" \
+  -o APT::Install-Recommends=false --target-release sid install $ATOLL_UNSTABLE >&2`
+
 // provision runs the description of a node inside the fresh system, $1, as Packer does on a disk.
 const provision = `set -eu
 mkdir "$1/var/tmp/atoll"
@@ -142,11 +152,17 @@ func build(ctx context.Context, i Image, target string, lock *os.File, progress 
 	}
 	cmd := exec.CommandContext(ctx, "mmdebstrap", "--variant=minbase", "--mode=root",
 		"--include="+strings.Join(i.Packages, ","), "--aptopt="+options.Name(),
-		"--dpkgopt="+filepath.Join(description, "rootfs/etc/dpkg/dpkg.cfg.d/atoll"),
-		"--customize-hook="+provision, i.Suite, target, "-")
-	cmd.Env = append(os.Environ(), "ATOLL_DESCRIPTION="+description)
+		"--dpkgopt="+filepath.Join(description, "rootfs/etc/dpkg/dpkg.cfg.d/atoll"))
+	sources := fmt.Sprintf("deb %s %s main\n", uri, i.Suite)
+	if len(i.Unstable) > 0 {
+		// Unstable is signed for a week; a mirror that stands still for longer is good enough for a lab.
+		sources += fmt.Sprintf("deb [check-valid-until=no] %s sid main\n", uri)
+		cmd.Args = append(cmd.Args, "--setup-hook="+preferences, "--customize-hook="+install)
+	}
+	cmd.Args = append(cmd.Args, "--customize-hook="+provision, i.Suite, target, "-")
+	cmd.Env = append(os.Environ(), "ATOLL_DESCRIPTION="+description, "ATOLL_UNSTABLE="+strings.Join(i.Unstable, " "))
 	// The mirror goes in by standard input: it may carry a password, too.
-	cmd.Stdin = strings.NewReader(fmt.Sprintf("deb %s %s main\n", uri, i.Suite))
+	cmd.Stdin = strings.NewReader(sources)
 	// The build holds the lock itself: should this process be killed, nobody starts a second build next to it.
 	cmd.ExtraFiles = []*os.File{lock}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -159,7 +175,7 @@ func build(ctx context.Context, i Image, target string, lock *os.File, progress 
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start mmdebstrap: %w", err)
 	}
-	last := relay(said, progress)
+	last := relay(said, len(i.Unstable) > 0, progress)
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("mmdebstrap: %w: %s", err, strings.Join(last, " | "))
 	}
@@ -167,13 +183,20 @@ func build(ctx context.Context, i Image, target string, lock *os.File, progress 
 }
 
 // relay reports mmdebstrap's stages and keeps its last lines for an error.
-func relay(r io.Reader, progress func(string)) []string {
+func relay(r io.Reader, unstable bool, progress func(string)) []string {
 	var last []string
+	installed := !unstable
 	scanner := bufio.NewScanner(r)
 	for scanner.Scan() {
 		line := scanner.Text()
 		if stage, ok := strings.CutPrefix(line, "I: "); ok {
-			if strings.HasPrefix(stage, "running --customize-hook") {
+			switch {
+			case strings.HasPrefix(stage, "running --setup-hook"):
+				stage = "naming where packages come from..."
+			case strings.HasPrefix(stage, "running --customize-hook") && !installed:
+				stage = "installing what comes from unstable..."
+				installed = true
+			case strings.HasPrefix(stage, "running --customize-hook"):
 				stage = "making it a node..."
 			}
 			progress("  " + stage)

@@ -146,6 +146,17 @@ func TestRootIsSealed(t *testing.T) {
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+	for _, there := range []string{"usr/sbin/mysqld", "usr/bin/mysql", "usr/bin/mysqlrouter", "usr/sbin/haproxy"} {
+		if _, err := os.Stat(filepath.Join(root, there)); err != nil {
+			t.Errorf("the root file system lacks what a node of a database needs: %v", err)
+		}
+	}
+	if data, err := os.ReadDir(filepath.Join(root, "var/lib/mysql")); err != nil || len(data) > 0 {
+		t.Errorf("all nodes would share %v, %v", data, err)
+	}
+	if _, err := os.Lstat(filepath.Join(root, "etc/systemd/system/multi-user.target.wants/mysql.service")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Debian's own mysql.service starts on nodes (%v)", err)
+	}
 	for _, gone := range []string{"usr/share/man/man1", "etc/dpkg/dpkg.cfg.d/99mmdebstrap", "var/tmp/atoll"} {
 		if _, err := os.Stat(filepath.Join(root, gone)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s is in the root file system (%v)", gone, err)

@@ -12,12 +12,14 @@ import (
 )
 
 // recipe is raised whenever building from the same description gives another root file system.
-const recipe = 2
+const recipe = 3
 
 // Image describes a node's root file system. Equal descriptions share one cached build.
 type Image struct {
 	Suite    string   `json:"suite"`
 	Packages []string `json:"packages"`
+	// Unstable are packages of Debian's unstable, which come with what they need of it that Suite does not have.
+	Unstable []string `json:"unstable,omitempty"`
 	// Description identifies the files and scripts of the image that are applied to the packages.
 	Description string `json:"description"`
 }
@@ -29,18 +31,21 @@ func DefaultImage() Image {
 	if err != nil {
 		panic(err) // the lists are part of the program
 	}
-	return Image{Suite: images.Suite, Packages: packages, Description: images.Digest()}
+	unstable, err := images.Packages(images.UnstableLists()...)
+	if err != nil {
+		panic(err) // as above
+	}
+	return Image{Suite: images.Suite, Packages: packages, Unstable: unstable, Description: images.Digest()}
 }
 
 // Key identifies the build of a description: the suite and a hash over all of it.
 func (i Image) Key() string {
-	packages := slices.Clone(i.Packages)
-	slices.Sort(packages)
+	normal := func(packages []string) []string { return slices.Compact(slices.Sorted(slices.Values(packages))) }
 	// Marshalling a struct of strings cannot fail.
 	data, _ := json.Marshal(struct {
 		Recipe int
 		Image  Image
-	}{recipe, Image{Suite: i.Suite, Packages: slices.Compact(packages), Description: i.Description}})
+	}{recipe, Image{Suite: i.Suite, Packages: normal(i.Packages), Unstable: normal(i.Unstable), Description: i.Description}})
 	sum := sha256.Sum256(data)
 	return i.Suite + "-" + hex.EncodeToString(sum[:8])
 }

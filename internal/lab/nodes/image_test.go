@@ -21,6 +21,7 @@ func TestImageKey(t *testing.T) {
 		{"order does not matter", nodes.Image{Suite: "trixie", Packages: []string{"tinc", "systemd"}}, true},
 		{"naming twice does not matter", nodes.Image{Suite: "trixie", Packages: []string{"tinc", "systemd", "tinc"}}, true},
 		{"another package", nodes.Image{Suite: "trixie", Packages: []string{"systemd", "tinc", "rsync"}}, false},
+		{"a package of unstable", nodes.Image{Suite: "trixie", Packages: []string{"systemd", "tinc"}, Unstable: []string{"mysql-server"}}, false},
 		{"other files", nodes.Image{Suite: "trixie", Packages: []string{"systemd", "tinc"}, Description: "0"}, false},
 		{"another suite", nodes.Image{Suite: "sid", Packages: []string{"systemd", "tinc"}}, false},
 	}

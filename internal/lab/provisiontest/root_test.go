@@ -37,7 +37,9 @@ type root struct{ dir string }
 // newRoot copies the root file system of the lab's nodes, and puts the description and the agent into it.
 func newRoot(t *testing.T) root {
 	t.Helper()
-	cached, err := nodes.Cache{}.Ensure(t.Context(), nodes.DefaultImage(), func(doing string) { t.Log(doing) })
+	image := nodes.DefaultImage()
+	image.Unstable = nil // the engines come by the scripts
+	cached, err := nodes.Cache{}.Ensure(t.Context(), image, func(doing string) { t.Log(doing) })
 	if err != nil {
 		t.Fatal(err)
 	}
