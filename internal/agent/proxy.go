@@ -30,6 +30,8 @@ type proxyWatch struct {
 	problem string
 	// silent is since when a proxy that served a hostname has not said that it does, by hostname.
 	silent map[string]time.Time
+	// dead are the nodes whose requests were ended, since they were found dead.
+	dead map[string]bool
 }
 
 // watchProxy looks at the local proxies, tells the node's fitness of them, and closes and opens their ports to strangers as the
@@ -42,6 +44,7 @@ func (s *session) watchProxy(ctx context.Context) error {
 		changed := s.fitness.changed()
 		if in := s.input(); in.view != nil && in.admitted {
 			s.lookAtProxies(ctx, &w, in)
+			s.releaseDead(ctx, &w, in)
 			s.keepGate(ctx, &w, in)
 		}
 		select {
@@ -75,6 +78,31 @@ func (s *session) lookAtProxies(ctx context.Context, w *proxyWatch, in input) {
 		problem := s.proxyProblem(b, found[b.Proxy.Driver])
 		if w.believes(b.Hostname, problem, s.fitness.proxy(b.Hostname), time.Now()) {
 			s.setProxy(b.Hostname, problem)
+		}
+	}
+}
+
+// releaseDead ends the requests that wait for nodes that have just been found dead.
+func (s *session) releaseDead(ctx context.Context, w *proxyWatch, in input) {
+	_, peers, _ := s.keeper.snapshot()
+	before := w.dead
+	w.dead = map[string]bool{}
+	for _, b := range in.view.LoadBalancers {
+		if b.Proxy == nil || s.a.proxies[b.Proxy.Driver] == nil {
+			continue
+		}
+		for _, p := range b.Peers {
+			seen, looked := peers[p.Name]
+			if !looked || !(seen.Public != nil && seen.Public.Dead || !seen.Reachable && !seen.Alive) {
+				continue
+			}
+			w.dead[p.Name] = true
+			if before[p.Name] {
+				continue
+			}
+			if err := s.a.proxies[b.Proxy.Driver].Release(ctx, b.Hostname, p.Name); err != nil && ctx.Err() == nil {
+				s.log.Warn("requests go on to wait for a dead node", "hostname", b.Hostname, "node", p.Name, "error", err)
+			}
 		}
 	}
 }

@@ -38,6 +38,15 @@ type fakeProxy struct {
 	// unwell makes it find no application well.
 	unwell bool
 	fails  error
+	// released are the nodes whose requests were ended.
+	released []string
+}
+
+func (f *fakeProxy) Release(_ context.Context, host, node string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.released = append(f.released, host+" "+node)
+	return nil
 }
 
 func (f *fakeProxy) Apply(_ context.Context, c *contract.Config) error {
@@ -400,6 +409,29 @@ func TestRefusedPorts(t *testing.T) {
 // newFakeProxies is what a machine's agent has for proxies.
 func (m *machine) newFakeProxies() map[spec.ProxyDriver]contract.New {
 	return map[spec.ProxyDriver]contract.New{spec.ProxyHAProxy: func(host.System, *slog.Logger) contract.Driver { return &m.proxy }}
+}
+
+// TestRequestsAtADeadNodeEnd has a node die, once, and another one's application fail: only the dead one's requests are ended.
+func TestRequestsAtADeadNodeEnd(t *testing.T) {
+	w := newWorld(t)
+	machines, apps := w.serving("hk1", "hk2", "sg1")
+	lb := balancer(httpCheck(), 1, machines...)
+	lb.Proxy = &spec.Proxy{Driver: spec.ProxyHAProxy, Port: 80}
+	machines[0].push(w.sign(hostname, lb))
+	for _, m := range machines {
+		m.waitServing("is fit", http.StatusOK, "application", "ok")
+	}
+	apps[1].code.Store(http.StatusInternalServerError)
+	machines[1].waitServing("is unwell", http.StatusServiceUnavailable, "application", "answers 500")
+	machines[2].die()
+	w.wait("the requests at the dead node are ended", func() error {
+		got := ""
+		machines[0].proxy.set(func(f *fakeProxy) { got = strings.Join(f.released, ", ") })
+		if got != hostname+" sg1" {
+			return fmt.Errorf("those of %q were", got)
+		}
+		return nil
+	})
 }
 
 // TestOneLookAtAProxyIsNone: a proxy that serves and does not say so once still serves; what else is wrong counts at once.

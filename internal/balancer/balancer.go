@@ -24,6 +24,9 @@ type Driver interface {
 	// after a restart of the machine, and the error says why. A port that another program has is left out, which is a
 	// *PortsTakenError, and all others are served. A nil configuration removes everything that the driver made, private keys too.
 	Apply(ctx context.Context, c *Config) error
+	// Release ends the requests that wait for the application of another node, which has died: whoever sent them would wait for as long
+	// as the application may take to answer. A proxy that does not run, or does not know the hostname or node, is no error.
+	Release(ctx context.Context, hostname, node string) error
 	// Status returns the proxy as it is now. A proxy that is not there or not running is no error.
 	Status(ctx context.Context) (Status, error)
 }
@@ -51,7 +54,8 @@ type Service struct {
 	// Check is how each server is asked whether it is well, with all defaults filled in. What a proxy cannot ask, which is
 	// type command, is asked by opening a connection.
 	Check spec.ApplicationCheck
-	// Servers are where the application runs, in the order of preference: each gets what comes while no better one is well.
+	// Servers are where the application runs, in the order of preference: each gets what comes while no better one is well. What one
+	// is at goes on when its check fails: that it cannot take more does not mean that it cannot end what it has begun.
 	// While none is, requests go to the first one that takes a connection, whatever its check says.
 	Servers []Server
 }

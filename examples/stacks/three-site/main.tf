@@ -93,6 +93,7 @@ resource "atoll_load_balancer" "www" {
   zone     = var.website.zone
   nodes    = local.nodes
   port     = var.website.port
+  steering = var.website.steering
   monitor  = { interval = var.website.interval }
 
   application_check = { type = "http", path = var.website.ready }

@@ -68,19 +68,21 @@ variable "linodes" {
 }
 
 variable "website" {
-  description = "What the nodes serve together through Cloudflare: its hostname, the zone, the application's port on each node, what it is asked to find out whether it is well, every how many seconds Cloudflare asks, whether nodes take a dead one of them out of service at once, and which nodes are to get no new visitors. Null for nothing."
+  description = "What the nodes serve together through Cloudflare: its hostname, the zone, the application's port on each node, what it is asked to find out whether it is well, every how many seconds Cloudflare asks, how it chooses a site for a visitor, whether nodes take a dead one of them out of service at once, and which nodes are to get no new visitors. Null for nothing."
   type = object({
     hostname      = string
     zone          = string
     port          = optional(number, 8080)
     ready         = optional(string, "/ready")
     interval      = optional(number, 60)
+    steering      = optional(string, "dynamic_latency")
     quick_removal = optional(bool, true)
     disabled      = optional(set(string), [])
   })
 
-  # The lab's zone. Ten seconds take Cloudflare's dearest plan, which the lab has.
-  default = { hostname = "www.example.com", zone = "example.com", interval = 10 }
+  # The lab's zone. Ten seconds take Cloudflare's dearest plan, which the lab has. Its visitors all come from one place, and are to
+  # see every site.
+  default = { hostname = "www.example.com", zone = "example.com", interval = 10, steering = "random" }
 }
 
 variable "removal_token" {

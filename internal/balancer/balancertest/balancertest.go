@@ -36,6 +36,7 @@ func Run(t *testing.T, newDriver NewDriver, unit string) {
 		{"PortOfAnotherProgram", s.portOfAnother},
 		{"ChangeUnderLoad", s.changeUnderLoad},
 		{"ApplicationDies", s.applicationDies},
+		{"UnderWay", func(t *testing.T) { underWay(t, s) }},
 		{"AllUnwell", s.allUnwell},
 		{"NothingSentTwice", s.nothingSentTwice},
 		{"Gate", s.gate},

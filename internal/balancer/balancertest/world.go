@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 	w.stranger, _ = attach("stranger", "203.0.113.9")
 	w.lan, _ = attach("lan", "192.168.7.9")
 	for _, n := range []*node{w.hk, w.sg} {
-		n.app = &application{node: n}
+		n.app = &application{node: n, goOn: make(chan struct{})}
 		n.app.start(t)
 		t.Cleanup(n.app.stop)
 	}
@@ -85,6 +85,9 @@ type application struct {
 	drops atomic.Int32
 	// unwell makes it fail its check, and nothing else.
 	unwell atomic.Bool
+	// waiting counts the requests that wait to be released.
+	waiting atomic.Int32
+	goOn    chan struct{}
 
 	mu     sync.Mutex
 	server *http.Server
@@ -110,6 +113,9 @@ func (a *application) stop() {
 	_ = a.server.Close()
 }
 
+// release lets one request that waits go on.
+func (a *application) release() { a.goOn <- struct{}{} }
+
 // ServeHTTP implements http.Handler.
 func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
@@ -125,6 +131,14 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			_, _ = io.WriteString(w, "x")
 			_ = http.NewResponseController(w).Flush()
+		}
+	case "/wait":
+		a.waiting.Add(1)
+		defer a.waiting.Add(-1)
+		select {
+		case <-r.Context().Done():
+		case <-a.goOn:
+			_, _ = io.WriteString(w, a.node.Name)
 		}
 	case "/well":
 		if a.unwell.Load() {

@@ -169,8 +169,8 @@ func hosts(s balancer.Service) []string {
 // writeBackend writes where a service's requests go: to the first server that is well, while there is one.
 //
 // "fall 1 rise 2" every second finds a dead application within a second. A connection that fails has the next check made at
-// once instead of marking the server down by itself, because that would end the very request that met the failure: "shutdown
-// on mark-down" is there for requests that wait for a server whose machine is gone.
+// once. What a server is at goes on while it is down: one failed check, which it takes, is no reason to end requests that are
+// being answered. Those that wait for a machine that is gone end by Release, when the cluster has found it dead.
 func writeBackend(b *strings.Builder, s balancer.Service) error {
 	fmt.Fprintf(b, "\nbackend %s\n", backendName(s))
 	check := s.Check
@@ -189,7 +189,7 @@ func writeBackend(b *strings.Builder, s balancer.Service) error {
 		fmt.Fprintf(b, "\toption httpchk\n\thttp-check send meth GET uri %s ver HTTP/1.1 hdr Host %s hdr User-Agent atoll\n\thttp-check expect status %s\n",
 			quoteFormat(strings.ReplaceAll(check.Path, " ", "%20")), quoteFormat(host), status)
 	}
-	fmt.Fprintf(b, "\tdefault-server check inter %ds fastinter 250ms fall 1 rise 2 observe layer4 error-limit 1 on-error fastinter on-marked-down shutdown-sessions",
+	fmt.Fprintf(b, "\tdefault-server check inter %ds fastinter 250ms fall 1 rise 2 observe layer4 error-limit 1 on-error fastinter",
 		check.Interval)
 	if check.Port != 0 && check.Type != spec.CheckCommand {
 		fmt.Fprintf(b, " port %d", check.Port)

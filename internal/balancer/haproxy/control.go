@@ -84,6 +84,25 @@ func (d *Driver) runningMark(ctx context.Context) string {
 	return ""
 }
 
+// Release implements balancer.Driver.
+func (d *Driver) Release(ctx context.Context, hostname, node string) error {
+	var commands []string
+	for _, prefix := range []string{backendPrefix, resortPrefix} {
+		commands = append(commands, "shutdown sessions server "+prefix+hostname+"/"+node)
+	}
+	answer, err := d.ask(ctx, socketPath, strings.Join(commands, ";"), askPatience)
+	text := strings.TrimSpace(string(answer))
+	switch {
+	case errors.Is(err, errSilent):
+		return nil // whatever does not run has no requests
+	case err != nil:
+		return fmt.Errorf("end requests at %s: %w", node, err)
+	case text != "" && !strings.Contains(text, "No such"):
+		return fmt.Errorf("end requests at %s: HAProxy says %q", node, text)
+	}
+	return nil
+}
+
 // Status implements balancer.Driver.
 func (d *Driver) Status(ctx context.Context) (balancer.Status, error) {
 	d.mu.Lock()

@@ -26,8 +26,8 @@ const edgeClusterName = "web"
 const removalObjective = 3 * time.Second
 
 // website makes the stack make a load balancer. The monitor is as slow as the vendor's cheapest plan has it, so what is quick is not
-// the monitor.
-const website = `TF_VAR_website={ hostname = "` + edgeHost + `", zone = "example.com", interval = 60 }`
+// the monitor; visitors come to every site.
+const website = `TF_VAR_website={ hostname = "` + edgeHost + `", zone = "example.com", interval = 60, steering = "random" }`
 
 // edgeDrills are what may happen to the nodes behind an edge.
 func edgeDrills() []Drill {

@@ -11,7 +11,7 @@ import (
 // edgeAgentRestarts restarts the agents of those who hold a dead node out of service.
 func edgeAgentRestarts(c *Cluster) Drill {
 	v := &visitors{}
-	const node = "sg1"
+	const node = "hk2"
 	return Drill{
 		Name: "edge/agent-restarts", Proves: "agents that restart while they hold a dead node out of service neither give it back nor forget it",
 		Cluster: c, Traffic: v.begin,
@@ -20,7 +20,7 @@ func edgeAgentRestarts(c *Cluster) Drill {
 			if err := removed(ctx, f, node); err != nil {
 				return err
 			}
-			for _, n := range []string{"hk1", "hk2"} {
+			for _, n := range []string{"hk1", "sg1"} {
 				if _, err := f.Exec(ctx, n, "systemctl", "restart", "atolld"); err != nil {
 					return err
 				}

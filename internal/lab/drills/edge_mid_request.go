@@ -16,7 +16,7 @@ import (
 // edgeMidRequest takes a node's power while long requests are at it.
 func edgeMidRequest(c *Cluster) Drill {
 	v := &visitors{}
-	const node, each, rate, within = "sg1", 4 * time.Second, 5, 12 * time.Second
+	const node, each, rate, within = "hk1", 4 * time.Second, 5, 12 * time.Second
 	var slow *load.Report
 	ended := make(chan error, 1)
 	return Drill{

@@ -15,7 +15,7 @@ import (
 
 // edgeRateLimited lets a node die while the vendor refuses every request.
 func edgeRateLimited(c *Cluster) Drill {
-	const node, block = "sg1", 20 * time.Second
+	const node, other, block = "hk1", "hk2", 20 * time.Second
 	return Drill{
 		Name: "edge/rate-limited", Proves: "nodes whom the vendor blocks say so, and take a dead one out as soon as the block is over", Cluster: c,
 		Inject: func(ctx context.Context, f *Field) error {
@@ -25,12 +25,12 @@ func edgeRateLimited(c *Cluster) Drill {
 		},
 		Settle: func(ctx context.Context, f *Field) error {
 			err := f.Measure(ctx, "the nodes say why", block, func(ctx context.Context) error {
-				report, err := f.Report(ctx, edgeClusterName, "hk1")
+				report, err := f.Report(ctx, edgeClusterName, other)
 				if err != nil {
 					return err
 				}
 				if c, _ := report.Condition(spec.ConditionEdgeReady); c.Reason != "RateLimited" {
-					return fmt.Errorf("condition EdgeReady of hk1 is %s %s", c.Reason, c.Message)
+					return fmt.Errorf("condition EdgeReady of %s is %s %s", other, c.Reason, c.Message)
 				}
 				return nil
 			})

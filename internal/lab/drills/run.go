@@ -224,8 +224,9 @@ func (d *Drill) happen(ctx context.Context, f *Field, seen *Seen) (Verdict, erro
 
 // calm waits until nothing of the traffic fails any more.
 func calm(ctx context.Context, t Traffic) error {
+	from := time.Now()
 	_, err := await.Attempt(ctx, CalmWithin, func(context.Context) error {
-		if since := t.Calm(); since < Calm {
+		if since := min(t.Calm(), time.Since(from)); since < Calm {
 			return fmt.Errorf("something has failed %s ago", since.Round(100*time.Millisecond))
 		}
 		return nil

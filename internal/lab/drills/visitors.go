@@ -98,9 +98,17 @@ func (v *visitors) Stop(_ context.Context, fault time.Time) (Seen, error) {
 	e := v.report.Events[0]
 	return Seen{
 		Asked: e.Requests, Failed: e.Failed, Outage: e.Recovered, Lost: v.report.Failures[loggedOut],
-		Detail: fmt.Sprintf("of %d sessions %d moved, %d had a request that failed; who came later than %s was served; slowest answer %s; answered by %s",
-			v.report.Sessions, v.report.Moved, v.report.Hurt, seconds(e.Until), seconds(e.Slowest), nodesOf(v.report.Nodes)),
+		Detail: fmt.Sprintf("of %d sessions %d moved, %d had a request that failed; %sslowest answer %s; answered by %s",
+			v.report.Sessions, v.report.Moved, v.report.Hurt, lastOf(e), seconds(e.Slowest), nodesOf(v.report.Nodes)),
 	}, nil
+}
+
+// lastOf says when the last request began that failed.
+func lastOf(e load.Event) string {
+	if e.Failed == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the last one that failed began %.1f s after the fault; ", max(e.Until, 0).Seconds())
 }
 
 // loggedOut is how a request fails whose sender is not logged in any more.
