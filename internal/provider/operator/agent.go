@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -17,11 +18,16 @@ import (
 
 // Agent returns a client of the agent of a node. Identity and Ticket pin who may answer when they are not empty.
 func (o *Operator) Agent(cluster string, p Peer) (*api.Client, error) {
+	return o.agent(cluster, p, nil)
+}
+
+// agent is Agent by connections that dial makes; nil is a net.Dialer.
+func (o *Operator) agent(cluster string, p Peer, dial func(context.Context, string, string) (net.Conn, error)) (*api.Client, error) {
 	key, err := o.Key()
 	if err != nil {
 		return nil, err
 	}
-	t := api.Target{Cluster: cluster, Node: p.Name, Endpoints: p.Endpoints, Ticket: p.Ticket}
+	t := api.Target{Cluster: cluster, Node: p.Name, Endpoints: p.Endpoints, Ticket: p.Ticket, Dial: dial}
 	if p.Identity != "" {
 		pin, err := trust.ParsePublicKey(p.Identity)
 		if err != nil {
@@ -52,12 +58,17 @@ func (o *Operator) Look(ctx context.Context, cluster, node string, endpoints []s
 	return o.memory.readRecords(trust.Root{Cluster: cluster, Key: key.Public()}, records), nil
 }
 
+// greeting is how long whoever may be a node has to take a connection: twice the time after which a lost first packet is sent again.
+// The seeds of a cluster that is being made are no nodes yet, and a firewall that drops packets keeps silent for as long as one
+// waits; whoever takes the connection has Patience.Dial for the rest.
+const greeting = 2 * time.Second
+
 // Meet looks at whichever node of the cluster answers at endpoints, within Patience.Dial, and returns what makes it known
-// to others and what it holds.
+// to others and what it holds. Whoever does not take a connection soon does not answer.
 func (o *Operator) Meet(ctx context.Context, cluster string, endpoints []string) (Peer, Known, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Patience.Dial)
 	defer cancel()
-	agent, err := o.Agent(cluster, Peer{Endpoints: endpoints})
+	agent, err := o.agent(cluster, Peer{Endpoints: endpoints}, (&net.Dialer{Timeout: greeting}).DialContext)
 	if err != nil {
 		return Peer{}, Known{}, err
 	}

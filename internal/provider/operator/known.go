@@ -17,7 +17,11 @@ type Known struct {
 	Links   map[string]spec.Link
 	// LoadBalancers are by hostname.
 	LoadBalancers map[string]spec.LoadBalancer
-	Members       map[string]trust.Member
+	// Databases and Recoveries are by the database's name, DatabaseMembers by the member's.
+	Databases       map[string]spec.Database
+	DatabaseMembers map[string]spec.Member
+	Recoveries      map[string]spec.Recovery
+	Members         map[string]trust.Member
 	// Generations holds the newest generation of each object, tombstones included.
 	Generations map[spec.Ref]uint64
 	Signed      map[spec.Ref]trust.Envelope
@@ -27,6 +31,7 @@ type Known struct {
 func (m *memory) readRecords(root trust.Root, records []store.Record) Known {
 	k := Known{
 		Nodes: map[string]spec.Node{}, Links: map[string]spec.Link{}, LoadBalancers: map[string]spec.LoadBalancer{},
+		Databases: map[string]spec.Database{}, DatabaseMembers: map[string]spec.Member{}, Recoveries: map[string]spec.Recovery{},
 		Members:     map[string]trust.Member{},
 		Generations: map[spec.Ref]uint64{}, Signed: map[spec.Ref]trust.Envelope{},
 	}
@@ -73,6 +78,12 @@ func (k *Known) add(m *memory, root trust.Root, e trust.Envelope) {
 		k.Links[ref.Name] = b
 	case spec.LoadBalancer:
 		k.LoadBalancers[ref.Name] = b
+	case spec.Database:
+		k.Databases[ref.Name] = b
+	case spec.Member:
+		k.DatabaseMembers[ref.Name] = b
+	case spec.Recovery:
+		k.Recoveries[ref.Name] = b
 	}
 }
 

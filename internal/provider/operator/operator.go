@@ -11,6 +11,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/adoption"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
@@ -159,7 +160,10 @@ func (o *Operator) Cluster(name string) *Cluster {
 	defer o.mu.Unlock()
 	c := o.clusters[name]
 	if c == nil {
-		c = &Cluster{name: name, nodes: map[string]Peer{}, planned: map[string]Planned{}, heard: map[string][]string{}, buried: map[string]uint64{}}
+		c = &Cluster{
+			name: name, nodes: map[string]Peer{}, planned: map[string]Planned{}, heard: map[string][]string{}, buried: map[string]uint64{},
+			members: map[string]PlannedMember{}, pushed: map[spec.Ref]uint64{},
+		}
 		o.clusters[name] = c
 	}
 	return c

@@ -23,6 +23,10 @@ type Cluster struct {
 	heard map[string][]string
 	// buried holds the generation of the tombstone of each node that this run removed.
 	buried map[string]uint64
+	// members are the planned members of databases, by their names, and pushed the generation of each object that nodes were told in
+	// this run.
+	members map[string]PlannedMember
+	pushed  map[spec.Ref]uint64
 }
 
 // Peer is a node that has joined.
