@@ -212,6 +212,11 @@ func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, 
 	return dialer.DialContext(ctx, network, "/proc/"+strconv.Itoa(pid)+"/root"+address)
 }
 
+// Listen announces on an address of the machine. Who called it serves what comes.
+func (m *Machine) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	return m.namespace().Listen(ctx, network, address)
+}
+
 func (m *Machine) namespace() network.Namespace {
 	m.mu.Lock()
 	defer m.mu.Unlock()
