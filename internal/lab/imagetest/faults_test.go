@@ -185,7 +185,11 @@ func (s *site) addSufferer(t *testing.T, o ordeal, address string) {
 	m := lab.Machine{Name: o.node, Site: "hk-colo", Boot: lab.BootVM, DirectKernel: !o.grub, Off: true}
 	payload := ""
 	if o.by == bySeed {
-		m.Seed = s.seed(t, o.node)
+		var network []string
+		if o.spoilt {
+			network = []string{"--address", address + "/26", "--gateway", "198.51.100.1"}
+		}
+		m.Seed = s.seed(t, o.node, network...)
 	} else {
 		payload = s.seed(t, o.node, "--format", "json")
 	}
