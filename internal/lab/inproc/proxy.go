@@ -25,6 +25,9 @@ func (p *proxy) Apply(_ context.Context, c *balancer.Config) error {
 	return nil
 }
 
+// Release implements balancer.Driver: nobody's requests come here.
+func (*proxy) Release(context.Context, string, string) error { return nil }
+
 // Status implements balancer.Driver.
 func (p *proxy) Status(context.Context) (balancer.Status, error) {
 	p.mu.Lock()
