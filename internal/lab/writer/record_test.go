@@ -93,11 +93,13 @@ func TestOneWriter(t *testing.T) {
 		},
 		{"an acknowledgement that came late", writer.Probes{probe("a", 0, 1, true), probe("a", 2, 50, true), probe("b", 20, 21, true), probe("b", 55, 56, true)}, nil},
 		{
-			"both", writer.Probes{probe("a", 0, 1, true), probe("b", 5, 6, true), probe("a", 10, 11, true)},
+			"both",
+			writer.Probes{probe("a", 0, 1, true), probe("b", 5, 6, true), probe("a", 10, 11, true)},
 			&writer.TwoWritersError{One: "a", Other: "b", At: at(6)},
 		},
 		{
-			"both, while one hangs", writer.Probes{probe("b", 0, 1, true), probe("a", 5, 100, true), probe("b", 200, 201, true), probe("a", 300, 301, true)},
+			"both, while one hangs",
+			writer.Probes{probe("b", 0, 1, true), probe("a", 5, 100, true), probe("b", 200, 201, true), probe("a", 300, 301, true)},
 			&writer.TwoWritersError{One: "a", Other: "b", At: at(201)},
 		},
 	}
