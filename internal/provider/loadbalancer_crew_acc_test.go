@@ -224,3 +224,42 @@ func TestLoadBalancerImportedWithNodes(t *testing.T) {
 		resource.TestStep{Config: plain, ConfigPlanChecks: emptyPlan()},
 	)
 }
+
+// TestLoadBalancerImportedCertificates imports a load balancer whose nodes serve HTTPS: their certificates are good, so they stay, and
+// go with it.
+func TestLoadBalancerImportedCertificates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	config := crew("port = 8080\n  local_proxy = { port = 8000, tls = { port = 8443, validity_days = 365 } }")
+	bare := linodes(crewNames()...)
+	held := func() []string {
+		var ids []string
+		for _, c := range w.edge.Account().Certificates {
+			ids = append(ids, c.ID)
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	var before []string
+	w.test(t,
+		resource.TestStep{Config: config, ConfigStateChecks: []statecheck.StateCheck{checkState(func() error {
+			before = held()
+			return nil
+		})}},
+		resource.TestStep{Config: bare + "removed {\n  from = " + www + "\n  lifecycle {\n    destroy = false\n  }\n}\n"},
+		resource.TestStep{ResourceName: www, ImportState: true, ImportStatePersist: true, ImportStateId: "www.example.com", Config: config},
+		resource.TestStep{Config: config, ConfigStateChecks: []statecheck.StateCheck{
+			statecheck.ExpectKnownValue(www, tfjsonpath.New("certificates"), knownvalue.MapSizeExact(3)),
+			checkState(func() error {
+				if now := held(); len(now) != 3 || !slices.Equal(now, before) {
+					return fmt.Errorf("the certificates are %v, they were %v", now, before)
+				}
+				return nil
+			}),
+		}},
+		resource.TestStep{Config: config, ConfigPlanChecks: emptyPlan()},
+	)
+	if left := held(); len(left) != 0 {
+		t.Errorf("%v outlived the load balancer", left)
+	}
+}

@@ -73,6 +73,20 @@ func (c *Client) CreateCertificate(ctx context.Context, zone string, r Certifica
 	return made, lacking(err, PermissionCertificates(true))
 }
 
+// FindCertificate returns a certificate of the zone that was issued for the key, the hostnames and the validity of a request, the one
+// that is valid longest, and whether there is one that is valid still.
+func (c *Client) FindCertificate(ctx context.Context, zone string, r CertificateRequest) (Certificate, bool, error) {
+	key, err := requestKey(r.CSR)
+	if err != nil {
+		return Certificate{}, false, fmt.Errorf("find certificate: %w", err)
+	}
+	found, ok, err := c.findCertificate(ctx, zone, key, r, time.Time{})
+	if err != nil {
+		return Certificate{}, false, lacking(err, PermissionCertificates(true))
+	}
+	return found, ok && found.Expires.After(time.Now()), nil
+}
+
 // issuedBefore is how much earlier than this machine's clock says a certificate may have been issued that was asked for just now:
 // the authority's clock may be slower, and it dates certificates back.
 const issuedBefore = 15 * time.Minute
@@ -80,7 +94,7 @@ const issuedBefore = 15 * time.Minute
 // certificatesPerPage is the most that the API gives at once.
 const certificatesPerPage = 50
 
-// findCertificate returns the certificate of a key that was issued for a request since.
+// findCertificate returns the certificate of a key that was issued for a request since, of several the one that is valid longest.
 func (c *Client) findCertificate(ctx context.Context, zone string, key []byte, r CertificateRequest, since time.Time) (Certificate, bool, error) {
 	list, err := pagesOf(ctx, "list certificates", certificatesPerPage, func(ctx context.Context, n float64) ([]origin_ca_certificates.OriginCACertificate, error) {
 		var p origin_ca_certificates.OriginCACertificateListParams
@@ -96,6 +110,7 @@ func (c *Client) findCertificate(ctx context.Context, zone string, key []byte, r
 	if err != nil {
 		return Certificate{}, false, err
 	}
+	var found Certificate
 	for i := range list {
 		one, err := certificateFromAPI(&list[i])
 		if err != nil || slices.Contains(r.Known, one.ID) || int(list[i].RequestedValidity) != r.Days {
@@ -105,11 +120,12 @@ func (c *Client) findCertificate(ctx context.Context, zone string, key []byte, r
 		if err != nil || parsed.NotBefore.Before(since.Add(-issuedBefore)) || !sameNames(one.Hostnames, r.Hostnames) {
 			continue
 		}
-		if of, err := x509.MarshalPKIXPublicKey(parsed.PublicKey); err == nil && slices.Equal(of, key) {
-			return one, true, nil
+		of, err := x509.MarshalPKIXPublicKey(parsed.PublicKey)
+		if err == nil && slices.Equal(of, key) && one.Expires.After(found.Expires) {
+			found = one
 		}
 	}
-	return Certificate{}, false, nil
+	return found, found.ID != "", nil
 }
 
 func sameNames(a, b []string) bool {

@@ -121,7 +121,7 @@ func (t *task) certify(ctx context.Context, d *desired) diag.Diagnostics {
 		if ok && have.good(e, l, t.crew.op.Now()) {
 			continue
 		}
-		made, err := t.issue(ctx, d.hostname, e)
+		made, err := t.issue(ctx, d.hostname, e, !ok)
 		if err != nil && t.crew.op.Cluster(t.crew.cluster).Removed(e.name) {
 			continue
 		}
@@ -145,24 +145,36 @@ func (t *task) certify(ctx context.Context, d *desired) diag.Diagnostics {
 	return diags
 }
 
-// issue has a key of a node certified.
-func (t *task) issue(ctx context.Context, hostname string, e endpoint) (certificate, error) {
+// issue has a key of a node certified. When search, a certificate is looked for first that the key has already: what a load balancer
+// was imported from goes on to be good, and is revoked with it.
+func (t *task) issue(ctx context.Context, hostname string, e endpoint, search bool) (certificate, error) {
 	names := []string{hostname}
 	csr, err := t.crew.request(ctx, e.name, names)
 	if err != nil {
 		return certificate{}, &silentError{err}
 	}
 	days := t.orders.local.tls.ValidityDays
-	made, err := t.client.CreateCertificate(ctx, t.ids.zone, cloudflare.CertificateRequest{
-		CSR: csr, Hostnames: names, Days: int(days.ValueInt64()), Known: t.knownCertificates(),
-	})
+	request := cloudflare.CertificateRequest{CSR: csr, Hostnames: names, Days: int(days.ValueInt64()), Known: t.knownCertificates()}
+	known := func(c cloudflare.Certificate) certificate {
+		return certificate{
+			ID: types.StringValue(c.ID), PEM: types.StringValue(c.PEM), Expires: types.StringValue(c.Expires.UTC().Format(time.RFC3339)),
+			Identity: types.StringValue(e.identity), Days: days,
+		}
+	}
+	if search {
+		found, ok, err := t.client.FindCertificate(ctx, t.ids.zone, request)
+		if err != nil {
+			return certificate{}, err
+		}
+		if have := known(found); ok && !have.due(t.crew.op.Now()) {
+			return have, nil
+		}
+	}
+	made, err := t.client.CreateCertificate(ctx, t.ids.zone, request)
 	if err != nil {
 		return certificate{}, err
 	}
-	return certificate{
-		ID: types.StringValue(made.ID), PEM: types.StringValue(made.PEM), Expires: types.StringValue(made.Expires.UTC().Format(time.RFC3339)),
-		Identity: types.StringValue(e.identity), Days: days,
-	}, nil
+	return known(made), nil
 }
 
 // knownCertificates returns the ids of those that state knows.
