@@ -23,7 +23,7 @@ func edgeMaintenance(c *Cluster) Drill {
 			return err
 		},
 		Verdict: func(context.Context, *Field, Outcome) error {
-			return errors.Join(v.nobody(), v.notSlowerThan(5*time.Second))
+			return errors.Join(v.nobody(), v.leaves(node), v.notSlowerThan(5*time.Second))
 		},
 	}
 }

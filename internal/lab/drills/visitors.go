@@ -161,6 +161,14 @@ func (v *visitors) lastAnsweredBy(node string) error {
 	return nil
 }
 
+// leaves demands that of those who came at the end nobody was answered by a node.
+func (v *visitors) leaves(node string) error {
+	if last := v.report.LastNodes(visitSessions); slices.Contains(last, node) {
+		return fmt.Errorf("at the end %v answered, and %s is to be left alone", last, node)
+	}
+	return nil
+}
+
 // answeredBy demands that these nodes have answered, and no others.
 func (v *visitors) answeredBy(nodes ...string) error {
 	var others []string
