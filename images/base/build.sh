@@ -52,7 +52,7 @@ fi
 
 mkdir -p "$output"
 work=$(mktemp -d "$output/.work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf --one-file-system "$work"' EXIT
 chmod 755 "$work"
 root=$work/root
 
@@ -62,7 +62,8 @@ echo 'Acquire::Languages "none";' >>"$work/apt.conf"
 
 packages=$(sed 's/#.*//' ../node/packages/{base,machine,boot}.list | xargs | tr ' ' ,)
 say "installing Debian $suite"
-mmdebstrap --quiet --mode=root --variant=minbase --components=main --include="$packages" \
+# What mmdebstrap mounts nobody else sees, even if it is killed: /proc and /sys are never in what is removed in the end.
+unshare --mount mmdebstrap --quiet --mode=root --variant=minbase --components=main --include="$packages" \
   --aptopt="$work/apt.conf" --dpkgopt=../node/rootfs/etc/dpkg/dpkg.cfg.d/atoll "$suite" "$root" - <<END
 deb $options $from $suite main
 deb $options $from $suite-updates main

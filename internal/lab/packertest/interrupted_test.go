@@ -52,16 +52,23 @@ func TestInterruptedImageBuildLeavesNothing(t *testing.T) {
 	}
 	program := filepath.Join(root, "internal", "tools", "image")
 	for _, when := range []struct {
-		name, said string
-		tell       func(pid int) error
+		name, said  string
+		tell        func(pid int) error
+		environment []string
 	}{
-		{"in a terminal, as the machine boots", "Waiting for SSH", inTerminal},
-		{"by a supervisor, inside the machine", "==> scripts/20-packages.sh", bySupervisor},
+		// No base disk is from that day.
+		{"by a supervisor, as the base disk is made", "installing Debian", bySupervisor, []string{"SOURCE_DATE_EPOCH=1"}},
+		{"in a terminal, as the machine boots", "Waiting for SSH", inTerminal, nil},
+		{"by a supervisor, inside the machine", "==> scripts/20-packages.sh", bySupervisor, nil},
 	} {
 		t.Run(when.name, func(t *testing.T) {
-			b.interrupt(t, b.start(t, program), when.said, when.tell)
-			if left, err := filepath.Glob(filepath.Join(root, ".build", "images", "base", "*.new")); err != nil || len(left) > 0 {
+			b.interrupt(t, b.start(t, program, when.environment...), when.said, when.tell)
+			base := filepath.Join(root, ".build", "images", "base")
+			if left, err := filepath.Glob(filepath.Join(base, "*.new")); err != nil || len(left) > 0 {
 				t.Errorf("the base disk has left %v, %v", left, err)
+			}
+			if mounts, err := os.ReadFile("/proc/self/mounts"); err != nil || bytes.Contains(mounts, []byte(base)) {
+				t.Errorf("something is mounted still: %v\n%s", err, mounts)
 			}
 		})
 	}
