@@ -11,6 +11,8 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/cluster"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/clusterstatus"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/databasemember"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/image"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/loadbalancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/meshlink"
@@ -87,6 +89,8 @@ func (p *Provider) Configure(ctx context.Context, req provider.ConfigureRequest,
 func (p *Provider) Resources(context.Context) []func() resource.Resource {
 	return []func() resource.Resource{
 		cluster.NewResource,
+		database.NewResource,
+		databasemember.NewResource,
 		image.NewResource,
 		loadbalancer.NewResource,
 		meshlink.NewResource,

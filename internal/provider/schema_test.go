@@ -17,6 +17,8 @@ import (
 	atoll "github.com/atollhq/terraform-provider-atoll/internal/provider"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/cluster"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/clusterstatus"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/databasemember"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/image"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/loadbalancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/meshlink"
@@ -39,6 +41,7 @@ func all(t *testing.T) []described {
 	ctx := t.Context()
 	models := map[string]any{
 		"resource atoll_cluster": cluster.Model{}, "resource atoll_image": image.Model{}, "resource atoll_node": node.Model{}, "resource atoll_mesh_link": meshlink.Model{},
+		"resource atoll_database": database.Model{}, "resource atoll_database_member": databasemember.Model{},
 		"resource atoll_load_balancer": loadbalancer.Model{},
 		"data atoll_cluster_status":    clusterstatus.Model{}, "data atoll_node": nodestatus.Model{},
 	}

@@ -42,7 +42,15 @@ func NodeTypes() map[string]attr.Type {
 
 // NodeAttribute returns the schema of an argument that takes an atoll_node. Another node means another resource.
 func NodeAttribute(description string) schema.SingleNestedAttribute {
-	replace := []planmodifier.String{stringplanmodifier.RequiresReplace()}
+	return nodeAttribute(description, []planmodifier.String{stringplanmodifier.RequiresReplace()})
+}
+
+// ChangingNodeAttribute is NodeAttribute for a resource that may go over to another node.
+func ChangingNodeAttribute(description string) schema.SingleNestedAttribute {
+	return nodeAttribute(description, nil)
+}
+
+func nodeAttribute(description string, replace []planmodifier.String) schema.SingleNestedAttribute {
 	return schema.SingleNestedAttribute{
 		Required:            true,
 		MarkdownDescription: description,

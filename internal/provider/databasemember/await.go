@@ -1,0 +1,259 @@
+package databasemember
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-log/tflog"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// How many looks in a row a fault must last until it is believed: what agents report is some moments old, and they try again by
+// themselves.
+const (
+	shortly = 15
+	forLong = 60
+)
+
+// look is what is known of the member at one moment.
+type look struct {
+	status api.ClusterStatus
+	db     api.DatabaseView
+	member api.DatabaseMemberView
+	node   api.NodeView
+	// described tells that the node that answers has heard of the member.
+	described bool
+}
+
+func (t *task) look(ctx context.Context) (look, error) {
+	status, err := t.crew.StatusBy(ctx, t.Node)
+	if err != nil {
+		return look{}, err
+	}
+	l := look{status: status, db: status.Databases[t.Database], node: status.Nodes[t.Node]}
+	l.member, l.described = l.db.Members[t.Node]
+	return l, nil
+}
+
+// alive tells whether the member's node is there.
+func (l look) alive() bool { return l.node.State == api.NodeReady || l.node.State == api.NodeNotReady }
+
+// verdict is what a look says of what is waited for.
+type verdict struct {
+	done bool
+	// fault is what is wrong for good if it lasts; patience is for how many looks it may.
+	fault    string
+	patience int
+	at       path.Path
+	// warning ends the wait without success.
+	warning string
+	// doing is what goes on, for the log.
+	doing string
+}
+
+// wait looks again and again until judge is done or a fault lasts.
+func (t *task) wait(ctx context.Context, summary string, judge func(look) verdict) diag.Diagnostics {
+	var diags diag.Diagnostics
+	var last look
+	var lastErr error
+	begin := time.Now()
+	fault, lasted := "", 0
+	for {
+		l, err := t.look(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				lastErr = err
+			}
+		} else {
+			last, lastErr = l, nil
+			v := judge(l)
+			switch {
+			case v.done:
+				return diags
+			case v.warning != "":
+				diags.AddAttributeWarning(path.Root("node"), summary, v.warning)
+				return diags
+			case v.fault == "":
+				fault, lasted = "", 0
+			case v.fault == fault:
+				lasted++
+			default:
+				fault, lasted = v.fault, 1
+			}
+			if fault != "" && lasted >= v.patience {
+				diags.AddAttributeError(v.at, summary, fault+"\n\n"+t.explain(l))
+				return diags
+			}
+			t.progress(ctx, v.doing, begin)
+		}
+		if !operator.Pause(ctx, t.patience.Poll) {
+			diags.AddAttributeError(path.Root("node"), summary, t.gaveUp(last, lastErr, time.Since(begin)))
+			return diags
+		}
+	}
+}
+
+// progress tells what goes on, each thing once.
+func (t *task) progress(ctx context.Context, doing string, begin time.Time) {
+	if doing == t.told {
+		return
+	}
+	t.told = doing
+	tflog.Info(ctx, "waiting for a member of a database", map[string]any{
+		"database": t.Database, "node": t.Node, "doing": doing, "waited": time.Since(begin).Round(time.Second).String(),
+	})
+}
+
+func (t *task) gaveUp(l look, err error, after time.Duration) string {
+	text := fmt.Sprintf("After %s, node %q is not what it is to be in database %q.\n\n%s", after.Round(time.Second), t.Node, t.Database, t.explain(l))
+	if err != nil {
+		text += fmt.Sprintf("\n\nThe nodes do not answer any more: %v.", err)
+	}
+	return text + "\n\nThe nodes go on by themselves; nothing is undone. Apply again to go on waiting."
+}
+
+// explain says how the members are, this one first, and what the node says of itself.
+func (t *task) explain(l look) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Members of database %q, as %s sees them:", t.Database, l.status.Seen)
+	nodes := slices.Sorted(maps.Keys(l.db.Members))
+	slices.SortStableFunc(nodes, func(a, _ string) int {
+		if a == t.Node {
+			return -1
+		}
+		return 0
+	})
+	if len(nodes) == 0 {
+		b.WriteString(" none is known yet")
+	}
+	for _, node := range nodes {
+		m := l.db.Members[node]
+		fmt.Fprintf(&b, "\n- %s: %s, %s", node, database.RoleOf(m), database.StateOfMember(m))
+		for _, more := range []string{m.Progress, m.Problem} {
+			if more != "" {
+				fmt.Fprintf(&b, "; %s", more)
+			}
+		}
+	}
+	for _, c := range l.node.Conditions {
+		if !c.Good() && (c.Type == spec.ConditionDatabaseReady || c.Type == spec.ConditionApplied) {
+			fmt.Fprintf(&b, "\n- %s says: %s is %s (%s): %s", t.Node, c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
+	if r := l.db.Rollout; r != nil && r.Stopped != "" {
+		fmt.Fprintf(&b, "\n- the rollout has stopped: %s", r.Stopped)
+	}
+	return b.String()
+}
+
+// voters returns how many voting members are described, as far as the nodes and this run know.
+func (t *task) voters(l look) int {
+	nodes := map[string]bool{}
+	for node, m := range l.db.Members {
+		if m.Role == spec.MemberVoter {
+			nodes[node] = true
+		}
+	}
+	for _, node := range t.crew.Op().Cluster(t.cluster).PushedMembers(t.Database) {
+		nodes[node] = true
+	}
+	return len(nodes)
+}
+
+// awaitOnline waits until a new member is what it is to be.
+func (t *task) awaitOnline(ctx context.Context) diag.Diagnostics {
+	// A database begins when all voting members are there: whoever makes the last one waits for all.
+	begins := false
+	return t.wait(ctx, "Member is not online", func(l look) verdict {
+		begins = begins || l.db.Incarnation == 0
+		v := t.failing(l)
+		v.doing = t.doing(l)
+		switch {
+		case !l.described:
+			v.doing = "the node has not heard of it yet"
+		case t.Role == spec.MemberClient:
+			v.done = l.alive() && l.member.Router.Running && (l.member.Router.Writable || l.db.Primary == "")
+		case l.db.Incarnation == 0 && t.voters(l) < l.db.Votes:
+			v.done = l.node.Applied[t.ref] >= t.memory.Generation
+			v.doing = fmt.Sprintf("%d of %d voting members are described", t.voters(l), l.db.Votes)
+		case begins:
+			v.done = t.online(l) && l.db.Online >= l.db.Votes
+		default:
+			v.done = t.online(l)
+		}
+		return v
+	})
+}
+
+func (t *task) online(l look) bool { return database.StateOfMember(l.member) == spec.MemberOnline }
+
+func (t *task) doing(l look) string {
+	text := string(database.StateOfMember(l.member))
+	if l.member.Progress != "" {
+		text += ": " + l.member.Progress
+	}
+	if l.db.Incarnation == 0 {
+		text += "; the database has not begun"
+	}
+	return text
+}
+
+// failing returns what the member cannot get over by itself.
+func (t *task) failing(l look) verdict {
+	v := verdict{at: path.Root("node"), patience: forLong}
+	c, reported := l.node.Condition(spec.ConditionDatabaseReady)
+	switch {
+	case reported && !c.Good() && c.Reason == database.ReasonSettingsRefused:
+		v.fault, v.patience = "The server refuses the settings: "+c.Message+".", shortly
+		v.at = path.Root("database")
+	case reported && !c.Good() && c.Reason == "Diverged":
+		v.fault, v.patience = c.Message+".", shortly
+	case l.member.State == spec.MemberFailed && !l.member.Stale:
+		v.fault = "The member cannot join: " + l.member.Problem + "."
+	}
+	return v
+}
+
+// awaitCurrent waits until the member has put the newest objects into effect, in its turn. A node that is gone is not waited for.
+func (t *task) awaitCurrent(ctx context.Context) diag.Diagnostics {
+	ref := spec.Ref{Kind: spec.KindDatabase, Name: t.Database}
+	wanted := t.crew.Op().Cluster(t.cluster).PushedAt(ref)
+	gone := 0
+	return t.wait(ctx, "Member has not taken over the change", func(l look) verdict {
+		newest := max(wanted, l.status.Generations[ref])
+		if gone++; l.alive() || l.node.State == api.NodeJoining {
+			gone = 0
+		}
+		if gone >= shortly {
+			return verdict{warning: fmt.Sprintf("Node %q is %s, so nobody knows how its part in database %q is. It takes over what has changed when it comes back.", t.Node, l.node.State, t.Database)}
+		}
+		v := t.failing(l)
+		if r := l.db.Rollout; r != nil && r.Stopped != "" {
+			v.fault, v.patience, v.at = "The rollout has stopped, and no further member restarts: "+r.Stopped+".", shortly, path.Root("database")
+		}
+		current := l.described && l.node.Applied[ref] >= newest && l.node.Applied[t.ref] >= t.memory.Generation && !l.member.RestartNeeded
+		v.doing = t.doing(l)
+		switch {
+		case l.db.Rollout != nil && l.db.Rollout.Turn == t.Node:
+			v.doing = "it is its turn to restart: " + v.doing
+		case l.member.RestartNeeded:
+			v.doing = "it waits for its turn to restart"
+		}
+		if t.Role == spec.MemberClient {
+			v.done = current && l.alive() && l.member.Router.Running
+		} else {
+			v.done = current && t.online(l) && !(l.db.Rollout != nil && l.db.Rollout.Turn == t.Node)
+		}
+		return v
+	})
+}
