@@ -94,7 +94,7 @@ resource "atoll_load_balancer" "www" {
   nodes    = local.nodes
   port     = var.website.port
   steering = var.website.steering
-  monitor  = { interval = var.website.interval }
+  monitor  = { interval = var.website.interval, timeout = 2, retries = 1 }
 
   application_check = { type = "http", path = var.website.ready }
   local_proxy       = { port = 80, tls = {} }
