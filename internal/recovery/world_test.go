@@ -1,0 +1,402 @@
+package recovery_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pgregory.net/rapid"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/recovery"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// world is a database whose members lose power, hear of each other late or not at all, and act by Decide. Its engine is a
+// model of a group that goes on with a majority.
+type world struct {
+	t        *rapid.T
+	nodes    []string
+	members  map[string]*member
+	lives    []*life
+	acked    []int
+	writes   int
+	recovery *spec.Recovery
+	// begun holds who began each incarnation.
+	begun map[uint64]string
+}
+
+type member struct {
+	name string
+	// On the disk.
+	journal  recovery.Journal
+	data     []int
+	fresh    bool
+	sequence uint64
+	// In memory.
+	up       bool
+	ids      int
+	id       string
+	proposal *spec.RecoveryProposal
+	life     *life
+	// told are the reports, the newest last; sees is the number of the newest that this member has of each other one, and
+	// heard whether it came lately.
+	told  []recovery.Report
+	sees  map[string]int
+	heard map[string]bool
+}
+
+// life is a group: the members that it counts, and those of them that run.
+type life struct {
+	incarnation uint64
+	leader      string
+	view        []string
+}
+
+func newWorld(t *rapid.T, n int) *world {
+	w := &world{t: t, members: map[string]*member{}, begun: map[uint64]string{}}
+	for i := range n {
+		name := string(rune('a' + i))
+		w.nodes = append(w.nodes, name)
+		w.members[name] = &member{name: name, fresh: true, journal: recovery.Journal{Group: "g"}, sees: map[string]int{}, heard: map[string]bool{}}
+	}
+	return w
+}
+
+func (w *world) running(l *life) []string {
+	return slices.DeleteFunc(slices.Clone(l.view), func(n string) bool { return w.members[n].life != l })
+}
+
+// quorate tells whether a life takes writes.
+func (w *world) quorate(l *life) bool { return 2*len(w.running(l)) > len(l.view) }
+
+func (w *world) alive() []*life {
+	return slices.DeleteFunc(slices.Clone(w.lives), func(l *life) bool { return !w.quorate(l) })
+}
+
+// settle lets every life with a majority drop its dead, and agree on what it has.
+func (w *world) settle() {
+	for _, l := range w.lives {
+		if !w.quorate(l) {
+			continue
+		}
+		l.view = w.running(l)
+		all := w.union(l.view)
+		for _, n := range l.view {
+			w.members[n].data = all
+		}
+	}
+	if n := len(w.alive()); n > 1 {
+		w.t.Fatalf("%d groups take writes", n)
+	}
+}
+
+func (w *world) union(nodes []string) []int {
+	var all []int
+	for _, n := range nodes {
+		all = append(all, w.members[n].data...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (w *world) start(m *member) {
+	if m.up {
+		return
+	}
+	m.up, m.life, m.proposal = true, nil, nil
+	m.heard = map[string]bool{}
+	w.renew(m)
+	for n := range m.sees {
+		// What was on the disk may be older than what was seen.
+		m.sees[n] = rapid.IntRange(0, m.sees[n]).Draw(w.t, "kept")
+	}
+}
+
+func (w *world) kill(m *member) {
+	m.up, m.life, m.proposal, m.id = false, nil, nil, ""
+	w.settle()
+}
+
+func (*world) renew(m *member) {
+	m.ids++
+	m.id, m.proposal = m.name+strconv.Itoa(m.ids), nil
+}
+
+// remake puts an empty machine in the place of a member, while all others are in the group.
+func (w *world) remake(m *member) {
+	alive := w.alive()
+	if len(alive) != 1 || m.life != nil || len(w.running(alive[0])) != len(w.nodes)-1 {
+		return
+	}
+	w.settle()
+	sequence := m.sequence
+	*m = member{
+		name: m.name, fresh: true, journal: recovery.Journal{Group: "g"}, sequence: sequence, ids: m.ids, told: m.told,
+		sees: map[string]int{}, heard: map[string]bool{},
+	}
+	w.start(m)
+}
+
+// write acknowledges a write that a majority of a life has.
+func (w *world) write() {
+	for _, l := range w.alive() {
+		w.settle()
+		running := rapid.Permutation(w.running(l)).Draw(w.t, "who gets it")
+		w.writes++
+		for _, n := range running[:len(l.view)/2+1] {
+			w.members[n].data = append(slices.Clone(w.members[n].data), w.writes)
+			w.members[n].fresh = false
+		}
+		w.acked = append(w.acked, w.writes)
+	}
+}
+
+func (w *world) own(m *member) recovery.Own {
+	o := recovery.Own{State: spec.MemberStranded, Fresh: m.fresh, ID: m.id, Proposal: m.proposal}
+	if m.life == nil {
+		o.Position = position(m.data)
+		return o
+	}
+	o.ID, o.Proposal, o.Fresh = "", nil, false
+	o.State, o.View = spec.MemberBlocked, map[string]spec.MemberState{}
+	for _, n := range m.life.view {
+		o.View[n] = spec.MemberOnline
+	}
+	if w.quorate(m.life) {
+		o.State = spec.MemberOnline
+	}
+	return o
+}
+
+// tell makes a report of a member.
+func (w *world) tell(m *member) {
+	own := w.own(m)
+	m.sequence++
+	r := recovery.Report{Sequence: m.sequence}
+	r.State, r.View, r.Incarnation = own.State, own.View, m.journal.Incarnation
+	if own.State == spec.MemberOnline {
+		r.Primary = w.running(m.life)[0]
+	}
+	if m.life == nil {
+		if m.fresh {
+			r.State = spec.MemberPreparing
+		}
+		r.Position = own.Position
+		r.Outage = &spec.OutageStatus{ID: m.id, Base: m.journal.Base, Proposal: m.proposal, Promise: m.journal.Promise}
+	}
+	m.told = append(m.told, r)
+}
+
+// deliver lets a member hear another one: its newest report, or one that is late.
+func (w *world) deliver(to, from *member, newest bool) {
+	if !to.up || to == from || len(from.told) == 0 {
+		return
+	}
+	last := len(from.told)
+	n := last
+	if !newest {
+		n = rapid.IntRange(min(to.sees[from.name]+1, last), last).Draw(w.t, "report")
+	}
+	// A report counts as heard when it is news.
+	if n > to.sees[from.name] {
+		to.sees[from.name], to.heard[from.name] = n, true
+	}
+}
+
+func (w *world) evidence(m *member) recovery.Evidence {
+	e := recovery.Evidence{
+		Database: "app", Self: m.name, Votes: len(w.nodes), Bootstrap: spec.Bootstrap{Node: "a", Epoch: 1}, Recovery: w.recovery,
+		Journal: m.journal, Own: w.own(m), Heard: map[string]recovery.Report{}, Known: map[string]recovery.Report{}, Compare: compare,
+	}
+	for _, n := range w.nodes {
+		e.Members = append(e.Members, recovery.Voter{Node: n})
+		if seen := m.sees[n]; seen > 0 {
+			r := w.members[n].told[seen-1]
+			if m.heard[n] {
+				e.Heard[n] = r
+			} else {
+				e.Known[n] = r
+			}
+		}
+	}
+	return e
+}
+
+// step lets a member decide and act; it loses power after so many of the steps of that, if cut is not 0.
+func (w *world) step(m *member, cut int) {
+	if !m.up {
+		return
+	}
+	d := recovery.Decide(w.evidence(m))
+	m.journal = d.Journal
+	if cut == 1 {
+		w.kill(m)
+		return
+	}
+	switch d.Action {
+	case recovery.Wait, recovery.Promise:
+	case recovery.Propose:
+		m.proposal = d.Proposal
+	case recovery.Withdraw:
+		w.renew(m)
+	case recovery.Bootstrap, recovery.Begin:
+		w.begin(m, d)
+	case recovery.Join:
+		w.join(m)
+	case recovery.Leave:
+		w.leave(m)
+	}
+	if cut == 2 {
+		w.kill(m)
+		return
+	}
+	w.tell(m)
+}
+
+func (w *world) leave(m *member) {
+	if l := m.life; l != nil && w.quorate(l) {
+		w.settle()
+		l.view = slices.DeleteFunc(slices.Clone(l.view), func(n string) bool { return n == m.name })
+	}
+	m.life = nil
+	w.renew(m)
+	w.settle()
+}
+
+func (w *world) join(m *member) {
+	w.renew(m)
+	w.settle()
+	alive := w.alive()
+	if len(alive) == 0 {
+		return
+	}
+	l := alive[0]
+	have := w.union(l.view)
+	if !contains(have, m.data) {
+		return
+	}
+	m.data, m.fresh, m.life, m.id = have, false, l, ""
+	l.view = append(slices.Clone(l.view), m.name)
+}
+
+func (w *world) begin(m *member, d recovery.Decision) {
+	n := d.Journal.Incarnation
+	if who, twice := w.begun[n]; twice && (who != m.name || d.Action == recovery.Begin) {
+		w.t.Fatalf("%s begins life %d, which %s has begun", m.name, n, who)
+	}
+	w.begun[n] = m.name
+	if lost := missing(m.data, w.acked); len(lost) > 0 {
+		w.t.Fatalf("%s begins life %d without the acknowledged writes %v", m.name, n, lost)
+	}
+	if d.Action == recovery.Begin {
+		heard := slices.Sorted(maps.Keys(m.proposal.Heard))
+		needed := w.nodes
+		if w.recovery != nil && w.recovery.Incarnation == n {
+			needed = slices.DeleteFunc(slices.Clone(w.nodes), func(n string) bool { return slices.Contains(w.recovery.AcceptLossFrom, n) })
+		}
+		if !slices.Equal(heard, needed) {
+			w.t.Fatalf("%s begins life %d having heard %v, and %v are needed", m.name, n, heard, needed)
+		}
+		for _, other := range w.nodes {
+			j := w.members[other].journal
+			if slices.Contains(needed, other) && w.recovery == nil && !contains(m.data, numbers(j.Base)) {
+				w.t.Fatalf("%s begins life %d with less than %s knows of life %d", m.name, n, other, j.Incarnation)
+			}
+		}
+	}
+	l := &life{incarnation: n, leader: m.name, view: []string{m.name}}
+	w.lives = append(w.lives, l)
+	m.life, m.id, m.proposal, m.fresh = l, "", nil, false
+	if len(m.data) == 0 {
+		w.writes++
+		m.data = []int{w.writes}
+	}
+	w.settle()
+}
+
+// recover is the operator's decision, made while nothing takes writes: what only the members have that are given up is lost.
+func (w *world) recover(given []string) {
+	if len(w.alive()) > 0 || len(given) == 0 || len(given) == len(w.nodes) {
+		return
+	}
+	n := uint64(1)
+	if w.recovery != nil {
+		n = w.recovery.Incarnation
+	}
+	for _, m := range w.members {
+		n = max(n, m.journal.Incarnation)
+		for _, p := range []*spec.RecoveryProposal{m.proposal, m.journal.Promise} {
+			if p != nil {
+				n = max(n, p.Incarnation)
+			}
+		}
+	}
+	w.recovery = &spec.Recovery{Incarnation: n + 1, AcceptLossFrom: given}
+	kept := slices.DeleteFunc(slices.Clone(w.nodes), func(n string) bool { return slices.Contains(given, n) })
+	have := w.union(kept)
+	w.acked = slices.DeleteFunc(w.acked, func(write int) bool { return !slices.Contains(have, write) })
+}
+
+// whole tells why the group does not have all of its members, nil when it does.
+func (w *world) whole() error {
+	alive := w.alive()
+	if len(alive) != 1 {
+		return fmt.Errorf("%d groups take writes", len(alive))
+	}
+	for _, n := range w.nodes {
+		if m := w.members[n]; m.life != alive[0] {
+			return fmt.Errorf("%s is not in it: %+v", n, recovery.Decide(w.evidence(m)))
+		}
+	}
+	if lost := missing(w.union(w.nodes), w.acked); len(lost) > 0 {
+		return fmt.Errorf("the acknowledged writes %v are lost", lost)
+	}
+	return nil
+}
+
+func position(data []int) string {
+	texts := make([]string, len(data))
+	for i, n := range slices.Sorted(slices.Values(data)) {
+		texts[i] = strconv.Itoa(n)
+	}
+	return strings.Join(texts, ",")
+}
+
+func numbers(position string) []int {
+	var out []int
+	for text := range strings.SplitSeq(position, ",") {
+		if n, err := strconv.Atoi(text); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func missing(have, want []int) []int {
+	return slices.DeleteFunc(slices.Clone(want), func(n int) bool { return slices.Contains(have, n) })
+}
+
+func contains(have, want []int) bool { return len(missing(have, want)) == 0 }
+
+var errIncomparable = errors.New("no position")
+
+// compare orders positions that are lists of numbers.
+func compare(a, b string) (database.Order, error) {
+	if a == "?" || b == "?" {
+		return database.Equal, errIncomparable
+	}
+	x, y := numbers(a), numbers(b)
+	switch more, less := contains(x, y), contains(y, x); {
+	case more && less:
+		return database.Equal, nil
+	case more:
+		return database.Greater, nil
+	case less:
+		return database.Less, nil
+	}
+	return database.Diverged, nil
+}
