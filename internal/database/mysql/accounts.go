@@ -94,6 +94,13 @@ func scrub(err error, password string) error {
 	return errors.New(strings.ReplaceAll(err.Error(), password, "…"))
 }
 
+// replicationPassword is the password of the account that members share. The server takes 32 characters of one for its own use,
+// which are 192 random bits here.
+func replicationPassword(m *database.Member) string {
+	const most = 32
+	return m.Secrets.Replication[:min(most, len(m.Secrets.Replication))]
+}
+
 // fingerprint identifies a password that nobody can guess.
 func fingerprint(password string) string {
 	sum := sha256.Sum256([]byte(password))
@@ -103,7 +110,7 @@ func fingerprint(password string) string {
 // localAccounts makes the account that members share, without which a server cannot be in a group. Only this server gets it:
 // it is not part of the data. In a group it is Maintain that mends it.
 func (d *Driver) localAccounts(ctx context.Context, m *database.Member) error {
-	want := mark{Password: fingerprint(m.Secrets.Replication)}
+	want := mark{Password: fingerprint(replicationPassword(m))}
 	have, exists, err := readMark(ctx, d.local, replicationUser)
 	if err != nil || have == want || d.inGroup(ctx, m) {
 		return err
@@ -128,7 +135,7 @@ func (d *Driver) localAccounts(ctx context.Context, m *database.Member) error {
 }
 
 func putReplicationAccount(ctx context.Context, db execer, m *database.Member, exists bool, want mark) error {
-	if err := putAccount(ctx, db, replicationUser, m.Secrets.Replication, "REQUIRE SSL", exists, want); err != nil {
+	if err := putAccount(ctx, db, replicationUser, replicationPassword(m), "REQUIRE SSL", exists, want); err != nil {
 		return err
 	}
 	return inOrder(ctx, db,

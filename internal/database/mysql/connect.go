@@ -23,7 +23,10 @@ type account struct{ network, address, user, password string }
 func (d *Driver) open(a account) *sql.DB {
 	c := mysqldriver.NewConfig()
 	c.User, c.Passwd, c.Net, c.Addr = a.user, a.password, a.network, a.address
-	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) { return d.dial(ctx, network, address) }
+	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return d.dial(ctx, network, address)
+	}
+	c.Params = map[string]string{"sql_mode": "'" + ownMode + "'"}
 	// Statements about accounts and groups cannot be prepared.
 	c.InterpolateParams = true
 	c.Logger = &mysqldriver.NopLogger{}
@@ -43,6 +46,9 @@ func (d *Driver) open(a account) *sql.DB {
 	return db
 }
 
+// ownMode is the sql_mode of the driver's sessions, whatever the operator has set for others.
+const ownMode = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
+
 // failing is a connector that only says why it cannot connect.
 type failing struct{ err error }
 
@@ -56,7 +62,7 @@ const peerPatience = 3 * time.Second
 func (d *Driver) askPeer(ctx context.Context, m *database.Member, at netip.AddrPort, ask func(context.Context, *sql.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, peerPatience)
 	defer cancel()
-	db := d.open(account{"tcp", at.String(), replicationUser, m.Secrets.Replication})
+	db := d.open(account{"tcp", at.String(), replicationUser, replicationPassword(m)})
 	defer func() { _ = db.Close() }()
 	return ask(ctx, db)
 }
@@ -79,19 +85,9 @@ func number(err error) uint16 {
 	return 0
 }
 
-// quote returns a text as a string of SQL, whatever sql_mode says about backslashes.
+// quote returns a text as a string of SQL, in a session with ownMode.
 func quote(text string) string {
-	if !strings.ContainsAny(text, `\`) {
-		return "'" + strings.ReplaceAll(text, "'", "''") + "'"
-	}
-	var b strings.Builder
-	b.WriteString("_utf8mb4 0x")
-	const digits = "0123456789abcdef"
-	for i := range len(text) {
-		b.WriteByte(digits[text[i]>>4])
-		b.WriteByte(digits[text[i]&15])
-	}
-	return b.String()
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''", "\x00", `\0`).Replace(text) + "'"
 }
 
 // name returns an identifier in quotes.

@@ -172,11 +172,11 @@ func (d *Driver) join(ctx context.Context, m *database.Member) error {
 
 // startGroup makes the server a member.
 func (d *Driver) startGroup(ctx context.Context, conn *sql.Conn, m *database.Member) error {
-	_, err := conn.ExecContext(ctx, "START GROUP_REPLICATION USER = "+quote(replicationUser)+", PASSWORD = "+quote(m.Secrets.Replication))
+	_, err := conn.ExecContext(ctx, "START GROUP_REPLICATION USER = "+quote(replicationUser)+", PASSWORD = "+quote(replicationPassword(m)))
 	if err == nil {
 		return nil
 	}
-	why := scrub(err, m.Secrets.Replication)
+	why := scrub(err, replicationPassword(m))
 	// The statement only says where to read on.
 	var said string
 	if logErr := conn.QueryRowContext(ctx, `SELECT GROUP_CONCAT(DISTINCT data SEPARATOR ' / ') FROM performance_schema.error_log

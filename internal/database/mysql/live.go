@@ -144,20 +144,21 @@ func (d *Driver) tell(ctx context.Context, name, value string, given bool) (take
 }
 
 // startOnly tells options of the program that are no variables.
-func startOnly(name string) bool { return name == "user" || name == "plugin_load_add" || name == "pid_file" }
+func startOnly(name string) bool {
+	return name == "user" || name == "plugin_load_add" || name == "pid_file"
+}
 
 // atStart tells what a running server would take but must not be told: it begins read-only, not while it is the primary.
 func atStart(name string) bool { return name == "super_read_only" }
 
 // onceOnly tells what can only be chosen when data is made.
-func onceOnly(name string) bool { return name == "lower_case_table_names" || name == "innodb_page_size" }
+func onceOnly(name string) bool {
+	return name == "lower_case_table_names" || name == "innodb_page_size"
+}
 
-// inBounds fails when a number is out of a variable's bounds: the server itself would only warn, and take another value.
+// inBounds fails when a value that has to be a number is none or out of its bounds: the server itself would only warn, and take
+// another one.
 func (d *Driver) inBounds(ctx context.Context, name, value string) error {
-	n, isNumber := amount(value)
-	if !isNumber {
-		return nil
-	}
 	var low, high string
 	err := d.local.QueryRowContext(ctx, "SELECT min_value, max_value FROM performance_schema.variables_info WHERE variable_name = ?", name).Scan(&low, &high)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -168,8 +169,11 @@ func (d *Driver) inBounds(ctx context.Context, name, value string) error {
 	}
 	least, lowErr := strconv.ParseFloat(low, 64)
 	most, highErr := strconv.ParseFloat(high, 64)
-	if lowErr == nil && highErr == nil && most > least && (n < least || n > most) {
-		return &RefusedError{Message: fmt.Sprintf("%s = %s is out of bounds, which are %s and %s", name, value, low, high)}
+	if lowErr != nil || highErr != nil || most <= least {
+		return nil // not a number
+	}
+	if n, isNumber := amount(value); !isNumber || n < least || n > most {
+		return &RefusedError{Message: fmt.Sprintf("%s = %s is no number from %s to %s", name, value, low, high)}
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (d *Driver) Maintain(ctx context.Context, m *database.Member) error {
 
 // putOwnAccounts makes the accounts of members and routers, as part of the data.
 func (d *Driver) putOwnAccounts(ctx context.Context, m *database.Member) error {
-	want := mark{Password: fingerprint(m.Secrets.Replication)}
+	want := mark{Password: fingerprint(replicationPassword(m))}
 	have, exists, err := readMark(ctx, d.local, replicationUser)
 	if err != nil {
 		return err
@@ -60,12 +60,10 @@ func (d *Driver) putOwnAccounts(ctx context.Context, m *database.Member) error {
 			return err
 		}
 	}
+	// It reads only: a router that wrote would put a transaction into the group each time.
 	return d.putGrants(ctx, routerUser, map[string]string{
-		"`performance_schema`.*":                         "SELECT",
-		"`" + metadataSchema + "`.*":              "SELECT, EXECUTE",
-		"`" + metadataSchema + "`.`routers`":      "INSERT, UPDATE, DELETE",
-		"`" + metadataSchema + "`.`v2_routers`":   "INSERT, UPDATE, DELETE",
-		"`" + metadataSchema + "`.`router_stats`": "INSERT, UPDATE, DELETE",
+		"`performance_schema`.*":     "SELECT",
+		"`" + metadataSchema + "`.*": "SELECT, EXECUTE",
 	}, m)
 }
 

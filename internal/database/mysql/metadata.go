@@ -32,9 +32,14 @@ func statements(text string) []string {
 	return out
 }
 
+// routerRow makes the row that all routers share: they are all alike, and none of them writes anything. Reads go on where a
+// member has lost its majority, and routers keep no statistics here.
+const routerRow = "REPLACE INTO " + metadataSchema + `.routers (router_id, router_name, product_name, address, version, attributes, cluster_id, options)
+VALUES (1, 'atoll', 'MySQL Router', 'atoll', '9.7.4', '{}', ?, '{"unreachable_quorum_allowed_traffic": "read", "stats_updates_frequency": 0}')`
+
 // metadataAttributes is what the cluster's row says of the schema around it.
 func metadataAttributes() string {
-	sum := sha256.Sum256([]byte(metadata))
+	sum := sha256.Sum256([]byte(metadata + routerRow))
 	return `{"atoll": "` + hex.EncodeToString(sum[:8]) + `"}`
 }
 
@@ -59,6 +64,9 @@ func (d *Driver) putMetadataSchema(ctx context.Context, m *database.Member) erro
 	}
 	if err := inOrder(ctx, d.local, append([]string{"CREATE DATABASE IF NOT EXISTS " + metadataSchema + " CHARACTER SET utf8mb4"}, all...)...); err != nil {
 		return fmt.Errorf("make the metadata of routers: %w", err)
+	}
+	if _, err := d.local.ExecContext(ctx, routerRow, m.Group); err != nil {
+		return fmt.Errorf("write what routers are told of themselves: %w", err)
 	}
 	_, err = d.local.ExecContext(ctx, "INSERT INTO "+metadataSchema+".clusters (cluster_id, cluster_name, group_name, attributes, options) "+
 		"VALUES (?, ?, ?, ?, '{}') AS new ON DUPLICATE KEY UPDATE cluster_name = new.cluster_name, attributes = new.attributes",

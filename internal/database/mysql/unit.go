@@ -90,7 +90,8 @@ ProtectKernelTunables=yes
 ProtectProc=invisible
 ProtectSystem=strict
 RemoveIPC=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+# Netlink is how the group looks for the server's own address.
+RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -105,7 +106,8 @@ WantedBy=multi-user.target
 }
 
 // initStatements run in a server that makes its data. The plugin is loaded by the configuration from then on.
-const initStatements = `INSTALL PLUGIN auth_socket SONAME 'auth_socket.so';
+const initStatements = `SET SESSION sql_log_bin = OFF;
+INSTALL PLUGIN auth_socket SONAME 'auth_socket.so';
 ALTER USER 'root'@'localhost' IDENTIFIED WITH auth_socket;
 UNINSTALL PLUGIN auth_socket;
 `
