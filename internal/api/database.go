@@ -50,6 +50,8 @@ type DatabaseMemberView struct {
 	// Problem is what is wrong and what to do, Progress what long work has reached.
 	Problem  string `json:"problem,omitempty"`
 	Progress string `json:"progress,omitempty"`
+	// Findings are what speaks against the member's being in the group, or keeps it out.
+	Findings []spec.Finding `json:"findings,omitempty"`
 	// Primary tells that the member takes writes.
 	Primary bool   `json:"primary,omitempty"`
 	Version string `json:"version,omitempty"`
@@ -141,7 +143,7 @@ func (out *ClusterStatus) databaseMember(name string, m spec.Member, s *store.Sn
 	}
 	v.State, v.Since, v.Problem, v.Progress, v.Version = r.State, r.Since, r.Problem, r.Progress, r.Version
 	v.Primary, v.Lag, v.Queue, v.Position, v.Incarnation, v.Router = r.Writable, r.Lag, r.Queue, r.Position, r.Incarnation, r.Router
-	v.RestartNeeded = r.Rollout.Running != r.Rollout.Wanted
+	v.Findings, v.RestartNeeded = r.Findings, r.Rollout.Running != r.Rollout.Wanted
 	if r.Outage != nil {
 		v.Base = r.Outage.Base
 		if r.Outage.Promise != nil {

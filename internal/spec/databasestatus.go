@@ -40,6 +40,8 @@ type DatabaseStatus struct {
 	// Problem is what is wrong and what to do, "" for nothing. Progress is what long work has reached, such as a copy.
 	Problem  string `json:"problem,omitempty"`
 	Progress string `json:"progress,omitempty"`
+	// Findings are what speaks against the member's being in the group, or keeps it out.
+	Findings []Finding `json:"findings,omitempty"`
 	// Version is the server's version.
 	Version string `json:"version,omitempty"`
 	// Primary is the node that takes writes, as this member's server sees it, "" for none. Writable tells that this member
@@ -63,6 +65,16 @@ type DatabaseStatus struct {
 	Rollout RolloutStatus `json:"rollout,omitzero"`
 	// Router is how applications on this node reach the database.
 	Router RouterStatus `json:"router,omitzero"`
+}
+
+// Finding is one thing that a look at a member before it joined has found.
+type Finding struct {
+	// Check is one word, such as "disk" or "primary-keys".
+	Check string `json:"check"`
+	// Blocks tells that the member does not join because of it.
+	Blocks bool `json:"blocks,omitempty"`
+	// Message says what is wrong, where, and what to do.
+	Message string `json:"message"`
 }
 
 // OutageStatus is what a stranded member says so that all of them together can begin the group's next life.
