@@ -100,10 +100,10 @@ func TestSecretsArriveWhole(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for name, target := range map[string]dsn.Target{
-		"no host":           {},
-		"no port":           {Hosts: []string{"127.0.0.1"}},
-		"a port too high":   {Hosts: []string{"127.0.0.1:70000"}},
-		"no name":           {Hosts: []string{":6446"}},
+		"no host":          {},
+		"no port":          {Hosts: []string{"127.0.0.1"}},
+		"a port too high":  {Hosts: []string{"127.0.0.1:70000"}},
+		"no name":          {Hosts: []string{":6446"}},
 		"more than a name": {Hosts: []string{"db/other:6446"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,315 @@
+// Package mysqlrouter is the router driver over MySQL Router, from version 8.4 on.
+//
+// Router knows one group per process, so each database has a unit of its own, and a change of one interrupts no connection to
+// another. Router is told of the members once, and learns of changes from the group itself: Apply does not restart it for them.
+package mysqlrouter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/router"
+)
+
+// Driver implements router.Driver.
+type Driver struct {
+	sys    host.System
+	log    *slog.Logger
+	settle time.Duration
+	routes *router.Routes
+
+	// applying has one Apply at a time; mu guards what follows it.
+	applying sync.Mutex
+	mu       sync.Mutex
+	// config is what was applied last, nil when there is none; digests are of what its units run with, by database.
+	config  *router.Config
+	digests map[string]string
+}
+
+var (
+	_ router.Driver = (*Driver)(nil)
+	_ host.Packager = (*Driver)(nil)
+)
+
+// Options are the parts of a driver that a test replaces; the zero value is production.
+type Options struct {
+	// Settle is how long Router may take from its start until it listens, 10 s if zero.
+	Settle time.Duration
+	// Dial connects to an address of the node; nil means this machine.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// poll is how often the driver looks whether Router listens.
+const poll = 50 * time.Millisecond
+
+// New returns a driver for sys.
+func New(sys host.System, log *slog.Logger) router.Driver { return NewWith(sys, log, Options{}) }
+
+// NewWith returns a driver for sys with options.
+func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
+	d := &Driver{sys: sys, log: log, settle: o.Settle, routes: &router.Routes{Dial: o.Dial}}
+	if d.settle == 0 {
+		d.settle = 10 * time.Second
+	}
+	return d
+}
+
+// Packages implements host.Packager.
+func (*Driver) Packages() []host.Package {
+	return []host.Package{{Name: "mysql-router", Binary: "mysqlrouter"}, {Name: "iproute2", Binary: "ip"}}
+}
+
+// Apply implements router.Driver.
+func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	if c == nil {
+		c = &router.Config{}
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	var problems []error
+	if err := d.removeOthers(ctx, c); err != nil {
+		problems = append(problems, err)
+	}
+	ipv6 := d.ipv6()
+	digests := map[string]string{}
+	for _, database := range c.Databases {
+		want, err := newFiles(database, ipv6)
+		if err == nil {
+			err = d.apply(ctx, database, want)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("apply the router of database %q: %w", database.Name, err))
+			continue
+		}
+		digests[database.Name] = want.digest
+	}
+	d.mu.Lock()
+	d.config, d.digests = c, digests
+	d.mu.Unlock()
+	d.routes.Keep(c.Databases)
+	return errors.Join(problems...)
+}
+
+// ipv6 tells whether the node has the address ::1.
+func (d *Driver) ipv6() bool {
+	addresses, err := d.sys.ReadFile("/proc/1/net/if_inet6")
+	return err == nil && strings.Contains(string(addresses), strings.Repeat("0", 31)+"1 ")
+}
+
+// removeOthers takes away everything that belongs to databases that a configuration does not have.
+func (d *Driver) removeOthers(ctx context.Context, c *router.Config) error {
+	names, err := d.sys.ReadDir(configDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var problems []error
+	for _, name := range names {
+		if slices.ContainsFunc(c.Databases, func(d router.Database) bool { return d.Name == name }) {
+			continue
+		}
+		if _, err := d.sys.Units().Remove(ctx, unitName(name)); err != nil {
+			problems = append(problems, fmt.Errorf("remove the router of database %q: %w", name, err))
+			continue
+		}
+		for _, dir := range []string{runDir(name), databaseDir(name)} {
+			if _, err := d.sys.Remove(dir); err != nil {
+				problems = append(problems, fmt.Errorf("remove the router of database %q: %w", name, err))
+			}
+		}
+	}
+	if len(c.Databases) == 0 && len(problems) == 0 {
+		if _, err := d.sys.Remove(configDir); err != nil {
+			return fmt.Errorf("remove the routers: %w", err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// apply makes the router of one database. What was there before comes back when Router does not take the new configuration.
+func (d *Driver) apply(ctx context.Context, database router.Database, want files) error {
+	name := unitName(database.Name)
+	now, err := d.sys.Units().Status(ctx, name)
+	if err != nil {
+		return err
+	}
+	old, err := d.read(database.Name)
+	if err != nil {
+		return err
+	}
+	if err := d.takenPorts(ctx, database, old.config, now.Active); err != nil {
+		return err
+	}
+	if err := d.write(database.Name, want); err != nil {
+		return err
+	}
+	changed, err := d.sys.Units().Ensure(ctx, serviceUnit(database.Name, want.digest))
+	if err != nil || host.Recording(d.sys) {
+		return err
+	}
+	if !changed && d.lost(database) {
+		d.log.Info("the router knows none of the members any more, starting it again", "database", database.Name)
+		if err := d.sys.Units().Restart(ctx, name); err != nil {
+			return err
+		}
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	err = d.awaitListening(ctx, database)
+	if err == nil || old.unit == nil || ctx.Err() != nil || string(old.config) == string(want.config) && string(old.keyring) == string(want.keyring) {
+		return err
+	}
+	return errors.Join(err, d.restore(ctx, database.Name, old))
+}
+
+// kept is what a database's router had before.
+type kept struct {
+	files
+	unit []byte
+}
+
+// read returns what is in place for a database.
+func (d *Driver) read(database string) (kept, error) {
+	var out kept
+	for file, to := range map[string]*[]byte{
+		databaseDir(database) + "/mysqlrouter.conf":   &out.config,
+		databaseDir(database) + "/keyring":            &out.keyring,
+		databaseDir(database) + "/master.key":         &out.masterKey,
+		databaseDir(database) + "/state.json":         &out.state,
+		host.UnitDirectory + "/" + unitName(database): &out.unit,
+	} {
+		data, err := d.sys.ReadFile(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return kept{}, err
+		}
+		*to = data
+	}
+	return out, nil
+}
+
+// write puts a database's files in place. The unit comes last: it is what tells that they changed.
+func (d *Driver) write(database string, f files) error {
+	for _, file := range []struct {
+		name string
+		data []byte
+		mode fs.FileMode
+	}{
+		{"mysqlrouter.conf", f.config, 0o644}, {"keyring", f.keyring, 0o600}, {"master.key", f.masterKey, 0o600}, {"state.json", f.state, 0o644},
+	} {
+		if _, err := d.sys.WriteFile(databaseDir(database)+"/"+file.name, file.data, file.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restore puts back what a router had before.
+func (d *Driver) restore(ctx context.Context, database string, old kept) error {
+	if err := d.write(database, old.files); err != nil {
+		return err
+	}
+	unit := serviceUnit(database, "")
+	unit.Content = old.unit
+	_, err := d.sys.Units().Ensure(ctx, unit)
+	return err
+}
+
+// lost tells whether a running Router knows of none of the members: all that it has learned of were replaced while it could reach
+// nobody.
+func (d *Driver) lost(database router.Database) bool {
+	data, err := d.sys.ReadFile(runDir(database.Name) + "/state.json")
+	var s state
+	if err != nil || json.Unmarshal(data, &s) != nil {
+		return false // it is just being written
+	}
+	return !slices.ContainsFunc(servers(database), func(server string) bool { return slices.Contains(s.Cache.Servers, server) })
+}
+
+// awaitListening waits until Router has its ports, or goes on without having met a member.
+func (d *Driver) awaitListening(ctx context.Context, database router.Database) error {
+	ctx, cancel := context.WithTimeout(ctx, d.settle)
+	defer cancel()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	started := time.Now()
+	first := 0
+	for {
+		now, err := d.sys.Units().Status(ctx, unitName(database.Name))
+		if err != nil {
+			return err
+		}
+		if first == 0 {
+			first = now.MainPID
+		}
+		if !now.Active || now.MainPID != first {
+			return fmt.Errorf("Router ends when it is started%s", d.lastWords(context.WithoutCancel(ctx), database.Name))
+		}
+		listening, err := d.listeners(ctx)
+		if err != nil {
+			return err
+		}
+		if _, there := listening[database.WritePort]; there || time.Since(started) > d.settle/4 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// lastWords returns the end of what Router has said, for people.
+func (d *Driver) lastWords(ctx context.Context, database string) string {
+	out, err := d.sys.Run(ctx, host.Command{
+		Name: "journalctl", Args: []string{"--unit=" + unitName(database), "--lines=4", "--output=cat", "--no-pager"}, ReadOnly: true,
+	})
+	words := strings.TrimSpace(string(out.Stdout))
+	if err != nil || words == "" {
+		return "; see journalctl -u " + unitName(database)
+	}
+	return "; it says: " + strings.Join(strings.Split(words, "\n"), " / ")
+}
+
+// Status implements router.Driver.
+func (d *Driver) Status(ctx context.Context) (router.Status, error) {
+	d.mu.Lock()
+	config, digests := d.config, d.digests
+	d.mu.Unlock()
+	out := router.Status{Writers: map[string]string{}}
+	if config == nil || len(config.Databases) == 0 {
+		return out, nil
+	}
+	out.Running = true
+	var problems []string
+	for _, database := range config.Databases {
+		unit, err := d.sys.Units().Status(ctx, unitName(database.Name))
+		if err != nil {
+			return out, err
+		}
+		if !unit.Active || digests[database.Name] == "" {
+			out.Running = false
+			problems = append(problems, fmt.Sprintf("the router of database %q does not run", database.Name))
+		}
+	}
+	var err error
+	if out.Writers, err = d.routes.Writers(ctx, config.Databases); err != nil && len(problems) == 0 {
+		problems = append(problems, err.Error())
+	}
+	out.Problem = strings.Join(problems, "; ")
+	return out, nil
+}
