@@ -40,8 +40,8 @@ func edgeDrills() []Drill {
 		edgeDrain(three), edgeMaintenance(three),
 		edgeUnwellEverywhere(three), edgePartitionOneTwo(three), edgeLostMajority(three),
 		edgeAgentRestarts(three), edgeRateLimited(three),
-		edgeSessions(three, "edge/sessions", 20*time.Second), long(edgeSessions(three, "edge/sessions-five-minutes", 5*time.Minute)),
 		edgePartitionTwoTwo(four),
+		edgeSessions(four, "edge/sessions", 20*time.Second), long(edgeSessions(four, "edge/sessions-five-minutes", 5*time.Minute)),
 	}
 }
 

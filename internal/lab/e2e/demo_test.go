@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/load"
 )
 
 // demo is a demo of its own beside whichever runs on this machine.
@@ -25,7 +27,7 @@ type demo struct {
 }
 
 // TestDemo runs what newcomers run, as they do it: they lose patience, twice, and begin again; they run it once more when all
-// is well; and at the end nothing of it is left.
+// is well; they let a node die while visitors are logged in at its website; and at the end nothing of it is left.
 func TestDemo(t *testing.T) {
 	source, err := filepath.Abs("../../..")
 	if err != nil {
@@ -62,6 +64,7 @@ func TestDemo(t *testing.T) {
 	if again := d.instances(t); !slices.Equal(again, list) {
 		t.Errorf("the cloud has the instances %v now, it had %v", again, list)
 	}
+	d.visit(t)
 	d.run(t, "demo-down")
 	wantNoLab(t, d.name)
 	if _, err := os.Stat(d.dir); !errors.Is(err, os.ErrNotExist) {
@@ -132,6 +135,33 @@ func (d demo) interrupt(t *testing.T, when, said string, and func() bool) string
 	}
 	t.Logf("interrupted %s, after %.1f s; it ended %.1f s later", when, interrupted.Sub(from).Seconds(), time.Since(interrupted).Seconds())
 	return out.String()
+}
+
+// visit lets visitors log in and a node die meanwhile, as the demo says. Whoever comes some seconds later is served: one who waits for a
+// dead node's connection is given up after eight seconds, which counts as failed.
+func (d demo) visit(t *testing.T) {
+	t.Helper()
+	program := filepath.Join(d.source, ".build", "bin", "atoll-lab")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "--name", d.name, "--json", "load", hostname,
+		"--login", "/login", "--path", "/account", "--sessions", "30", "--duration", "15s", "--timeout", "8s", "--then", "2s kill sg1")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("atoll-lab load: %v\n%s", err, &said)
+	}
+	var r load.Report
+	if err := json.Unmarshal(out, &r); err != nil || len(r.Events) != 1 {
+		t.Fatalf("atoll-lab load: %v\n%s", err, out)
+	}
+	e := r.Events[0]
+	t.Logf("after %s at %s %d of %d requests failed, the last one of those that began within %s; answered by %v; %d of %d sessions moved",
+		e.What, e.At, e.Failed, r.Requests, e.Until, r.Nodes, r.Moved, r.Sessions)
+	if r.Failed != e.Failed || e.Until > 8*time.Second || len(r.Nodes) != 3 || r.Failures["401"] > 0 || r.Moved == 0 {
+		t.Errorf("visitors saw %s", out)
+	}
 }
 
 // instances asks the demo's cloud for the labels of its instances.

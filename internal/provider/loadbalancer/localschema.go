@@ -21,7 +21,7 @@ func localAttributes() map[string]schema.Attribute {
 		"minimum_nodes": schema.Int64Attribute{
 			Optional: true, Computed: true, Validators: []validator.Int64{int64validator.AtLeast(0)},
 			MarkdownDescription: "How many nodes stay in service although `application_check` fails on them: what fails everywhere at once is rarely the nodes' fault. " +
-				"Nodes that are in maintenance or cut off go all the same. Default 1; 0 lets every node go.",
+				"So do the last ones that have lost all others. Nodes that are in maintenance go all the same. Default 1; 0 lets every node go.",
 		},
 		"quick_removal": removalAttribute(),
 		"local_proxy":   proxyAttribute(),
