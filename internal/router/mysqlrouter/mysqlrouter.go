@@ -12,7 +12,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -83,7 +85,7 @@ func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
 	if err := d.removeOthers(ctx, c); err != nil {
 		problems = append(problems, err)
 	}
-	ipv6 := d.ipv6()
+	ipv6 := router.HasIPv6(d.sys)
 	digests := map[string]string{}
 	for _, database := range c.Databases {
 		want, err := newFiles(database, ipv6)
@@ -101,12 +103,6 @@ func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
 	d.mu.Unlock()
 	d.routes.Keep(c.Databases)
 	return errors.Join(problems...)
-}
-
-// ipv6 tells whether the node has the address ::1.
-func (d *Driver) ipv6() bool {
-	addresses, err := d.sys.ReadFile("/proc/1/net/if_inet6")
-	return err == nil && strings.Contains(string(addresses), strings.Repeat("0", 31)+"1 ")
 }
 
 // removeOthers takes away everything that belongs to databases that a configuration does not have.
@@ -149,7 +145,7 @@ func (d *Driver) apply(ctx context.Context, database router.Database, want files
 	if err != nil {
 		return err
 	}
-	if err := d.takenPorts(ctx, database, old.config, now.Active); err != nil {
+	if err := router.TakenPort(ctx, d.sys, database, ownPorts(old.config, now.Active)); err != nil {
 		return err
 	}
 	if err := d.write(database.Name, want); err != nil {
@@ -174,6 +170,19 @@ func (d *Driver) apply(ctx context.Context, database router.Database, want files
 		return err
 	}
 	return errors.Join(err, d.restore(ctx, database.Name, old))
+}
+
+var portLine = regexp.MustCompile(`(?m)^bind_port=(\d+)$`)
+
+// ownPorts returns the ports of a configuration that Router runs with.
+func ownPorts(config []byte, running bool) map[int]bool {
+	own := map[int]bool{}
+	for _, m := range portLine.FindAllSubmatch(config, -1) {
+		if port, err := strconv.Atoi(string(m[1])); err == nil && running {
+			own[port] = true
+		}
+	}
+	return own
 }
 
 // kept is what a database's router had before.
@@ -256,9 +265,9 @@ func (d *Driver) awaitListening(ctx context.Context, database router.Database) e
 			first = now.MainPID
 		}
 		if !now.Active || now.MainPID != first {
-			return fmt.Errorf("Router ends when it is started%s", d.lastWords(context.WithoutCancel(ctx), database.Name))
+			return fmt.Errorf("Router ends when it is started%s", router.LastWords(context.WithoutCancel(ctx), d.sys, unitName(database.Name)))
 		}
-		listening, err := d.listeners(ctx)
+		listening, err := router.Listeners(ctx, d.sys)
 		if err != nil {
 			return err
 		}
@@ -271,18 +280,6 @@ func (d *Driver) awaitListening(ctx context.Context, database router.Database) e
 		case <-tick.C:
 		}
 	}
-}
-
-// lastWords returns the end of what Router has said, for people.
-func (d *Driver) lastWords(ctx context.Context, database string) string {
-	out, err := d.sys.Run(ctx, host.Command{
-		Name: "journalctl", Args: []string{"--unit=" + unitName(database), "--lines=4", "--output=cat", "--no-pager"}, ReadOnly: true,
-	})
-	words := strings.TrimSpace(string(out.Stdout))
-	if err != nil || words == "" {
-		return "; see journalctl -u " + unitName(database)
-	}
-	return "; it says: " + strings.Join(strings.Split(words, "\n"), " / ")
 }
 
 // Status implements router.Driver.

@@ -1,8 +1,8 @@
 // Package rolecheck tells routers what the member of a database on this node is: whether it takes writes, or reads only. It speaks
-// the protocol of HAProxy's agent checks (HAProxy's configuration manual, "agent-check"): the router connects, says in one line
-// what it asks for, and gets one line back.
+// the protocol of HAProxy's agent checks (HAProxy's configuration manual, "agent-check"): the router connects, says what it asks
+// for, and gets one line back. The question has no end of a line, which HAProxy's commands at run time could not hold.
 //
-//	> app writer
+//	> app/writer/
 //	< up ready
 //
 // A router that gets no answer goes on with what it knew: the agent may be started again without a write being refused.
@@ -42,8 +42,8 @@ const (
 	IsReader Question = "reader"
 )
 
-// Line returns what a router sends, without the end of the line.
-func (q Question) Line(database string) string { return database + " " + string(q) }
+// Of returns what a router sends.
+func (q Question) Of(database string) string { return database + "/" + string(q) + "/" }
 
 // What a router is told. "ready" lets in a server that is configured as disabled, so that a router that has just started uses none
 // before it was told of one.
@@ -55,8 +55,8 @@ const (
 const (
 	// patience bounds one conversation.
 	patience = time.Second
-	// maxLine is longer than any name with a question.
-	maxLine = 128
+	// maxQuestion is longer than any name with a question.
+	maxQuestion = 128
 	// maxConversations is how many routers may ask at once; others wait.
 	maxConversations = 64
 )
@@ -102,11 +102,16 @@ func (s *Server) answer(conn net.Conn) {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return
 	}
-	line, err := bufio.NewReaderSize(io.LimitReader(conn, maxLine), maxLine).ReadString('\n')
+	in := bufio.NewReaderSize(io.LimitReader(conn, maxQuestion), maxQuestion)
+	database, err := in.ReadString('/')
 	if err != nil {
 		return
 	}
-	database, question, _ := strings.Cut(strings.TrimSpace(line), " ")
+	question, err := in.ReadString('/')
+	if err != nil {
+		return
+	}
+	database, question = strings.TrimSuffix(database, "/"), strings.TrimSuffix(question, "/")
 	state := s.States()[database]
 	said := no
 	if Question(question) == IsWriter && state == Writer || Question(question) == IsReader && state == Reader {

@@ -55,19 +55,19 @@ func ask(t *testing.T, at, said string) string {
 func TestServe(t *testing.T) {
 	at := serve(t, map[string]rolecheck.State{"app": rolecheck.Writer, "log": rolecheck.Reader, "old": rolecheck.None})
 	for said, want := range map[string]string{
-		rolecheck.IsWriter.Line("app") + "\n": "up ready\n",
-		rolecheck.IsReader.Line("app") + "\n": "down\n",
-		"app writer\r\n":                      "up ready\n",
-		"log writer\n":                        "down\n",
-		"log reader\n":                        "up ready\n",
-		"old reader\n":                        "down\n",
-		"unknown writer\n":                    "down\n",
-		"app\n":                               "down\n",
-		"\n":                                  "down\n",
-		"app writer and more\n":               "down\n",
-		// Who says no whole line in a second gets no answer.
-		"app writer":                     "",
-		strings.Repeat("x", 1000) + "\n": "",
+		rolecheck.IsWriter.Of("app"): "up ready\n",
+		rolecheck.IsReader.Of("app"): "down\n",
+		"app/writer/\r\n":            "up ready\n",
+		"log/writer/":                "down\n",
+		"log/reader/":                "up ready\n",
+		"old/reader/":                "down\n",
+		"unknown/writer/":            "down\n",
+		"app//":                      "down\n",
+		"//":                         "down\n",
+		" app/writer/":               "down\n",
+		// Who says no whole question in a second gets no answer.
+		"app/writer":                     "",
+		strings.Repeat("x", 1000) + "//": "",
 	} {
 		if got := ask(t, at, said); got != want {
 			t.Errorf("%.40q was answered by %q, want %q", said, got, want)
@@ -84,7 +84,7 @@ func TestManyWhoSayNothing(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = conn.Close() })
 	}
-	if got := ask(t, at, "app writer\n"); got != "up ready\n" {
+	if got := ask(t, at, "app/writer/"); got != "up ready\n" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -160,11 +160,14 @@ func (s *suite) majorityLost(t *testing.T) {
 func (s *suite) fullOutage(t *testing.T) {
 	pid := s.pid(t)
 	for _, server := range s.Servers {
-		b := time.Now()
+		if err := server.Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, server := range s.Servers {
 		if err := server.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("DEBUG start %s %s", server.Name, time.Since(b))
 	}
 	s.awaitStatus(t, "")
 	if _, err := s.writeOnce(t.Context(), t.Name()); err == nil {
@@ -176,12 +179,6 @@ func (s *suite) fullOutage(t *testing.T) {
 	leader := s.Servers[2]
 	if err := leader.Begin(t.Context()); err != nil {
 		t.Fatal(err)
-	}
-	r, err := leader.Role(t.Context())
-	t.Logf("DEBUG %+v %v", r, err)
-	for _, x := range s.Servers {
-		g, _ := x.Text(t.Context(), "SELECT @@gtid_executed")
-		t.Logf("DEBUG %s %s", x.Name, g)
 	}
 	took := s.awaitWriter(t, leader.Name, 10*time.Second)
 	t.Logf("new connections write %s after the group has begun again", took.Round(time.Millisecond))
