@@ -21,6 +21,7 @@ import (
 func Run(t *testing.T, e Engine) {
 	w := newWorld(t, e)
 	acked := &record{}
+	t.Cleanup(func() { w.lastWords(t) })
 	for _, chapter := range []struct {
 		name string
 		run  func(*testing.T, *world, *record)

@@ -246,6 +246,17 @@ func (w *world) equal(t *testing.T) {
 	}
 }
 
+// lastWords logs what the servers have said, when the test has failed.
+func (w *world) lastWords(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	for _, n := range w.members {
+		out, err := n.Run(context.WithoutCancel(t.Context()), "journalctl", "--no-pager", "--output=short-precise", "--lines=60", "--unit="+w.engine.Unit)
+		t.Logf("%s (%v):\n%s", n.Name, err, out)
+	}
+}
+
 // signal sends a signal to the server's main process.
 func (n *member) signal(t *testing.T, e Engine, s syscall.Signal) {
 	t.Helper()

@@ -69,6 +69,8 @@ func (d *Driver) askPeer(ctx context.Context, m *database.Member, at netip.AddrP
 
 // The server's errors that the driver tells apart (MySQL Server Error Message Reference).
 const (
+	errNoSchema         = 1049
+	errNoTable          = 1146
 	errUnknownVariable  = 1193
 	errWrongValue       = 1231
 	errWrongType        = 1232

@@ -31,6 +31,9 @@ type Driver struct {
 	// local is a pool of root's connections over the socket.
 	local *sql.DB
 
+	// proof is when the group last confirmed that the local server is part of it.
+	proof proof
+
 	// change is held by what changes anything, so that it runs one at a time.
 	change sync.Mutex
 

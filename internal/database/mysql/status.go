@@ -93,7 +93,7 @@ func (d *Driver) ask(ctx context.Context, m *database.Member, st *database.Statu
 	st.State, st.View = g.memberState(), g.view(m)
 	if p, ok := g.primary(); ok {
 		st.Primary = nodeAt(m, p.address)
-		st.Writable = p.id == g.own && !readOnly
+		st.Writable = p.id == g.own && !readOnly && d.proof.confirmed(ctx, d.local)
 	}
 	if empty {
 		if st.Fresh, err = withoutSchemas(ctx, conn); err != nil {

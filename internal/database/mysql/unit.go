@@ -64,7 +64,7 @@ Environment=MYSQLD_PARENT_PID=1
 ExecStartPre=/bin/sh %d/prepare
 ExecStart=/usr/sbin/mysqld --defaults-file=%d/my.cnf
 Restart=always
-RestartSec=1
+RestartSec=200ms
 # Data that is not this group's does not become so by trying again.
 RestartPreventExitStatus=78
 # The server may have much to do before it answers: data to make, a crash to mend.
