@@ -252,7 +252,7 @@ func (t *task) awaitCurrent(ctx context.Context) diag.Diagnostics {
 		if t.Role == spec.MemberClient {
 			v.done = current && l.alive() && l.member.Router.Running
 		} else {
-			v.done = current && t.online(l) && !(l.db.Rollout != nil && l.db.Rollout.Turn == t.Node)
+			v.done = current && t.online(l) && (l.db.Rollout == nil || l.db.Rollout.Turn != t.Node)
 		}
 		return v
 	})

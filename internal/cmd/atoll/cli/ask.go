@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
@@ -29,6 +30,11 @@ type answer struct {
 
 // ask asks all targets at once and returns the report, or an error when none answers.
 func ask(ctx context.Context, key *trust.SigningKey, targets []api.Target, timeout time.Duration) (report, error) {
+	return combine(gather(ctx, key, targets, timeout))
+}
+
+// gather asks all targets at once and returns what each said.
+func gather(ctx context.Context, key *trust.SigningKey, targets []api.Target, timeout time.Duration) []answer {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answers := make(chan answer)
@@ -44,7 +50,34 @@ func ask(ctx context.Context, key *trust.SigningKey, targets []api.Target, timeo
 	for range targets {
 		all = append(all, <-answers)
 	}
-	return combine(all)
+	return all
+}
+
+// tellAll gives a record to every node at once and returns how many took it.
+func tellAll(ctx context.Context, key *trust.SigningKey, targets []api.Target, timeout time.Duration, record store.Record) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	type outcome struct {
+		told int
+		err  error
+	}
+	outcomes := make(chan outcome)
+	for _, target := range targets {
+		go func() {
+			client := api.NewOperatorClient(key, target)
+			defer client.Close()
+			told, err := tell(ctx, []*api.Client{client}, record)
+			outcomes <- outcome{told, err}
+		}()
+	}
+	told := 0
+	var errs []error
+	for range targets {
+		o := <-outcomes
+		told += o.told
+		errs = append(errs, o.err)
+	}
+	return told, errors.Join(errs...)
 }
 
 // combine chooses the answer that the report is made of. In a cluster that has fallen apart each part calls the rest lost:

@@ -39,13 +39,17 @@ func Run(ctx context.Context, env Environment) int {
 	}
 	root := &cobra.Command{
 		Use:           "atoll",
-		Short:         "Make signing keys, tickets and seeds, see how a cluster is, take nodes out of service, and settle conflicts",
+		Short:         "Make signing keys, tickets and seeds, see how a cluster is, take nodes out of service, switch databases over, and settle conflicts",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       env.Version,
 	}
 	root.SetVersionTemplate("atoll {{.Version}}\n")
-	root.AddCommand(keyCommand(env), ticketCommand(env), seedCommand(env), statusCommand(env), maintenanceCommand(env), pinCommand(env), versionCommand(env)) //nolint:contextcheck // cobra passes it on
+	for _, command := range []func(Environment) *cobra.Command{
+		keyCommand, ticketCommand, seedCommand, statusCommand, maintenanceCommand, switchoverCommand, recoverCommand, pinCommand, versionCommand,
+	} {
+		root.AddCommand(command(env))
+	}
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)

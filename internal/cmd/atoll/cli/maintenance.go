@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -187,7 +186,7 @@ func (o *maintenanceOptions) order(ctx context.Context, env Environment, key *tr
 	if err != nil {
 		return err
 	}
-	told, err := o.tell(ctx, key, targets, store.ObjectRecord(signed))
+	told, err := tellAll(ctx, key, targets, o.timeout, store.ObjectRecord(signed))
 	if told == 0 {
 		return fmt.Errorf("no node has taken the order; nothing has changed: %w", err)
 	}
@@ -205,33 +204,6 @@ func (o *maintenanceOptions) order(ctx context.Context, env Environment, key *tr
 	}
 	done.InEffect = true
 	return o.print(env, done)
-}
-
-// tell gives a record to every node at once and returns how many took it.
-func (o *maintenanceOptions) tell(ctx context.Context, key *trust.SigningKey, targets []api.Target, record store.Record) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	type answer struct {
-		told int
-		err  error
-	}
-	answers := make(chan answer)
-	for _, target := range targets {
-		go func() {
-			client := api.NewOperatorClient(key, target)
-			defer client.Close()
-			told, err := tell(ctx, []*api.Client{client}, record)
-			answers <- answer{told, err}
-		}()
-	}
-	told := 0
-	var errs []error
-	for range targets {
-		a := <-answers
-		told += a.told
-		errs = append(errs, a.err)
-	}
-	return told, errors.Join(errs...)
 }
 
 // waitFor waits until the node says that the object is in effect, as any node that answers reports it.

@@ -29,6 +29,7 @@ func (r report) text() string {
 	r.nodes(&b)
 	r.links(&b)
 	r.loadBalancers(&b)
+	r.databases(&b)
 	r.conditions(&b)
 	list(&b, "wrong", r.Reasons)
 	list(&b, "worth a look", r.Warnings)

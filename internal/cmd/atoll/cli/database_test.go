@@ -1,0 +1,336 @@
+package cli_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/cmd/atoll/cli"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/store"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+const groupUUID = "0f3c6f6e-6a4f-4f6e-9d5b-0123456789ab"
+
+// part is a voting member that is online.
+func part(change func(*api.DatabaseMemberView)) api.DatabaseMemberView {
+	m := api.DatabaseMemberView{
+		Role: spec.MemberVoter, Weight: 50, State: spec.MemberOnline, Since: now.Add(-time.Hour), Version: "9.7.4", Incarnation: 2, Seen: now.Add(-time.Second),
+		Router: spec.RouterStatus{Running: true, Writer: "hk1", Writable: true},
+	}
+	if change != nil {
+		change(&m)
+	}
+	return m
+}
+
+// onlineDatabase is a database of three members and a client of which nothing is wrong.
+func onlineDatabase() api.DatabaseView {
+	return api.DatabaseView{
+		Engine: spec.DatabaseMySQL, Primary: "hk1", Since: now.Add(-time.Hour), Votes: 3, Online: 3, Incarnation: 2, NextIncarnation: 3,
+		Members: map[string]api.DatabaseMemberView{
+			"hk1": part(func(m *api.DatabaseMemberView) { m.Primary = true }),
+			"hk2": part(func(m *api.DatabaseMemberView) { m.Lag, m.Queue = 0.4, 12 }),
+			"sg1": part(nil),
+			"web": part(func(m *api.DatabaseMemberView) {
+				m.Role, m.State, m.Version = spec.MemberClient, spec.MemberClientOnly, ""
+			}),
+		},
+	}
+}
+
+// lostDatabase is one in an outage: hk2 does not answer, the others have different amounts of data.
+func lostDatabase() api.DatabaseView {
+	stranded := func(position string) api.DatabaseMemberView {
+		return part(func(m *api.DatabaseMemberView) {
+			m.State, m.Since, m.Position, m.Router.Writer, m.Router.Writable = spec.MemberStranded, now.Add(-time.Minute), position, "", false
+			m.Problem = "waits for hk2, which was last heard of at 2026-03-14T15:02:26Z"
+		})
+	}
+	return api.DatabaseView{
+		Engine: spec.DatabaseMySQL, Votes: 3, Incarnation: 2, NextIncarnation: 4, Outage: true,
+		Members: map[string]api.DatabaseMemberView{
+			"hk1": stranded(groupUUID + ":1-120"), "sg1": stranded(groupUUID + ":1-118"),
+			"hk2": part(func(m *api.DatabaseMemberView) { m.Stale, m.Seen = true, now.Add(-7*time.Minute) }),
+		},
+	}
+}
+
+func withDatabase(v api.DatabaseView) api.ClusterStatus {
+	s := cluster("hk1")
+	s.Databases = map[string]api.DatabaseView{"app": v}
+	return s
+}
+
+func TestStatusOfDatabases(t *testing.T) {
+	home, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rolling := onlineDatabase()
+	rolling.Rollout = &api.RolloutView{Done: []string{"sg1"}, Waiting: []string{"hk1", "hk2"}, Turn: "hk2", Stopped: "hk2 is not back after 5m0s: unknown variable 'innodb_bufer'"}
+	rolling.Members["hk2"] = part(func(m *api.DatabaseMemberView) {
+		m.State, m.RestartNeeded, m.Problem = spec.MemberDown, true, "the server does not start"
+		m.Router = spec.RouterStatus{}
+	})
+	for file, v := range map[string]api.DatabaseView{"database.golden": onlineDatabase(), "outage.golden": lostDatabase(), "rollout.golden": rolling} {
+		t.Run(file, func(t *testing.T) {
+			o := newOperator(t)
+			key := o.withKey(t)
+			endpoint, _ := (&agent{status: withDatabase(v)}).serve(t, key, "hk1")
+			r := o.run(t, "status", "--cluster", "web", "--endpoint", endpoint)
+			if r.code != cli.Healthy {
+				t.Errorf("exit code %d: %s", r.code, r.stderr)
+			}
+			t.Chdir(home)
+			golden(t, file, r.stdout)
+		})
+	}
+}
+
+// group is an agent that has a database and switches it over.
+type group struct {
+	agent
+	mu    sync.Mutex
+	asked []api.SwitchoverRequest
+	// refuse is why it does not switch over; absent that it has no part in the database; slow how often it has to be asked again.
+	refuse string
+	absent bool
+	slow   int
+}
+
+func (g *group) Switchover(_ context.Context, database string, r api.SwitchoverRequest) (api.SwitchoverResult, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asked = append(g.asked, r)
+	switch {
+	case g.absent || database != "app":
+		return api.SwitchoverResult{}, &api.Error{StatusCode: 404, Reason: api.ReasonNoSuchDatabase, Message: "no part in it"}
+	case len(g.asked) <= g.slow:
+		return api.SwitchoverResult{To: r.To, Progress: "waiting for 2 transactions"}, nil
+	case g.refuse != "":
+		return api.SwitchoverResult{Done: true, From: "hk1", To: r.To, Reason: g.refuse, Message: "transaction 7 of nextcloud runs for 95 s", Took: 1200}, nil
+	default:
+		return api.SwitchoverResult{Done: true, From: "hk1", To: r.To, Took: 330}, nil
+	}
+}
+
+func TestSwitchover(t *testing.T) {
+	tests := []struct {
+		name   string
+		view   api.DatabaseView
+		group  *group
+		args   []string
+		code   int
+		stdout string
+		stderr []string
+		asked  int
+	}{
+		{
+			"done", onlineDatabase(), &group{slow: 2},
+			[]string{"--database", "app", "--to", "hk2"},
+			cli.Healthy,
+			"hk2 takes the writes of database app, hk1 before; it took 330ms\n",
+			[]string{"database app: hk1 takes writes; hk2 is online, lag 0.4 s, 12 waiting", "waiting for 2 transactions"},
+			3,
+		},
+		{"the only database need not be named", onlineDatabase(), &group{}, []string{"--to", "sg1", "--patience", "2m"}, cli.Healthy, "sg1 takes the writes", nil, 1},
+		{"already", onlineDatabase(), &group{}, []string{"--to", "hk1"}, cli.Healthy, "hk1 takes the writes of database app, as before\n", nil, 0},
+		{"transactions", onlineDatabase(), &group{refuse: "long-transactions"}, []string{"--to", "sg1"}, cli.Failed, "", []string{"transaction 7 of nextcloud runs for 95 s (long-transactions)"}, 1},
+		{"a client", onlineDatabase(), &group{}, []string{"--to", "web"}, cli.Failed, "", []string{`node "web" has no data of database "app"; its voting members are hk1, hk2, sg1`}, 0},
+		{"a stranger", onlineDatabase(), &group{}, []string{"--to", "fr1"}, cli.Failed, "", []string{`node "fr1" has no data`}, 0},
+		{"an outage", lostDatabase(), &group{}, []string{"--to", "sg1"}, cli.Failed, "", []string{"atoll recover --database app shows what it waits for"}, 0},
+		{"no such database", onlineDatabase(), &group{}, []string{"--database", "shop", "--to", "sg1"}, cli.Failed, "", []string{`cluster "web" has no database "shop"; it has app`}, 0},
+		{"nobody has a part", onlineDatabase(), &group{absent: true}, []string{"--to", "sg1"}, cli.Failed, "", []string{`no member of database "app" could be asked`}, 1},
+		{"no node", onlineDatabase(), &group{}, nil, cli.Failed, "", []string{`"to" not set`}, 0},
+		{"no patience", onlineDatabase(), &group{}, []string{"--to", "sg1", "--patience", "0s"}, cli.Failed, "", []string{"--patience 0s is not above 0"}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOperator(t)
+			key := o.withKey(t)
+			tt.group.status = withDatabase(tt.view)
+			endpoint, _ := serveBackend(t, tt.group, key, "hk1")
+			r := o.run(t, append([]string{"switchover", "--cluster", "web", "--endpoint", endpoint}, tt.args...)...)
+			if r.code != tt.code || !strings.Contains(r.stdout, tt.stdout) {
+				t.Errorf("exit code %d, %q, %q; want %d, %q", r.code, r.stdout, r.stderr, tt.code, tt.stdout)
+			}
+			for _, want := range tt.stderr {
+				if !strings.Contains(r.stderr, want) {
+					t.Errorf("standard error lacks %q:\n%s", want, r.stderr)
+				}
+			}
+			if len(tt.group.asked) != tt.asked {
+				t.Errorf("asked %d times, want %d", len(tt.group.asked), tt.asked)
+			}
+			for _, a := range tt.group.asked {
+				if a.ID != tt.group.asked[0].ID || a.Patience <= 0 {
+					t.Errorf("asked %+v", tt.group.asked)
+				}
+			}
+		})
+	}
+}
+
+func TestSwitchoverJSON(t *testing.T) {
+	for _, tt := range []struct {
+		refuse  string
+		code    int
+		changed bool
+	}{{"", cli.Healthy, true}, {"lag", cli.Failed, false}} {
+		g := &group{refuse: tt.refuse}
+		g.status = withDatabase(onlineDatabase())
+		o := newOperator(t)
+		key := o.withKey(t)
+		endpoint, _ := serveBackend(t, g, key, "hk1")
+		r := o.run(t, "switchover", "--cluster", "web", "--endpoint", endpoint, "--to", "sg1", "--json")
+		var got struct {
+			Database, From, To, Reason string
+			Changed                    bool
+			Took                       int64 `json:"took_ms"`
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
+			t.Fatalf("%v: %q, %q", err, r.stdout, r.stderr)
+		}
+		if r.code != tt.code || got.Changed != tt.changed || got.Reason != tt.refuse || got.From != "hk1" || got.To != "sg1" || got.Took == 0 {
+			t.Errorf("exit code %d, %s", r.code, r.stdout)
+		}
+	}
+}
+
+// decider is an agent in an outage that heeds what the operator decides.
+type decider struct {
+	keeper
+	mu   sync.Mutex
+	view api.DatabaseView
+	deaf bool
+}
+
+func (*decider) Admit(trust.Member) ([]store.Record, error) { return nil, nil }
+
+func (d *decider) Status() api.ClusterStatus {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.keeper.Status()
+	v := d.view
+	if r, decided := d.Store.Snapshot().Recoveries["app"]; decided && !d.deaf {
+		v.Primary, v.Incarnation, v.Outage = "hk1", r.Incarnation, false
+	}
+	s.Databases = map[string]api.DatabaseView{"app": v}
+	return s
+}
+
+func newDecider(t *testing.T, v api.DatabaseView) (o *operator, d *decider, endpoint string) {
+	t.Helper()
+	o = newOperator(t)
+	key := o.withKey(t)
+	held := store.New(trust.Root{Cluster: "web", Key: key.Public()}, store.Options{Now: func() time.Time { return now }})
+	d = &decider{keeper: keeper{api.StoreBackend{Store: held, Node: "hk1", Now: func() time.Time { return now }}}, view: v}
+	endpoint, _ = serveBackend(t, d, key, "hk1")
+	return o, d, endpoint
+}
+
+func TestRecover(t *testing.T) {
+	only := func(nodes ...string) api.DatabaseView {
+		v := lostDatabase()
+		for name, m := range v.Members {
+			m.Stale = true
+			for _, n := range nodes {
+				m.Stale = m.Stale && n != name
+			}
+			v.Members[name] = m
+		}
+		return v
+	}
+	tests := []struct {
+		name  string
+		view  api.DatabaseView
+		args  []string
+		stdin string
+		code  int
+		// says is somewhere in the output; loss is what was decided.
+		says []string
+		loss []string
+	}{
+		{
+			"only looking", lostDatabase(), nil, "", cli.Degraded,
+			[]string{"2 of its 3 voting members are heard", "hk2 was last heard of at 2026-03-14T15:02:26Z: start its machine", groupUUID + ":1-120", "--accept-loss-from hk2"},
+			nil,
+		},
+		{"nothing to recover", onlineDatabase(), nil, "", cli.Healthy, []string{"takes writes at hk1: there is nothing to recover"}, nil},
+		{"nothing to give up", onlineDatabase(), []string{"--accept-loss-from", "hk2"}, "app\n", cli.Failed, []string{"there is nothing to recover, and nothing was decided"}, nil},
+		{
+			"decided", lostDatabase(),
+			[]string{"--accept-loss-from", "hk2", "--reason", "burnt"},
+			"app\n", cli.Healthy,
+			[]string{"nobody knows what hk2 has had since it was last heard of", "switch it off", "Type the name", "database app takes writes at hk1"},
+			[]string{"hk2"},
+		},
+		{"without asking", lostDatabase(), []string{"--accept-loss-from", "hk2", "--yes"}, "", cli.Healthy, []string{"takes writes at hk1"}, []string{"hk2"}},
+		{
+			"one that has more", lostDatabase(),
+			[]string{"--accept-loss-from", "hk1,hk2"},
+			"app\n", cli.Healthy,
+			[]string{"hk1 has 2 transactions that no other member has (" + groupUUID + ":119-120)"},
+			[]string{"hk1", "hk2"},
+		},
+		{"a majority that is not heard", only("sg1"), []string{"--accept-loss-from", "hk1,hk2"}, "app\n", cli.Healthy, []string{"are a majority and are not heard from here", "hk1 had 2 transactions"}, []string{"hk1", "hk2"}},
+		{"second thoughts", lostDatabase(), []string{"--accept-loss-from", "hk2"}, "no\n", cli.Failed, []string{"nothing was decided: that is not the database's name"}, nil},
+		{"nobody there", lostDatabase(), []string{"--accept-loss-from", "hk2"}, "", cli.Failed, []string{"there is nobody to ask"}, nil},
+		{"too few named", only("hk1"), []string{"--accept-loss-from", "hk2", "--yes"}, "", cli.Failed, []string{"sg1 does not answer either, and is not named"}, nil},
+		{"all named", lostDatabase(), []string{"--accept-loss-from", "hk1,hk2,sg1", "--yes"}, "", cli.Failed, []string{"names every member"}, nil},
+		{"a stranger", lostDatabase(), []string{"--accept-loss-from", "fr1", "--yes"}, "", cli.Failed, []string{`node "fr1" is no voting member`}, nil},
+		{"a bad reason", lostDatabase(), []string{"--accept-loss-from", "hk2", "--yes", "--reason", "a\nb"}, "", cli.Failed, []string{"reason"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o, d, endpoint := newDecider(t, tt.view)
+			o.stdin = tt.stdin
+			r := o.run(t, append([]string{"recover", "--database", "app", "--cluster", "web", "--endpoint", endpoint}, tt.args...)...)
+			if r.code != tt.code {
+				t.Errorf("exit code %d, want %d: %q, %q", r.code, tt.code, r.stdout, r.stderr)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(r.stdout+r.stderr, want) {
+					t.Errorf("the output lacks %q:\n%s%s", want, r.stdout, r.stderr)
+				}
+			}
+			got, decided := d.Store.Snapshot().Recoveries["app"]
+			if decided != (tt.loss != nil) {
+				t.Fatalf("decided: %+v", got)
+			}
+			if diff := cmp.Diff(tt.loss, got.AcceptLossFrom); diff != "" {
+				t.Errorf("loss (-want +got):\n%s", diff)
+			}
+			if decided && got.Incarnation != tt.view.NextIncarnation {
+				t.Errorf("incarnation %d, want %d", got.Incarnation, tt.view.NextIncarnation)
+			}
+		})
+	}
+}
+
+func TestRecoverThatDoesNotHelp(t *testing.T) {
+	o, d, endpoint := newDecider(t, lostDatabase())
+	d.deaf = true
+	r := o.run(t, "recover", "--cluster", "web", "--endpoint", endpoint, "--accept-loss-from", "hk2", "--yes", "--wait", "300ms")
+	if r.code != cli.Failed || !strings.Contains(r.stderr, "1 of 1 nodes have taken the decision, but database app does not take writes after 300ms") {
+		t.Errorf("exit code %d, %q", r.code, r.stderr)
+	}
+	r = o.run(t, "recover", "--cluster", "web", "--endpoint", endpoint, "--json")
+	var got struct {
+		Writable bool
+		Members  map[string]struct{ Heard bool }
+		Waiting  []string
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || got.Writable || got.Members["hk2"].Heard || !got.Members["hk1"].Heard || len(got.Waiting) != 3 {
+		t.Errorf("%v: exit code %d, %s", err, r.code, r.stdout)
+	}
+}
