@@ -52,7 +52,7 @@ func edgePartitionTwoTwo(c *Cluster) Drill {
 		},
 		Heal: func(ctx context.Context, f *Field) error { return f.HealAll(ctx) },
 		Verdict: func(context.Context, *Field, Outcome) error {
-			return errors.Join(v.nobody(), v.answeredBy("hk1", "hk2", "hk3", "sg1"))
+			return errors.Join(v.nobody(), v.answeredBySome(left...), v.answeredBySome(right...))
 		},
 	}
 }
