@@ -76,7 +76,7 @@ func TestExamples(t *testing.T) {
 				t.Fatal(err)
 			}
 			text := allConfig(t, folder)
-			work.Env = append(work.Env, "TF_VAR_removal_token="+edgeToken)
+			work.Env = append(work.Env, "TF_VAR_removal_token="+edgeToken, "TF_VAR_database_password=an example's")
 			if strings.Contains(text, "atoll_image") {
 				builtImage{work.Path(".build/images")}.build(t, facts("0.1.0"), t.Name())
 			}
@@ -84,6 +84,23 @@ func TestExamples(t *testing.T) {
 				if err := work.Write("versions.tf", "terraform {\n  required_providers {\n    atoll = { source = \"atollhq/atoll\" }\n  }\n}\n"); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if strings.Contains(text, "provider::") {
+				// A function's example speaks of the resource's own.
+				resources, err := os.ReadFile(filepath.Join("..", "..", "examples", "resources", "atoll_database", "resource.tf"))
+				if err == nil {
+					err = work.Write("resources.tf", string(resources))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := work.Run(t.Context(), "init"); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := work.Run(t.Context(), "validate"); err != nil {
+					t.Fatal(err)
+				}
+				return
 			}
 			commands := [][]string{{"init"}, {"validate"}, {"plan", "-var=linode_token=x", "-var=cloudflare_api_token=x"}}
 			if !strings.Contains(text, "linode_token") {

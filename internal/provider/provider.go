@@ -6,12 +6,14 @@ import (
 	"context"
 
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
+	"github.com/hashicorp/terraform-plugin-framework/function"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/cluster"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/clusterstatus"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/databasedsn"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/databasemember"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/image"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/loadbalancer"
@@ -34,6 +36,7 @@ type Provider struct {
 var (
 	_ provider.Provider                   = (*Provider)(nil)
 	_ provider.ProviderWithValidateConfig = (*Provider)(nil)
+	_ provider.ProviderWithFunctions      = (*Provider)(nil)
 )
 
 // Option changes a provider, for tests.
@@ -103,5 +106,13 @@ func (p *Provider) DataSources(context.Context) []func() datasource.DataSource {
 	return []func() datasource.DataSource{
 		clusterstatus.NewDataSource,
 		nodestatus.NewDataSource,
+	}
+}
+
+// Functions lists the functions.
+func (p *Provider) Functions(context.Context) []func() function.Function {
+	return []func() function.Function{
+		databasedsn.NewDirect,
+		databasedsn.NewRouter,
 	}
 }

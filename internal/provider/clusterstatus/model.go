@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -23,6 +24,31 @@ type Model struct {
 	Warnings   []string             `tfsdk:"warnings"`
 	NodeStates map[string]NodeState `tfsdk:"node_states"`
 	Links      map[string]Link      `tfsdk:"links"`
+	Databases  map[string]Database  `tfsdk:"databases"`
+}
+
+// Database is one database.
+type Database struct {
+	State       string                    `tfsdk:"state"`
+	Primary     types.String              `tfsdk:"primary"`
+	Since       string                    `tfsdk:"since"`
+	Votes       int64                     `tfsdk:"votes"`
+	Online      int64                     `tfsdk:"online"`
+	Incarnation int64                     `tfsdk:"incarnation"`
+	Members     map[string]DatabaseMember `tfsdk:"members"`
+	Rollout     types.String              `tfsdk:"rollout"`
+}
+
+// DatabaseMember is one node's part in a database.
+type DatabaseMember struct {
+	Role     string        `tfsdk:"role"`
+	State    string        `tfsdk:"state"`
+	Since    string        `tfsdk:"since"`
+	Lag      types.Float64 `tfsdk:"lag"`
+	Version  string        `tfsdk:"version"`
+	Problem  string        `tfsdk:"problem"`
+	Router   string        `tfsdk:"router"`
+	Writable bool          `tfsdk:"writable"`
 }
 
 // Source is a node to ask.
@@ -72,7 +98,7 @@ type Direction struct {
 func (m *Model) FromStatus(s *api.ClusterStatus) {
 	m.Healthy, m.SeenBy = types.BoolValue(false), types.StringNull()
 	m.Reasons, m.Warnings = []string{}, []string{}
-	m.NodeStates, m.Links = map[string]NodeState{}, map[string]Link{}
+	m.NodeStates, m.Links, m.Databases = map[string]NodeState{}, map[string]Link{}, map[string]Database{}
 	if s == nil {
 		m.Reasons = []string{"no node answers"}
 		return
@@ -95,6 +121,33 @@ func (m *Model) FromStatus(s *api.ClusterStatus) {
 	for name, l := range s.Links {
 		m.Links[name] = Link{From: l.From, To: l.To, There: direction(l.There), Back: direction(l.Back)}
 	}
+	for name, d := range s.Databases {
+		m.Databases[name] = databaseOf(d)
+	}
+}
+
+func databaseOf(v api.DatabaseView) Database {
+	d := Database{
+		State: string(database.StateOf(v)), Primary: types.StringNull(), Since: stamp(v.Since), Votes: int64(v.Votes), Online: int64(v.Online),
+		Incarnation: int64(min(v.Incarnation, 1<<62)), Members: map[string]DatabaseMember{}, Rollout: types.StringNull(),
+	}
+	if v.Primary != "" {
+		d.Primary = types.StringValue(v.Primary)
+	}
+	if r := v.Rollout; r != nil {
+		text := fmt.Sprintf("%d of %d members have the new settings", len(r.Done), len(r.Done)+len(r.Waiting))
+		if r.Stopped != "" {
+			text = "stopped: " + r.Stopped
+		}
+		d.Rollout = types.StringValue(text)
+	}
+	for node, one := range v.Members {
+		d.Members[node] = DatabaseMember{
+			Role: database.RoleOf(one), State: string(database.StateOfMember(one)), Since: stamp(one.Since), Lag: database.LagOf(one),
+			Version: one.Version, Problem: one.Problem, Router: one.Router.Writer, Writable: one.Router.Writable && !one.Stale,
+		}
+	}
+	return d
 }
 
 // Conditions returns the conditions as the data sources show them.

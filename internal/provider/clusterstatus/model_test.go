@@ -8,6 +8,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/clusterstatus"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 func TestANodeThatTheOthersDoNotKnowIsNoHealthyCluster(t *testing.T) {
@@ -33,5 +34,30 @@ func TestANodeThatTheOthersDoNotKnowIsNoHealthyCluster(t *testing.T) {
 				t.Errorf("got reasons %q", m.Reasons)
 			}
 		})
+	}
+}
+
+func TestDatabases(t *testing.T) {
+	member := func(state spec.MemberState, primary, stale bool) api.DatabaseMemberView {
+		return api.DatabaseMemberView{Role: spec.MemberVoter, State: state, Primary: primary, Stale: stale, Router: spec.RouterStatus{Running: true, Writable: true, Writer: "hk1"}}
+	}
+	var m clusterstatus.Model
+	m.FromStatus(&api.ClusterStatus{Databases: map[string]api.DatabaseView{
+		"app": {
+			Primary: "hk1", Votes: 3, Online: 2, Incarnation: 1, Rollout: &api.RolloutView{Stopped: "hk2 is not back"},
+			Members: map[string]api.DatabaseMemberView{"hk1": member(spec.MemberOnline, true, false), "hk2": member(spec.MemberOnline, false, true)},
+		},
+		"shop": {Votes: 3, Incarnation: 2, Outage: true}, "new": {Votes: 3},
+	}})
+	app := m.Databases["app"]
+	if app.State != "degraded" || app.Primary.ValueString() != "hk1" || app.Rollout.ValueString() != "stopped: hk2 is not back" {
+		t.Errorf("got %+v", app)
+	}
+	if hk1, hk2 := app.Members["hk1"], app.Members["hk2"]; hk1.Role != "primary" || hk1.State != "online" || !hk1.Writable ||
+		hk2.Role != "secondary" || hk2.State != "unknown" || hk2.Writable || !hk2.Lag.IsNull() {
+		t.Errorf("got %+v and %+v", hk1, hk2)
+	}
+	if m.Databases["shop"].State != "outage" || !m.Databases["shop"].Primary.IsNull() || m.Databases["new"].State != "new" {
+		t.Errorf("got %+v", m.Databases)
 	}
 }

@@ -67,6 +67,41 @@ func Schema(context.Context) schema.Schema {
 					"there": direction("Traffic from `from` to `to`."), "back": direction("Traffic from `to` to `from`."),
 				}},
 			},
+			"databases": databasesAttribute(),
 		},
+	}
+}
+
+func databasesAttribute() schema.MapNestedAttribute {
+	text := func(description string) schema.StringAttribute {
+		return schema.StringAttribute{Computed: true, MarkdownDescription: description}
+	}
+	number := func(description string) schema.Int64Attribute {
+		return schema.Int64Attribute{Computed: true, MarkdownDescription: description}
+	}
+	return schema.MapNestedAttribute{
+		Computed: true, MarkdownDescription: "Every database of the cluster, by name.",
+		NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+			"state":       text("`new`, `online`, `degraded`, `blocked` or `outage`; see `atoll_database`."),
+			"primary":     text("The node that takes writes; null for none."),
+			"since":       text("Since when it does, RFC 3339."),
+			"votes":       number("How many members vote."),
+			"online":      number("How many of them are online."),
+			"incarnation": number("Counts the lives of the group: one more after each outage of all members."),
+			"rollout":     text("How far a change is that restarts members, and why it has stopped; null while there is none."),
+			"members": schema.MapNestedAttribute{
+				Computed: true, MarkdownDescription: "Its members, by node.",
+				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+					"role":     text("`primary`, `secondary` or `client`."),
+					"state":    text("What the member is doing; see `atoll_database_member`."),
+					"since":    text("Since when, RFC 3339."),
+					"lag":      schema.Float64Attribute{Computed: true, MarkdownDescription: "How far it is behind the primary, in seconds; null when that is not known."},
+					"version":  text("The server's version."),
+					"problem":  text("What is wrong and what to do."),
+					"router":   text("The node that the node's router leads writes to."),
+					"writable": schema.BoolAttribute{Computed: true, MarkdownDescription: "Whether writes through the node's router arrive."},
+				}},
+			},
+		}},
 	}
 }

@@ -144,6 +144,9 @@ func (t *task) explain(l look) string {
 				fmt.Fprintf(&b, "; %s", more)
 			}
 		}
+		for _, f := range m.Findings {
+			fmt.Fprintf(&b, "\n  %s: %s", f.Check, f.Message)
+		}
 	}
 	for _, c := range l.node.Conditions {
 		if !c.Good() && (c.Type == spec.ConditionDatabaseReady || c.Type == spec.ConditionApplied) {

@@ -61,6 +61,9 @@ func (r report) story(v api.DatabaseView) []string {
 				out = append(out, node+": "+more)
 			}
 		}
+		for _, f := range m.Findings {
+			out = append(out, fmt.Sprintf("%s: %s: %s", node, f.Check, f.Message))
+		}
 	}
 	return out
 }
