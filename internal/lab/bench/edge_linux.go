@@ -109,11 +109,11 @@ func (b *labBench) edges(ctx context.Context) error {
 			return err
 		}
 		for _, cause := range causes {
-			r, err := b.suffer(ctx, cause)
+			r, out, err := b.suffer(ctx, cause)
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", way.name, cause.name, err)
 			}
-			rows = append(rows, edgeRow(way.name, cause.name, r))
+			rows = append(rows, edgeRow(way.name, cause.name, r, out))
 		}
 	}
 	drain := edgeCause{
@@ -127,26 +127,58 @@ func (b *labBench) edges(ctx context.Context) error {
 		func(ctx context.Context) error { return b.atoll(ctx, "maintenance", "leave", edgeNode) },
 	}
 	for _, cause := range []edgeCause{drain, maintenance} {
-		r, err := b.suffer(ctx, cause)
+		r, out, err := b.suffer(ctx, cause)
 		if err != nil {
 			return fmt.Errorf("%s: %w", cause.name, err)
 		}
-		rows = append(rows, edgeRow(ways[2].name, cause.name, r))
+		rows = append(rows, edgeRow(ways[2].name, cause.name, r, out))
 	}
 	fmt.Fprintf(b.out, "One of three nodes under %d requests a second at the edge by %d visitors with cookies; one that waits %s has failed. One run each:\n\n",
 		edgeRate, edgeSessions, edgePatience)
-	printTable(b.out, []string{"noticed by", "what happens to the node", "requests after it", "failed", "none fails any more after", "sessions that moved"}, rows)
+	printTable(b.out, []string{
+		"noticed by", "what happens to the node", "out of service at the vendor after", "requests after it", "failed", "none fails any more after",
+		"the last that failed began after", "sessions that moved",
+	}, rows)
 	return nil
 }
 
-func edgeRow(way, cause string, r *load.Report) []string {
+func edgeRow(way, cause string, r *load.Report, out time.Duration) []string {
 	e := r.Events[0]
-	recovered := "-"
-	if e.Failed > 0 {
-		recovered = seconds(e.Recovered)
+	removed, recovered, until := "-", "-", "-"
+	if out > 0 {
+		removed = seconds(out)
 	}
-	after := int((r.Duration - e.At).Seconds() * edgeRate)
-	return []string{way, cause, fmt.Sprint(after), fmt.Sprint(e.Failed), recovered, fmt.Sprint(r.Moved)}
+	if e.Failed > 0 {
+		recovered, until = seconds(e.Recovered), seconds(max(e.Until, 0))
+	}
+	return []string{way, cause, removed, fmt.Sprint(e.Requests), fmt.Sprint(e.Failed), recovered, until, fmt.Sprint(r.Moved)}
+}
+
+// watchEndpoint returns how long after now the node's endpoint is disabled at the vendor: a channel that gets it, or 0 when ctx ends
+// before that.
+func (b *labBench) watchEndpoint(ctx context.Context) <-chan time.Duration {
+	out, from := make(chan time.Duration, 1), time.Now()
+	go func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			for _, p := range b.Cloudflare().Account().Pools {
+				for _, o := range p.Origins {
+					if o.Name == edgeNode && !o.Enabled {
+						out <- time.Since(from)
+						return
+					}
+				}
+			}
+			select {
+			case <-ctx.Done():
+				out <- 0
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return out
 }
 
 // describe applies the load balancer and waits until every node serves that is to.
@@ -209,10 +241,11 @@ func (b *labBench) awaitCalm(ctx context.Context) error {
 	}
 }
 
-// suffer lets something happen to a node under load, until nothing has failed for a while, and ends it.
-func (b *labBench) suffer(ctx context.Context, c edgeCause) (*load.Report, error) {
+// suffer lets something happen to a node under load, until nothing has failed for a while, and ends it. It also returns how long after
+// it the node was out of service at the vendor, 0 when it was not.
+func (b *labBench) suffer(ctx context.Context, c edgeCause) (*load.Report, time.Duration, error) {
 	if err := b.awaitCalm(ctx); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
@@ -249,18 +282,19 @@ func (b *labBench) suffer(ctx context.Context, c edgeCause) (*load.Report, error
 		}
 	}
 	if err := pause(edgeBefore); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	at := time.Since(began)
+	disabled := b.watchEndpoint(running)
 	if err := c.begin(ctx); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	mu.Lock()
 	last = time.Now()
 	mu.Unlock()
 	for calm := time.Duration(0); calm < edgeCalm; {
 		if err := pause(200 * time.Millisecond); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		mu.Lock()
 		calm = time.Since(last)
@@ -271,13 +305,13 @@ func (b *labBench) suffer(ctx context.Context, c edgeCause) (*load.Report, error
 	r.Note(at, c.name)
 	var text strings.Builder
 	if err := r.WriteText(&text); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	slog.Info("measured", "cause", c.name, "report", text.String())
 	if err := c.end(ctx); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return r, b.awaitServing(ctx)
+	return r, <-disabled, b.awaitServing(ctx)
 }
 
 // openEdge opens the application's port where the node image has a firewall, which a node that boots loads some time or other.
