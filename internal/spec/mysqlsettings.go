@@ -57,7 +57,7 @@ func ownedMySQLSettings() map[string]string {
 		"group_replication_start_on_boot":                    "the agent decides when a member joins: after an outage of all, the one with the newest data has to begin",
 		"group_replication_member_weight":                    "it is the argument weight of atoll_database_member",
 		"group_replication_member_expel_timeout":             "Atoll sets 0: every second more keeps writers out a second longer after a crash, and members that were only slow come back by themselves",
-		"group_replication_autorejoin_tries":                 "the agent rejoins a member, after it has seen that this loses nothing",
+		"group_replication_autorejoin_tries":                 "Atoll sets 3, and the agent brings a member back that does not come by itself",
 		"group_replication_unreachable_majority_timeout":     "a member without a majority waits, blocked: leaving would make it take its own data for all there is",
 		"group_replication_exit_state_action":                "a member that is thrown out takes no writes, and its agent brings it back",
 	}
