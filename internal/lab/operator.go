@@ -24,6 +24,8 @@ type operator struct {
 	dir       string
 	publicKey string
 	token     string
+	// databasePassword is what the reference topology's database gives its user.
+	databasePassword string
 
 	hosts hostList
 }
@@ -61,7 +63,7 @@ func newOperator(dir string) (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &operator{dir: dir, publicKey: public, token: rand.Text() + rand.Text()}
+	o := &operator{dir: dir, publicKey: public, token: rand.Text() + rand.Text(), databasePassword: rand.Text()}
 	for name, data := range map[string][]byte{
 		"id_ed25519": private, "id_ed25519.pub": []byte(public + "\n"), "linode-token": []byte(o.token), "demo-key": []byte(rand.Text()),
 	} {
@@ -108,6 +110,7 @@ func (l *Lab) Environment() []string {
 		"ATOLL_LAB_KNOWN_HOSTS=" + o.knownHosts(),
 		"ATOLL_LAB_SSH_CONFIG=" + o.sshConfig(),
 		"ATOLL_LAB_DEMO_KEY=" + filepath.Join(o.dir, "demo-key"),
+		"TF_VAR_database_password=" + o.databasePassword,
 		// Nothing outside the lab answers: asking for news would only cost time.
 		"CHECKPOINT_DISABLE=1",
 		// Where the provider looks for what its configuration does not say.

@@ -132,6 +132,7 @@ machines = {}
 seeded   = { hk1 = { provider = "colo", site = "hong-kong", host = %q } }
 linodes  = { sg1 = { region = "ap-south" }, os1 = { region = "jp-osa" } }
 website  = null
+database = null
 image    = %q
 `, s.Address, b.manifest())
 	if err := work.Write("terraform.tfvars", vars); err != nil {

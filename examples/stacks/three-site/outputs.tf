@@ -19,3 +19,8 @@ output "website" {
   description = "Where visitors go, null for nowhere."
   value       = one(atoll_load_balancer.www[*].hostname)
 }
+
+output "database" {
+  description = "Where applications on a node reach the database, null for nowhere."
+  value       = var.database == null ? null : "127.0.0.1:${atoll_database.app[0].router.write_port}"
+}

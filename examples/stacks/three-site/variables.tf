@@ -92,3 +92,27 @@ variable "removal_token" {
   ephemeral   = true
   sensitive   = true
 }
+
+variable "database" {
+  description = "The database: which three nodes have the data, the first of them where writes begin; MySQL's settings; which providers and sites may have a majority of the votes. password_version changes together with the password. Null for nothing."
+  type = object({
+    voters           = list(string)
+    settings         = optional(map(string))
+    password_version = optional(number, 1)
+    accept = optional(object({
+      provider_majority = optional(set(string))
+      site_majority     = optional(set(string))
+    }))
+  })
+
+  # Two of the lab's machines are at one site, of two providers.
+  default = { voters = ["hk1", "hk2", "sg1"], accept = { site_majority = ["hong-kong"] } }
+}
+
+variable "database_password" {
+  description = "Password of the database's user app: see README.md. It is in no state, plan or log."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}

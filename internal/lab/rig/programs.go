@@ -29,7 +29,7 @@ type Programs struct {
 
 // Build builds the provider, the agent, the operator's command and the demo's application into dir.
 func Build(ctx context.Context, dir string) (*Programs, error) {
-	source, err := sourceRoot(ctx)
+	source, err := Source(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,8 @@ func (p *Programs) offer(name, program string) error {
 	return nil
 }
 
-func sourceRoot(ctx context.Context) (string, error) {
+// Source returns the root of the source tree that the command runs in.
+func Source(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the source tree: %w", err)

@@ -104,9 +104,12 @@ func (s *Site) NewWorkspace(ctx context.Context, engine, dir string, env ...stri
 // in SiteOptions.Env or Workspace.Env.
 const NoWebsite = "TF_VAR_website=null"
 
+// NoDatabase keeps the reference topology from making a database, as NoWebsite does for load balancers.
+const NoDatabase = "TF_VAR_database=null"
+
 // stackEnvironment is what the stack expects of the operator's environment.
 func (s *Site) stackEnvironment() []string {
-	return []string{"ATOLL_SIGNING_KEY_FILE=" + s.KeyFile, NoWebsite}
+	return []string{"ATOLL_SIGNING_KEY_FILE=" + s.KeyFile, NoWebsite, NoDatabase}
 }
 
 // Operator makes a command that runs on the operator's workstation.
