@@ -111,7 +111,9 @@ type Status struct {
 	Version string
 	// Fresh tells that the member has no data of its own: it was never in a group. Never true when that is unknown.
 	Fresh bool
-	// Primary is the node that takes writes, as the local server sees it, "" for none. Writable tells that this one does.
+	// Primary is the node that takes writes, as the local server sees it, "" for none. Writable tells that this one does, which
+	// the group has confirmed within the last seconds: a server that stood still or is cut off does not know yet that it is not
+	// the primary any more.
 	Primary  string
 	Writable bool
 	// View is how the local server sees each member of the group, by node; a member that it does not know by a node's name is
@@ -124,6 +126,9 @@ type Status struct {
 	Progress string
 	// Problem is what the server says is wrong, "" for nothing.
 	Problem string
+	// Unfit is why the member should not be the primary although its server goes on, "" for nothing: a disk that is nearly full,
+	// say, on which all writes would wait for room while the group notices nothing.
+	Unfit string
 	// Running is the digest of the settings that the server runs with, Wanted of those that it was told last.
 	Running, Wanted string
 	// RestartNeeded tells that the wanted settings take a restart.

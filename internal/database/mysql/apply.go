@@ -227,6 +227,9 @@ func (d *Driver) ready(ctx context.Context, m *database.Member) error {
 	if err := d.checkVersion(ctx, m); err != nil {
 		return err
 	}
+	if err := d.checkSettings(ctx, m); err != nil {
+		return err
+	}
 	return d.localAccounts(ctx, m)
 }
 

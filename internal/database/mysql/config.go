@@ -74,7 +74,6 @@ func dataSettings() []setting {
 		{"log_replica_updates", "ON", "Any member may be the one that is asked."},
 		{"binlog_expire_logs_seconds", "604800", "A week: who was away longer gets a copy of everything."},
 		{"relay_log", "relay", ""},
-		{"relay_log_recovery", "ON", ""},
 		{"replica_preserve_commit_order", "ON", "A secondary never shows a later transaction without an earlier one."},
 		{"default_storage_engine", "InnoDB", "The only engine that Group Replication replicates."},
 		{"disabled_storage_engines", "MyISAM,BLACKHOLE,FEDERATED,ARCHIVE,MEMORY", "What they hold would be on one member alone."},

@@ -9,9 +9,12 @@ import (
 	"io/fs"
 	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/database"
 )
 
 // liveSettings are what a running server has been told since its start.
@@ -141,6 +144,25 @@ func (d *Driver) tell(ctx context.Context, name, value string, given bool) (take
 		d.log.Debug("a setting waits for a restart", "setting", name, "reason", err)
 		return false, nil, nil
 	}
+}
+
+// checkSettings fails when a setting of the operator's is none that the server could take: one that has just been started for the
+// first time only warns of it, and takes another value.
+func (d *Driver) checkSettings(ctx context.Context, m *database.Member) error {
+	for _, name := range slices.Sorted(maps.Keys(m.Settings)) {
+		var now string
+		err := d.local.QueryRowContext(ctx, "SELECT variable_value FROM performance_schema.global_variables WHERE variable_name = ?", name).Scan(&now)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("the server does not know the setting %s, and runs without it", name)
+		}
+		if err != nil {
+			return fmt.Errorf("ask the server for %s: %w", name, err)
+		}
+		if err := d.inBounds(ctx, name, m.Settings[name]); err != nil {
+			return fmt.Errorf("the server runs with %s = %s: %w", name, now, err)
+		}
+	}
+	return nil
 }
 
 // startOnly tells options of the program that are no variables.

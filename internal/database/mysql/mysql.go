@@ -34,6 +34,9 @@ type Driver struct {
 	// proof is when the group last confirmed that the local server is part of it.
 	proof proof
 
+	// room is how much room is left on the disk.
+	room room
+
 	// change is held by what changes anything, so that it runs one at a time.
 	change sync.Mutex
 

@@ -111,17 +111,9 @@ func (d *Driver) checkMachine(ctx context.Context, m *database.Member, own strin
 	if memory := memoryOf(string(meminfo)); memory > 0 && memory < leastMemory {
 		find("memory", database.Warns, "%s has %s of memory; a member wants 1 GiB at least", m.Node, size(memory))
 	}
-	out, err := d.sys.Run(ctx, host.Command{Name: "df", Args: []string{"--output=avail,used", "--block-size=1", stateDir}, ReadOnly: true})
+	free, err := freeRoom(ctx, d.sys)
 	if err != nil {
-		return fmt.Errorf("read how much room is on the disk: %w", err)
-	}
-	f := strings.Fields(string(out.Stdout))
-	if len(f) < 4 {
-		return fmt.Errorf("read how much room is on the disk: df says %q", out.Stdout)
-	}
-	free, err := strconv.ParseUint(f[2], 10, 64)
-	if err != nil {
-		return fmt.Errorf("read how much room is on the disk: %w", err)
+		return err
 	}
 	if own == "" && len(donors) > 0 {
 		need := donors[0].bytes + spare

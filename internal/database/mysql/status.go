@@ -54,6 +54,7 @@ func (d *Driver) Status(ctx context.Context) (database.Status, error) {
 	if st.State == spec.MemberStranded && st.Problem == "" {
 		st.Problem = joinError
 	}
+	st.Unfit = d.room.unfit(ctx, d.sys)
 	return st, nil
 }
 

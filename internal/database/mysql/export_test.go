@@ -1,0 +1,56 @@
+package mysql
+
+import (
+	"net/netip"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// What the tests look at.
+var (
+	Parse      = parse
+	Digest     = digest
+	MemoryOf   = memoryOf
+	Changed    = changed
+	Quote      = quote
+	Amount     = amount
+	LiteralOf  = literalOf
+	Complaints = complaints
+	Pattern    = pattern
+	Prepare    = prepare
+	HexAddress = hexAddress
+	Statements = func() []string { return statements(metadata) }
+	UnitText   = func() string { return string(serviceUnit().Content) }
+)
+
+// Config returns the server's configuration on a machine with that much memory.
+func Config(m *database.Member, memory uint64) string { return render(settings(m, memory)) }
+
+// Names returns the names of what the driver sets.
+func Names(m *database.Member) []string {
+	var out []string
+	for _, s := range settings(m, 0) {
+		out = append(out, s.name)
+	}
+	return out
+}
+
+// Seen is a member as a server sees it.
+type Seen struct {
+	ID, Address, State string
+	Primary            bool
+}
+
+// View returns what the driver makes of what the server own sees.
+func View(m *database.Member, own string, seen ...Seen) (state spec.MemberState, primary string, view map[string]spec.MemberState) {
+	g := group{own: own}
+	for _, s := range seen {
+		at, _ := netip.ParseAddrPort(s.Address)
+		g.members = append(g.members, peerState{s.ID, at, s.State, s.Primary})
+	}
+	if p, ok := g.primary(); ok {
+		primary = nodeAt(m, p.address)
+	}
+	return g.memberState(), primary, g.view(m)
+}
