@@ -93,7 +93,8 @@ func (s *session) releaseDead(ctx context.Context, w *proxyWatch, in input) {
 		}
 		for _, p := range b.Peers {
 			seen, looked := peers[p.Name]
-			if !looked || !(seen.Public != nil && seen.Public.Dead || !seen.Reachable && !seen.Alive) {
+			dead := seen.Public != nil && seen.Public.Dead || !seen.Reachable && !seen.Alive
+			if !looked || !dead {
 				continue
 			}
 			w.dead[p.Name] = true

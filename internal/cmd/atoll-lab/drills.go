@@ -104,7 +104,7 @@ func (f *drillFlags) options() (drills.Options, error) {
 		return o, fmt.Errorf("find this program: %w", err)
 	}
 	bin := filepath.Dir(self)
-	if o.Engine, err = findEngine(f.engine); err != nil {
+	if o.Engine, err = findEngine(f.engine, bin); err != nil {
 		return o, err
 	}
 	if o.Stack, err = findStack(f.stack, bin); err != nil {
@@ -124,9 +124,9 @@ func (f *drillFlags) options() (drills.Options, error) {
 	return o, err
 }
 
-// findEngine returns the path of the engine that was named, or of the first that is there.
-func findEngine(named string) (string, error) {
-	candidates := []string{"terraform", "tofu"}
+// findEngine returns the path of the engine that was named, or of the first that is there: on PATH, or built beside the programs.
+func findEngine(named, bin string) (string, error) {
+	candidates := []string{"terraform", "tofu", filepath.Join(bin, "tofu")}
 	if named != "" {
 		candidates = []string{named}
 	}

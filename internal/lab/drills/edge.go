@@ -109,7 +109,7 @@ func edgeReady(ctx context.Context, f *Field, nodes []string) error {
 			return fmt.Errorf("%s: %s", n, h.Waiting)
 		}
 	}
-	return edgeFindsHealthy(f, nodes...)
+	return edgeFindsHealthy(f, nodes...) //nolint:contextcheck // the monitors outlive the question
 }
 
 // edgeFindsHealthy returns an error unless the edge finds these nodes healthy.

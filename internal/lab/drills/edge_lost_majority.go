@@ -5,6 +5,7 @@ package drills
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -17,12 +18,12 @@ func edgeLostMajority(c *Cluster) Drill {
 		Inject: func(ctx context.Context, f *Field) error { return errors.Join(f.Kill(ctx, "hk2"), f.Kill(ctx, "sg1")) },
 		Settle: func(ctx context.Context, f *Field) error {
 			// The edge learns by its monitor alone that they are dead: one node is no majority.
+			//nolint:contextcheck // the monitors outlive the question
 			return f.Await(ctx, "the edge has noticed", 90*time.Second, func(context.Context) error {
-				if err := edgeFindsHealthy(f, "hk2"); err == nil {
-					return errors.New("it finds hk2 healthy")
-				}
-				if err := edgeFindsHealthy(f, "sg1"); err == nil {
-					return errors.New("it finds sg1 healthy")
+				for _, dead := range []string{"hk2", "sg1"} {
+					if edgeFindsHealthy(f, dead) == nil {
+						return fmt.Errorf("it finds %s healthy", dead)
+					}
 				}
 				return edgeFindsHealthy(f, survivor)
 			})
