@@ -16,7 +16,9 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
+	"github.com/atollhq/terraform-provider-atoll/internal/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
+	"github.com/atollhq/terraform-provider-atoll/internal/router"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -27,6 +29,8 @@ type Agent struct {
 	state   state
 	drivers map[spec.MeshDriver]mesh.Driver
 	proxies map[spec.ProxyDriver]balancer.Driver
+	engines map[spec.DatabaseEngine]database.Driver
+	routers map[spec.RouterDriver]router.Driver
 	gate    *balancer.Gate
 	keys    *serverKeys
 	bootID  string
@@ -71,6 +75,13 @@ func (a *Agent) makeDrivers() {
 	}
 	for name, driver := range a.cfg.Proxies {
 		a.proxies[name] = driver(a.cfg.System, a.log.With("driver", string(name)))
+	}
+	a.engines, a.routers = map[spec.DatabaseEngine]database.Driver{}, map[spec.RouterDriver]router.Driver{}
+	for name, driver := range a.cfg.Databases {
+		a.engines[name] = driver(a.cfg.System, a.log.With("driver", string(name)))
+	}
+	for name, driver := range a.cfg.Routers {
+		a.routers[name] = driver(a.cfg.System, a.log.With("driver", string(name)))
 	}
 	a.gate = balancer.NewGate(a.cfg.System)
 	a.keys = &serverKeys{state: a.state, now: a.cfg.Now, log: a.log}

@@ -10,10 +10,12 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/appcheck"
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
+	"github.com/atollhq/terraform-provider-atoll/internal/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/router"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -37,6 +39,12 @@ type Config struct {
 	Drivers map[spec.MeshDriver]mesh.New
 	// Proxies are the drivers of local proxies that the agent has; without any it serves no load balancer that wants one.
 	Proxies map[spec.ProxyDriver]balancer.New
+	// Databases are the engines of databases that the agent has, Routers the drivers of local routers to them.
+	Databases map[spec.DatabaseEngine]database.New
+	Routers   map[spec.RouterDriver]router.New
+	// RolloutPatience is how long a database's member may take to come back with new settings before a rollout stops; 0 means
+	// five minutes.
+	RolloutPatience time.Duration
 	// NewProber makes the prober of peers; nil means ICMP echo over the mesh.
 	NewProber func(*slog.Logger) (Prober, error)
 	// MeshBind maps a mesh address to the one that gossip uses in its place; nil means that address itself.

@@ -19,7 +19,9 @@ const (
 	stepForgot   = "first-boot data forgotten"
 	stepDone     = "forgetting recorded"
 
-	stepLeaving    = "leaving recorded"
+	stepLeaving = "leaving recorded"
+	// stepDatabase begins the names of what a database member has decided and written down, and not done yet.
+	stepDatabase   = "database "
 	stepMeshGone   = "mesh removed"
 	stepStateGone  = "state removed"
 	stepLeftRecord = "leaving finished"

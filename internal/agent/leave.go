@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/databases"
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 )
 
@@ -96,9 +97,12 @@ func (a *Agent) whatIsLeft() (leaving, bool) {
 	}, true
 }
 
-// takeBack removes the proxies, the mesh and the agent's state of its membership, all private keys included: also those that were set
+// takeBack removes the databases' members, while the mesh is there to hand over by, the proxies, the mesh and the agent's state of its membership, all private keys included: also those that were set
 // aside. It may be repeated.
 func (a *Agent) takeBack(ctx context.Context) error {
+	if err := databases.TakeBack(ctx, a.databaseConfig()); err != nil {
+		return err
+	}
 	for name, driver := range a.proxies {
 		if err := driver.Apply(ctx, nil); err != nil {
 			return fmt.Errorf("remove the proxy of driver %s: %w", name, err)

@@ -172,8 +172,9 @@ func conflictsOf(in input) []string {
 }
 
 // input reads everything.
-func (s *session) input() input {
-	snapshot := s.store.Snapshot()
+func (s *session) input() input { return s.inputOf(s.store.Snapshot()) }
+
+func (s *session) inputOf(snapshot *store.Snapshot) input {
 	view, err := deriveView(snapshot, s.m.record.Node)
 	if err != nil && !errors.Is(err, topology.ErrUnknownNode) {
 		s.log.Error("the cluster cannot be understood", "error", err)

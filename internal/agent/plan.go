@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/databases"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
 )
@@ -47,6 +48,9 @@ func Plan(ctx context.Context, cfg Config) (*Planned, error) {
 		if err := step.reconcile(ctx, in); err != nil {
 			p.Problems = append(p.Problems, fmt.Sprintf("%s: %v", step.name(), err))
 		}
+	}
+	if err := databases.Plan(ctx, s.databaseConfig()); err != nil {
+		p.Problems = append(p.Problems, err.Error())
 	}
 	if in.view == nil {
 		p.Problems = append(p.Problems, "mesh: the objects of the cluster and of this node have not arrived yet")

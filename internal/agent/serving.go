@@ -29,6 +29,7 @@ const (
 	partMaintenance = "maintenance"
 	partProxy       = "proxy"
 	partApplication = "application"
+	partDatabase    = "database"
 )
 
 // parts returns how the parts of the node itself are. A node is fit to serve when it stands with at least half of its
@@ -52,7 +53,7 @@ func (s *session) parts() []part {
 	if away != nil {
 		maintenance.problem = "since " + away.Since.UTC().Format(time.RFC3339)
 	}
-	return []part{membership, inMesh, maintenance}
+	return append([]part{membership, inMesh, maintenance}, s.databasePart()...)
 }
 
 // watchServing judges how fit this node is whenever that may have changed, until ctx ends.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/databases"
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/gossip"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
@@ -33,6 +34,9 @@ type session struct {
 	clock    clock
 	syncer   *gossip.Syncer
 	fitness  fitness
+	// databases keeps this node's part in databases. Seeing is held by its look at the store.
+	databases *databases.Manager
+	seeing    sync.Mutex
 
 	// acceptance is what other nodes think of this one.
 	acceptance acceptance
@@ -44,6 +48,8 @@ type session struct {
 	poked, look, suspicion chan struct{}
 	// weigh wakes watchServing, proxied wakes watchProxy.
 	weigh, proxied chan struct{}
+	// databased wakes judgeDatabases.
+	databased chan struct{}
 	// public asks peers at their public addresses.
 	public publicProber
 
@@ -103,9 +109,11 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
 		prober: prober,
 		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
-		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), proxied: make(chan struct{}, 1), firstSeen: map[string]time.Time{},
+		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), proxied: make(chan struct{}, 1), databased: make(chan struct{}, 1),
+		firstSeen: map[string]time.Time{},
 	}
 	s.fitness.remember(a.state, log)
+	s.databases = s.newDatabases()
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, prober.Close())
 	}
@@ -164,7 +172,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		s.watchHome, s.loop, s.observe, s.watchServing, s.watchProxy, s.removeDead, s.askPublic, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+		s.watchHome, s.loop, s.observe, s.watchServing, s.watchProxy, s.removeDead, s.askPublic, s.keepDatabases, s.judgeDatabases, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

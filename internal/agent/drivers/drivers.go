@@ -3,17 +3,23 @@
 package drivers
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer/haproxy"
+	"github.com/atollhq/terraform-provider-atoll/internal/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/database/mysql"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh/tinc"
+	"github.com/atollhq/terraform-provider-atoll/internal/router"
+	dbproxy "github.com/atollhq/terraform-provider-atoll/internal/router/haproxy"
+	"github.com/atollhq/terraform-provider-atoll/internal/router/mysqlrouter"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -34,25 +40,66 @@ func Proxies() map[spec.ProxyDriver]balancer.New {
 	}
 }
 
-// Packages returns what any of the drivers needs from the distribution, each package once, by name. A machine has all of it
-// before its agent starts, because the running agent is not allowed to install anything.
-func Packages() []host.Package {
-	needed := map[string]host.Package{}
-	need := func(driver any) {
-		if p, ok := driver.(host.Packager); ok {
-			for _, pkg := range p.Packages() {
-				needed[pkg.Name] = pkg
-			}
-		}
+// Databases returns the engines of databases.
+func Databases() map[spec.DatabaseEngine]database.New {
+	return map[spec.DatabaseEngine]database.New{
+		spec.DatabaseMySQL: mysql.New,
 	}
+}
+
+// Routers returns the drivers of local routers to databases.
+func Routers() map[spec.RouterDriver]router.New {
+	return map[spec.RouterDriver]router.New{
+		spec.RouterMySQL:   mysqlrouter.New,
+		spec.RouterHAProxy: dbproxy.New,
+	}
+}
+
+// Packages returns what every node needs from the distribution, each package once, by name. A machine has all of it before its
+// agent starts, because the running agent is not allowed to install anything.
+func Packages() []host.Package {
+	var all []any
 	for _, driver := range Mesh() {
-		need(driver(nil, nil))
+		all = append(all, driver(nil, nil))
 	}
 	for _, driver := range Proxies() {
-		need(driver(nil, nil))
+		all = append(all, driver(nil, nil))
 	}
-	for _, pkg := range cloudflare.Packages() {
-		needed[pkg.Name] = pkg
+	return list(packagesOf(all), cloudflare.Packages())
+}
+
+// DatabasePackages returns what a node needs beside Packages to have a part in databases of an engine, and to reach them by any
+// router. Not every distribution has it.
+func DatabasePackages(engine spec.DatabaseEngine) []host.Package {
+	var all []any
+	if driver := Databases()[engine]; driver != nil {
+		all = append(all, driver(nil, slog.New(slog.DiscardHandler)))
 	}
-	return slices.SortedFunc(maps.Values(needed), func(a, b host.Package) int { return strings.Compare(a.Name, b.Name) })
+	for _, driver := range Routers() {
+		all = append(all, driver(nil, slog.New(slog.DiscardHandler)))
+	}
+	base := Packages()
+	return slices.DeleteFunc(list(packagesOf(all)), func(p host.Package) bool {
+		return slices.ContainsFunc(base, func(b host.Package) bool { return b.Name == p.Name })
+	})
+}
+
+// packagesOf returns what drivers need.
+func packagesOf(drivers []any) []host.Package {
+	var out []host.Package
+	for _, driver := range drivers {
+		if p, ok := driver.(host.Packager); ok {
+			out = append(out, p.Packages()...)
+		}
+	}
+	return out
+}
+
+// list returns packages once each, by name.
+func list(packages ...[]host.Package) []host.Package {
+	once := map[string]host.Package{}
+	for _, p := range slices.Concat(packages...) {
+		once[p.Name] = p
+	}
+	return slices.SortedFunc(maps.Values(once), func(a, b host.Package) int { return strings.Compare(a.Name, b.Name) })
 }

@@ -38,6 +38,20 @@ func TestEveryProxyDriverIsNamedOnce(t *testing.T) {
 	}
 }
 
+func TestEveryDatabaseEngineIsNamedOnce(t *testing.T) {
+	got := slices.Sorted(maps.Keys(drivers.Databases()))
+	if want := slices.Sorted(slices.Values(spec.DatabaseEngines())); !slices.Equal(got, want) {
+		t.Errorf("drivers.Databases has %v, spec.DatabaseEngines lists %v; they must be the same", got, want)
+	}
+}
+
+func TestEveryRouterDriverIsNamedOnce(t *testing.T) {
+	got := slices.Sorted(maps.Keys(drivers.Routers()))
+	if want := slices.Sorted(slices.Values(spec.RouterDrivers())); !slices.Equal(got, want) {
+		t.Errorf("drivers.Routers has %v, spec.RouterDrivers lists %v; they must be the same", got, want)
+	}
+}
+
 func TestPackagesAreThoseOfAllDrivers(t *testing.T) {
 	want := []host.Package{
 		{Name: "ca-certificates", Binary: "update-ca-certificates"},
@@ -48,6 +62,17 @@ func TestPackagesAreThoseOfAllDrivers(t *testing.T) {
 		{Name: "tinc", Binary: "tincd"},
 	}
 	if diff := cmp.Diff(want, drivers.Packages()); diff != "" {
+		t.Errorf("packages (-want +got):\n%s", diff)
+	}
+}
+
+func TestDatabasePackagesAreNoneThatEveryNodeHas(t *testing.T) {
+	want := []host.Package{
+		{Name: "mysql-client", Binary: "mysql"},
+		{Name: "mysql-router", Binary: "mysqlrouter"},
+		{Name: "mysql-server", Binary: "mysqld", Service: "mysql.service"},
+	}
+	if diff := cmp.Diff(want, drivers.DatabasePackages(spec.DatabaseMySQL)); diff != "" {
 		t.Errorf("packages (-want +got):\n%s", diff)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
-	"github.com/atollhq/terraform-provider-atoll/internal/agent/drivers"
 )
 
 func movedCommand() *cobra.Command {
@@ -35,7 +34,7 @@ func hardwareCommand(cmd *cobra.Command, decide func(agent.Config) (agent.Summar
 	cfg := agent.Config{}
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg.Drivers, cfg.Proxies = drivers.Mesh(), drivers.Proxies()
+		withDrivers(&cfg)
 		s, err := decide(cfg)
 		if err != nil {
 			return err

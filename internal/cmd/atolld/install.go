@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,10 +13,12 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/drivers"
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/install"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 func installCommand() *cobra.Command {
 	var o install.Options
+	var engine string
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Install this program as a systemd service",
@@ -31,7 +34,11 @@ func installCommand() *cobra.Command {
 			}
 			sys := host.Real()
 			if filepath.Clean(o.Root) == "/" {
-				if _, err := host.NewApt(sys).Ensure(cmd.Context(), drivers.Packages()...); err != nil {
+				needed, err := packagesFor(engine)
+				if err != nil {
+					return err
+				}
+				if _, err := host.NewApt(sys).Ensure(cmd.Context(), needed...); err != nil {
 					return fmt.Errorf("%w; install them by hand and try again", err)
 				}
 			}
@@ -41,16 +48,39 @@ func installCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.Root, "root", "/", "root directory of the system to install into")
 	cmd.Flags().BoolVar(&o.Start, "start", false, "start the service now, too")
+	databaseFlag(cmd, &engine)
 	return cmd
 }
 
+// databaseFlag lets a node be prepared for databases, whose packages not every distribution has.
+func databaseFlag(cmd *cobra.Command, engine *string) {
+	cmd.Flags().StringVar(engine, "database", "", "the packages of databases of this `engine`, too, such as mysql")
+}
+
+// packagesFor returns what a node needs, for databases of an engine as well unless that is "".
+func packagesFor(engine string) ([]host.Package, error) {
+	needed := drivers.Packages()
+	switch {
+	case engine == "":
+		return needed, nil
+	case !slices.Contains(spec.DatabaseEngines(), spec.DatabaseEngine(engine)):
+		return nil, fmt.Errorf("there is no engine %q: choose one of %v", engine, spec.DatabaseEngines())
+	}
+	return append(needed, drivers.DatabasePackages(spec.DatabaseEngine(engine))...), nil
+}
+
 func packagesCommand() *cobra.Command {
-	return &cobra.Command{
+	var engine string
+	cmd := &cobra.Command{
 		Use:   "packages",
 		Short: "List the Debian packages that a node needs, one a line",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, p := range drivers.Packages() {
+			needed, err := packagesFor(engine)
+			if err != nil {
+				return err
+			}
+			for _, p := range needed {
 				if _, err := fmt.Fprintln(cmd.OutOrStdout(), p.Name); err != nil {
 					return err
 				}
@@ -58,6 +88,8 @@ func packagesCommand() *cobra.Command {
 			return nil
 		},
 	}
+	databaseFlag(cmd, &engine)
+	return cmd
 }
 
 func uninstallCommand() *cobra.Command {
@@ -87,7 +119,7 @@ func uninstallCommand() *cobra.Command {
 }
 
 func purgeNode(ctx context.Context, cfg agent.Config) error {
-	cfg.Drivers, cfg.Proxies = drivers.Mesh(), drivers.Proxies()
+	withDrivers(&cfg)
 	return agent.Purge(ctx, cfg)
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
-	"github.com/atollhq/terraform-provider-atoll/internal/agent/drivers"
 )
 
 // The exit codes of plan beside 0 (no changes) and 1 (failed).
@@ -23,7 +22,7 @@ func planCommand() *cobra.Command {
 			"Exit code: 0 no changes, 2 changes, 1 the plan could not be made.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Drivers, cfg.Proxies = drivers.Mesh(), drivers.Proxies()
+			withDrivers(&cfg)
 			cfg.Version = versionText()
 			p, err := agent.Plan(cmd.Context(), cfg)
 			if err != nil {

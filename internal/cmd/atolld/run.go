@@ -28,7 +28,7 @@ func runCommand() *cobra.Command {
 				level = slog.LevelDebug
 			}
 			cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime()}))
-			cfg.Drivers, cfg.Proxies = drivers.Mesh(), drivers.Proxies()
+			withDrivers(&cfg)
 			cfg.Edge = drivers.Edge()
 			cfg.Version = versionText()
 			cfg.Ready = func() { ready(cmd.Context(), cfg.Log) }
