@@ -141,6 +141,15 @@ func (n *Network) Plug(ctx context.Context, name string) (Namespace, error) {
 	return h.namespace, nil
 }
 
+// Namespace returns where a host's programs have their network. It is there while the host has power.
+func (n *Network) Namespace(name string) (Namespace, error) {
+	h, err := n.host(name)
+	if err != nil {
+		return "", err
+	}
+	return h.namespace, nil
+}
+
 // Silence stops a host's cable at once. A power cut starts with it: a kernel that kills the processes of a host would
 // otherwise say goodbye on each of their connections, which a machine without power cannot.
 func (n *Network) Silence(name string) error {

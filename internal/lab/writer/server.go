@@ -76,3 +76,9 @@ func Prepare(ctx context.Context, s Server) error {
 		return nil
 	})
 }
+
+// In returns the server with another schema.
+func (s Server) In(schema string) Server {
+	s.Schema = schema
+	return s
+}
