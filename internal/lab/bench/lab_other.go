@@ -17,3 +17,5 @@ func benchHealth(context.Context, io.Writer) error { return errNoLab }
 func benchEdge(context.Context, io.Writer) error { return errNoLab }
 
 func benchImage(context.Context, io.Writer) error { return errNoLab }
+
+func benchDatabase(context.Context, io.Writer) error { return errNoLab }

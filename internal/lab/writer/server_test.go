@@ -87,6 +87,9 @@ func TestRealServers(t *testing.T) {
 	if err := probes.OneWriter(); !errors.As(err, new(*writer.TwoWritersError)) {
 		t.Errorf("two servers took writes, and what was seen is %v", err)
 	}
+	if lost, err := probes.Lost(t.Context(), servers[0]); err != nil || len(lost) != 1 || lost[0] != "other" {
+		t.Errorf("what the watch wrote is lost of %v, %v", lost, err)
+	}
 	if err := writer.Equal(t.Context(), roots); err == nil {
 		t.Error("two servers with different data are equal")
 	}

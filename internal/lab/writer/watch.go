@@ -3,7 +3,10 @@ package writer
 import (
 	"cmp"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,7 +20,9 @@ const (
 
 // Probe is one attempt to write at a member itself.
 type Probe struct {
-	Member       string
+	Member string
+	// Number is what was written. A later attempt at the same member has a higher one.
+	Number       int64
 	Began, Ended time.Time
 	// Accepted tells that the write was acknowledged.
 	Accepted bool
@@ -45,8 +50,9 @@ func StartWatch(members []Server) *Watch {
 func (w *Watch) member(ctx context.Context, m Server) {
 	one := newSession(m)
 	defer one.close()
-	for number := int64(1); ctx.Err() == nil; number++ {
-		p := Probe{Member: m.Name, Began: time.Now()}
+	// Those of a watch before this one were lower.
+	for number := time.Now().UnixMilli(); ctx.Err() == nil; number++ {
+		p := Probe{Member: m.Name, Number: number, Began: time.Now()}
 		err := one.exec(ctx, probeWithin, `REPLACE INTO atoll_probes (member, number) VALUES (?, ?)`, m.Name, number)
 		p.Ended, p.Accepted = time.Now(), err == nil
 		if ctx.Err() != nil {
@@ -142,4 +148,33 @@ func (p Probes) Writers() []string {
 		}
 	}
 	return out
+}
+
+// Lost asks a server which members had acknowledged a write that it does not have. The server must be up to date, and its schema
+// the one that was written to.
+func (p Probes) Lost(ctx context.Context, s Server) ([]string, error) {
+	last := map[string]int64{}
+	for _, one := range p {
+		if one.Accepted {
+			last[one.Member] = max(last[one.Member], one.Number)
+		}
+	}
+	var lost []string
+	err := s.Do(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		for _, member := range slices.Sorted(maps.Keys(last)) {
+			var number int64
+			err := conn.QueryRowContext(ctx, `SELECT number FROM atoll_probes WHERE member = ?`, member).Scan(&number)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+			if number < last[member] {
+				lost = append(lost, member)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what %s has: %w", s.Name, err)
+	}
+	return lost, nil
 }
