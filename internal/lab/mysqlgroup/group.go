@@ -86,10 +86,7 @@ func (g *Group) fill(ctx context.Context) error {
 	if err := first.Begin(ctx); err != nil {
 		return err
 	}
-	if err := g.await(ctx, first.Name+" takes writes", func(ctx context.Context) bool {
-		r, err := first.Role(ctx)
-		return err == nil && r.Writable()
-	}); err != nil {
+	if err := g.AwaitOnline(ctx, 1); err != nil {
 		return err
 	}
 	text := fmt.Sprintf(`CREATE DATABASE %[1]s; CREATE TABLE %[1]s.t (id INT AUTO_INCREMENT PRIMARY KEY, text VARCHAR(100));
@@ -163,21 +160,26 @@ func (g *Group) Secondaries(ctx context.Context) []*Server {
 
 // AwaitOnline waits until there is a primary and n members are online.
 func (g *Group) AwaitOnline(ctx context.Context, n int) error {
-	return g.await(ctx, fmt.Sprintf("%d members are online", n), func(ctx context.Context) bool {
-		primary, err := g.Primary(ctx)
-		return err == nil && len(g.Secondaries(ctx)) == n-1 && primary != nil
-	})
-}
-
-// patience is how long a server may take for what it does by itself.
-const patience = time.Minute
-
-func (*Group) await(ctx context.Context, what string, done func(context.Context) bool) error {
 	_, err := await.Attempt(ctx, patience, func(ctx context.Context) error {
-		if !done(ctx) {
-			return errors.New("not yet: " + what)
+		var is []string
+		online, writable := 0, 0
+		for _, s := range g.Servers {
+			r, err := s.Role(ctx)
+			is = append(is, fmt.Sprintf("%s: %s %s %v", s.Name, r.State, r.Role, err))
+			if r.State == "ONLINE" {
+				online++
+			}
+			if r.Writable() {
+				writable++
+			}
+		}
+		if online != n || writable != 1 {
+			return fmt.Errorf("%d members are to be online, but the servers say %v", n, is)
 		}
 		return nil
 	})
 	return err
 }
+
+// patience is how long a server may take for what it does by itself.
+const patience = time.Minute

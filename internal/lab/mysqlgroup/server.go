@@ -26,7 +26,7 @@ const (
 	settingsPath = "/etc/mysql-group.cnf"
 )
 
-// settings are those of every server. What a machine's disk loses with the machine, nobody needs.
+// settings are those of every server, durable as they come: a killed server must know what it has done.
 const settings = `[mysqld]
 user=mysql
 datadir=/var/lib/mysql-group
@@ -42,9 +42,6 @@ gtid_mode=ON
 enforce_gtid_consistency=ON
 innodb_buffer_pool_size=48M
 innodb_redo_log_capacity=16M
-innodb_flush_log_at_trx_commit=0
-sync_binlog=0
-innodb_doublewrite=OFF
 max_connections=200
 plugin_load_add=group_replication.so
 loose_group_replication_group_name=%[3]s

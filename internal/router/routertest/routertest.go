@@ -49,9 +49,20 @@ func Run(t *testing.T, newDriver NewDriver, unit func(database string) string) {
 		{"NothingLeft", s.nothingLeft},
 	} {
 		if !t.Run(test.name, test.run) {
-			t.Log(s.run(t, "sh", "-c", "systemctl --no-pager status '"+unit(w.Database)+"' || true; journalctl --no-pager -n 40 -o cat -u '"+unit(w.Database)+"'"))
+			s.explain(t)
 			return // each goes on from where the one before it has left the nodes
 		}
+	}
+}
+
+// explain says what a failed test leaves behind.
+func (s *suite) explain(t *testing.T) {
+	t.Helper()
+	t.Log(s.run(t, "sh", "-c", `journalctl --no-pager -o cat -u "$0" | grep -v skipping | tail -n 60`, s.unit(s.Database)))
+	for _, server := range s.Servers {
+		r, err := server.Role(t.Context())
+		said, _ := server.Run(t.Context(), "journalctl", "--no-pager", "-n", "30", "-o", "cat", "-u", "mysql-group")
+		t.Logf("%s at %s says %+v, %v\n%s", server.Name, server.Address, r, err, said)
 	}
 }
 
@@ -301,12 +312,12 @@ func (s *suite) portOfAnother(t *testing.T) {
 func (s *suite) secondDatabase(t *testing.T) {
 	still := s.hold(t)
 	both := s.config()
-	second := both.Databases[0]
-	second.Name, second.WritePort, second.ReadPort = "zoo", 6466, 6467
-	both.Databases = append(both.Databases, second)
+	other := both.Databases[0]
+	other.Name, other.WritePort, other.ReadPort = second, 6466, 6467
+	both.Databases = append(both.Databases, other)
 	s.apply(t, both)
 	await.NoError(t, "the driver says that both lead to the primary", 10*time.Second, func(context.Context) error {
-		want := map[string]string{"app": "db1", "zoo": "db1"}
+		want := map[string]string{"app": "db1", second: "db1"}
 		if st := s.status(t); !cmp.Equal(st.Writers, want) || !st.Running {
 			return fmt.Errorf("it says %+v", st)
 		}

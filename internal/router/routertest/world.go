@@ -30,6 +30,8 @@ const (
 	writePort = 6446
 	readPort  = 6447
 	checkPort = 7481
+	// second is what a second database is called.
+	second = "zoo"
 )
 
 // world is a group of three servers and the machine whose router is tried.
@@ -111,7 +113,8 @@ func answer(t *testing.T, s *mysqlgroup.Server) *roles {
 	r := &roles{stop: cancel}
 	go r.watch(ctx, s)
 	server := rolecheck.Server{States: func() map[string]rolecheck.State {
-		return map[string]rolecheck.State{"app": rolecheck.State(r.state.Load())}
+		is := rolecheck.State(r.state.Load())
+		return map[string]rolecheck.State{"app": is, second: is}
 	}}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, l) }()
