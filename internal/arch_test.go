@@ -174,6 +174,9 @@ func TestNoTestCodeIsShipped(t *testing.T) {
 // contracts are the packages that define what their drivers, each a folder below, must do.
 var contracts = []string{"mesh", "database", "replication", "balancer", "router"}
 
+// besideDrivers are packages in a contract's folder that are no drivers: what they hold, drivers and others need alike.
+var besideDrivers = []string{"router/dsn", "router/rolecheck"}
+
 // driverOf returns the driver, such as "mesh/tinc", that a package belongs to; "" for none. The conformance suite of a
 // contract, such as mesh/meshtest, is none.
 func driverOf(importPath string) string {
@@ -182,7 +185,7 @@ func driverOf(importPath string) string {
 		return ""
 	}
 	part := strings.Split(rest, "/")
-	if len(part) < 2 || !slices.Contains(contracts, part[0]) || part[1] == part[0]+"test" {
+	if len(part) < 2 || !slices.Contains(contracts, part[0]) || part[1] == part[0]+"test" || slices.Contains(besideDrivers, part[0]+"/"+part[1]) {
 		return ""
 	}
 	return part[0] + "/" + part[1]
