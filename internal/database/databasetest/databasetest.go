@@ -213,7 +213,8 @@ for f in /proc/[0-9]*/cmdline; do [ "${f#/proc/}" = "$$/cmdline" ] || tr '\0' '\
 }
 
 func testClone(t *testing.T, w *world, acked *record) {
-	for _, n := range w.members[1:] {
+	joiners := w.members[1:]
+	for _, n := range joiners {
 		findings, err := n.Driver.Preflight(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -225,16 +226,13 @@ func testClone(t *testing.T, w *world, acked *record) {
 				t.Errorf("%s: %s", n.Name, f.Message)
 			}
 		}
-		t.Logf("%s: %s", n.Name, said)
 		if !strings.Contains(said, "copies") {
 			t.Errorf("nothing says how much will be copied: %s", said)
 		}
-		from := time.Now()
-		if err := n.in(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s is online after %s", n.Name, time.Since(from).Round(10*time.Millisecond))
 	}
+	from := time.Now()
+	all(t, "join", joiners, func(n *member) error { return n.in(t.Context()) })
+	t.Logf("both are online after %s", time.Since(from).Round(10*time.Millisecond))
 	w.equal(t)
 	acked.check(t, w, w.members...)
 	for _, n := range w.members {
@@ -296,11 +294,7 @@ func testIncrement(t *testing.T, w *world, acked *record) {
 func testNoGroup(t *testing.T, w *world, _ *record) {
 	primary := w.primary(t, w.members)
 	left := w.others(primary)
-	for _, n := range left {
-		if err := n.Driver.Leave(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	all(t, "leave", left, func(n *member) error { return n.Driver.Leave(t.Context()) })
 	if err := w.lab.Network().Impair(t.Context(), primary.Name, left[0].Name, 100, false); err != nil {
 		t.Fatal(err)
 	}
@@ -315,11 +309,7 @@ func testNoGroup(t *testing.T, w *world, _ *record) {
 	if err := w.lab.Network().HealAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range left {
-		if err := n.in(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	all(t, "join", left, func(n *member) error { return n.in(t.Context()) })
 }
 
 func testPrimaryDies(t *testing.T, w *world, acked *record) {
@@ -564,6 +554,18 @@ func testDiverged(t *testing.T, w *world, acked *record) {
 	if st := n.mustStatus(t); !st.Fresh {
 		t.Errorf("made anew: %+v", st)
 	}
+	// A copy that is broken off in the middle leaves no data, and is begun again.
+	if err := n.Driver.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await.NoError(t, "the copy is under way", 20*time.Second, func(ctx context.Context) error {
+		st, err := n.status(ctx)
+		if err == nil && st.Progress == "" {
+			err = fmt.Errorf("it is %s", st.State)
+		}
+		return err
+	})
+	n.signal(t, w.engine, syscall.SIGKILL)
 	if err := n.in(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,7 @@ func dataSettings() []setting {
 		{"log_replica_updates", "ON", "Any member may be the one that is asked."},
 		{"binlog_expire_logs_seconds", "604800", "A week: who was away longer gets a copy of everything."},
 		{"relay_log", "relay", ""},
+		{"relay_log_recovery", "OFF", "What a member has received and not applied yet counts when all have failed: it is not thrown away at a start."},
 		{"replica_preserve_commit_order", "ON", "A secondary never shows a later transaction without an earlier one."},
 		{"default_storage_engine", "InnoDB", "The only engine that Group Replication replicates."},
 		{"disabled_storage_engines", "MyISAM,BLACKHOLE,FEDERATED,ARCHIVE,MEMORY", "What they hold would be on one member alone."},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,8 @@ type donor struct {
 	id                uint32
 	bytes             uint64
 	primary           bool
+	// members are the addresses of those whom it sees in the group.
+	members []netip.AddrPort
 }
 
 // NoGroupError says that no member of the group could be asked to let this one in.
@@ -78,6 +81,30 @@ func (d *Driver) donors(ctx context.Context, m *database.Member) ([]donor, error
 	return out, nil
 }
 
+// lastLife is how long the group may take to find out that the member's last life is over: it suspects after 5 s, and then has to
+// agree.
+const lastLife = 12 * time.Second
+
+// errLastLife says that the group has not noticed yet that the member was gone.
+var errLastLife = errors.New("the group has not noticed yet that the member was away, try again")
+
+// forgotten returns the donors when none of them takes the member for one of theirs any more. A server that comes back before its
+// group has put it out would wait for a minute to be let in, and for half a one more to give up.
+func (d *Driver) forgotten(ctx context.Context, m *database.Member) (donors []donor, err error) {
+	gone, err := waitFor(ctx, lastLife, func(ctx context.Context) (bool, error) {
+		all, err := d.donors(ctx, m)
+		if err != nil {
+			return false, err
+		}
+		donors = all
+		return !slices.ContainsFunc(all, func(o donor) bool { return slices.Contains(o.members, m.Address) }), nil
+	})
+	if err == nil && !gone {
+		err = errLastLife
+	}
+	return donors, err
+}
+
 // errNotInGroup says that a server is no member of a group that goes on.
 var errNotInGroup = errors.New("it is not online in a group with a majority")
 
@@ -92,6 +119,9 @@ func readDonor(ctx context.Context, db *sql.DB) (donor, error) {
 		return out, errNotInGroup
 	}
 	out.primary = p.id == g.own
+	for _, other := range g.members {
+		out.members = append(out.members, other.address)
+	}
 	err = db.QueryRowContext(ctx, "SELECT "+positionOf+`, @@GLOBAL.version, @@GLOBAL.server_id,
 COALESCE((SELECT SUM(file_size) FROM information_schema.innodb_tablespaces), 0)`).Scan(&out.position, &out.version, &out.id, &out.bytes)
 	return out, err
@@ -122,7 +152,7 @@ func (d *Driver) join(ctx context.Context, m *database.Member) error {
 	if err != nil || g.in() {
 		return err
 	}
-	donors, err := d.donors(ctx, m)
+	donors, err := d.forgotten(ctx, m)
 	if err != nil {
 		return err
 	}
