@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -35,27 +36,36 @@ func (e *PortTakenError) Error() string {
 // namePattern is that of package spec, which this package has no other use for: names become those of units and files.
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
 
-// Validate returns an *InvalidError when the configuration has what no driver can serve. Drivers call it first, because what
-// they write goes into configuration files of programs: a value must not become another line there.
-func (c *Config) Validate() error {
+// Valid returns the databases that drivers can serve, and an *InvalidError for each of the others. Drivers call it first, because
+// what they write goes into configuration files of programs: a value must not become another line there. One that is not valid
+// stays as it was, and is no reason to leave the others alone.
+func (c *Config) Valid() ([]Database, error) {
 	ports := map[int]string{}
 	names := map[string]bool{}
+	var valid []Database
+	var problems []error
 	for _, d := range c.Databases {
-		if message := d.problem(); message != "" {
-			return &InvalidError{d.Name, message}
+		message := d.problem()
+		if message == "" && names[d.Name] {
+			message = "it is there twice"
 		}
-		if names[d.Name] {
-			return &InvalidError{d.Name, "it is there twice"}
+		for _, port := range []int{d.WritePort, d.ReadPort} {
+			if other, taken := ports[port]; taken && message == "" {
+				message = fmt.Sprintf("port %d is also one of the router of database %q", port, other)
+			}
+		}
+		if message == "" && d.WritePort == d.ReadPort {
+			message = fmt.Sprintf("port %d is for writes and for reads", d.WritePort)
+		}
+		if message != "" {
+			problems = append(problems, &InvalidError{d.Name, message})
+			continue
 		}
 		names[d.Name] = true
-		for _, port := range []int{d.WritePort, d.ReadPort} {
-			if other, taken := ports[port]; taken {
-				return &InvalidError{d.Name, fmt.Sprintf("port %d is also one of the router of database %q", port, other)}
-			}
-			ports[port] = d.Name
-		}
+		ports[d.WritePort], ports[d.ReadPort] = d.Name, d.Name
+		valid = append(valid, d)
 	}
-	return nil
+	return valid, errors.Join(problems...)
 }
 
 func (d *Database) problem() string {
@@ -63,7 +73,7 @@ func (d *Database) problem() string {
 	case !namePattern.MatchString(d.Name):
 		return "a name has lower-case letters, digits and inner hyphens"
 	case len(d.Members) == 0:
-		return "it has no members"
+		return "it has no members yet"
 	case d.User == "" || d.Password == "":
 		return "the account of routers is missing"
 	}

@@ -83,18 +83,17 @@ func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
 	if c == nil {
 		c = &router.Config{}
 	}
-	if err := validate(c); err != nil {
-		return err
-	}
-	var problems []error
-	if err := d.removeOthers(ctx, c); err != nil {
-		problems = append(problems, err)
-	}
+	valid, err := c.Valid()
+	problems := []error{err, d.removeOthers(ctx, c)}
 	ipv6 := router.HasIPv6(d.sys)
 	marks := map[string]string{}
-	for _, database := range c.Databases {
+	for _, database := range valid {
 		want := newConfig(database, ipv6)
-		if err := d.apply(ctx, database, want); err != nil {
+		err := checked(database)
+		if err == nil {
+			err = d.apply(ctx, database, want)
+		}
+		if err != nil {
 			problems = append(problems, fmt.Errorf("apply the router of database %q: %w", database.Name, err))
 			continue
 		}
@@ -107,16 +106,11 @@ func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
 	return errors.Join(problems...)
 }
 
-// validate asks for what only this driver needs as well.
-func validate(c *router.Config) error {
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	for _, database := range c.Databases {
-		for _, m := range database.Members {
-			if !m.Check.IsValid() || m.Check.Port() == 0 {
-				return &router.InvalidError{Database: database.Name, Message: fmt.Sprintf("where member %s says its role is missing", m.Node)}
-			}
+// checked asks for what only this driver needs.
+func checked(d router.Database) error {
+	for _, m := range d.Members {
+		if !m.Check.IsValid() || m.Check.Port() == 0 {
+			return &router.InvalidError{Database: d.Name, Message: fmt.Sprintf("where member %s says its role is missing", m.Node)}
 		}
 	}
 	return nil

@@ -23,8 +23,9 @@ type files struct {
 //
 // Router asks one member for the group's view every ttl. A change of the primary is seen, on average, after half of it; asking costs
 // 0.8 % of a core here and 2 % of one at that member. Group Replication's notices would not be faster: the X plugin sends them in
-// steps of half a second. An answer is waited for no longer than connect_timeout and read_timeout (whole seconds), so that a member
-// whose machine is gone does not hide the change for long.
+// steps of half a second. A connection and an answer are waited for no longer than connect_timeout and read_timeout (whole seconds),
+// so that a member that is gone does not hide the change: it is asked first, and again each time. A read that hangs does so once,
+// and well before a group has another primary; a busy member may take its time.
 //
 // A client that gives up before it is logged in counts as an error of its address, and all clients here have the same one: after 100
 // of them, Router would refuse everybody (max_connect_errors).
@@ -40,7 +41,7 @@ master_key_path=%[1]s/master.key
 dynamic_state=%[1]s/state.json
 max_total_connections=8192
 connect_timeout=1
-read_timeout=1
+read_timeout=3
 client_ssl_mode=PASSTHROUGH
 server_ssl_mode=AS_CLIENT
 max_connect_errors=4294967295

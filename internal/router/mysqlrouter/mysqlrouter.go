@@ -5,6 +5,7 @@
 package mysqlrouter
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,20 @@ type Driver struct {
 	// config is what was applied last, nil when there is none; digests are of what its units run with, by database.
 	config  *router.Config
 	digests map[string]string
+	// refused is what Router did not take, by database.
+	refused map[string]refusal
 }
+
+// refusal is a configuration that Router did not take.
+type refusal struct {
+	digest string
+	err    error
+	at     time.Time
+}
+
+// again is how long a configuration that was refused is left alone: each attempt interrupts the connections through the one that
+// works.
+const again = 5 * time.Minute
 
 var (
 	_ router.Driver = (*Driver)(nil)
@@ -59,7 +73,7 @@ func New(sys host.System, log *slog.Logger) router.Driver { return NewWith(sys, 
 
 // NewWith returns a driver for sys with options.
 func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
-	d := &Driver{sys: sys, log: log, settle: o.Settle, routes: &router.Routes{Dial: o.Dial}}
+	d := &Driver{sys: sys, log: log, settle: o.Settle, routes: &router.Routes{Dial: o.Dial}, refused: map[string]refusal{}}
 	if d.settle == 0 {
 		d.settle = 10 * time.Second
 	}
@@ -78,16 +92,11 @@ func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
 	if c == nil {
 		c = &router.Config{}
 	}
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	var problems []error
-	if err := d.removeOthers(ctx, c); err != nil {
-		problems = append(problems, err)
-	}
+	valid, err := c.Valid()
+	problems := []error{err, d.removeOthers(ctx, c)}
 	ipv6 := router.HasIPv6(d.sys)
 	digests := map[string]string{}
-	for _, database := range c.Databases {
+	for _, database := range valid {
 		want, err := newFiles(database, ipv6)
 		if err == nil {
 			err = d.apply(ctx, database, want)
@@ -148,6 +157,10 @@ func (d *Driver) apply(ctx context.Context, database router.Database, want files
 	if err := router.TakenPort(ctx, d.sys, database, ownPorts(old.config, now.Active)); err != nil {
 		return err
 	}
+	if r := d.refused[database.Name]; r.digest == want.digest && time.Since(r.at) < again {
+		return r.err
+	}
+	delete(d.refused, database.Name)
 	if err := d.write(database.Name, want); err != nil {
 		return err
 	}
@@ -166,9 +179,10 @@ func (d *Driver) apply(ctx context.Context, database router.Database, want files
 		return nil
 	}
 	err = d.awaitListening(ctx, database)
-	if err == nil || old.unit == nil || ctx.Err() != nil || string(old.config) == string(want.config) && string(old.keyring) == string(want.keyring) {
+	if err == nil || old.unit == nil || ctx.Err() != nil || bytes.Equal(old.config, want.config) && bytes.Equal(old.keyring, want.keyring) {
 		return err
 	}
+	d.refused[database.Name] = refusal{want.digest, err, time.Now()}
 	return errors.Join(err, d.restore(ctx, database.Name, old))
 }
 
