@@ -38,7 +38,7 @@ const edgeApplication = `use IO::Socket::INET; $SIG{CHLD} = "IGNORE"; ` +
 
 // edgeConfig is the load balancer, with what is particular of a way to notice a death, and of a node.
 const edgeConfig = `
-resource "atoll_load_balancer" "www" {
+resource "atoll_load_balancer" "site" {
   hostname      = "` + edgeHost + `"
   zone          = "example.com"
   nodes         = local.nodes

@@ -21,7 +21,7 @@ const hostname = "www.example.com"
 // balancer is what the stack gets beside the reference topology. Sites are regions of Cloudflare's choice here, so any of
 // them may get a request.
 const balancer = `
-resource "atoll_load_balancer" "www" {
+resource "atoll_load_balancer" "site" {
   hostname = "www.example.com"
   zone     = "example.com"
   nodes    = local.nodes

@@ -16,7 +16,7 @@ import (
 
 // crew is a load balancer whose nodes do their part. The token is not in the configuration.
 const crew = `
-resource "atoll_load_balancer" "www" {
+resource "atoll_load_balancer" "site" {
   hostname = "www.example.com"
   zone     = "example.com"
   nodes    = local.nodes
