@@ -242,16 +242,20 @@ func (s *suite) hold(t *testing.T) func() error {
 func (s *suite) refusedConfiguration(t *testing.T) {
 	still := s.hold(t)
 	before := s.state(t)
-	for name, spoil := range map[string]func(*router.Database){
-		"a line too many":  func(d *router.Database) { d.User = "router\n[routing:evil]" },
-		"one port for two": func(d *router.Database) { d.ReadPort = d.WritePort },
-		"no port":          func(d *router.Database) { d.WritePort = 70000 },
-		"no members":       func(d *router.Database) { d.Members = nil },
-		"a folder above":   func(d *router.Database) { d.Name = "../../tmp" },
-		"no password":      func(d *router.Database) { d.Password = "" },
+	for name, spoil := range map[string]func(*router.Config, *router.Database){
+		"a line too many":  func(_ *router.Config, d *router.Database) { d.User = "router\n[routing:evil]" },
+		"one port for two": func(_ *router.Config, d *router.Database) { d.ReadPort = d.WritePort },
+		"no port":          func(_ *router.Config, d *router.Database) { d.WritePort = 70000 },
+		"no members":       func(_ *router.Config, d *router.Database) { d.Members = nil },
+		"a folder above": func(c *router.Config, d *router.Database) {
+			other := *d
+			other.Name = "../../tmp"
+			c.Databases = append(c.Databases, other)
+		},
+		"no password": func(_ *router.Config, d *router.Database) { d.Password = "" },
 	} {
 		bad := s.config()
-		spoil(&bad.Databases[0])
+		spoil(bad, &bad.Databases[0])
 		var invalid *router.InvalidError
 		if err := s.driver.Apply(t.Context(), bad); !errors.As(err, &invalid) {
 			t.Errorf("%s: got %v", name, err)
