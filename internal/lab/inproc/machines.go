@@ -17,12 +17,14 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
+	"github.com/atollhq/terraform-provider-atoll/internal/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/hosttest"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/router"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -41,6 +43,8 @@ type Machines struct {
 	last int
 	byID map[int]*Machine
 	all  []*Machine
+
+	engine engine
 }
 
 var _ linode.Machines = (*Machines)(nil)
@@ -60,6 +64,8 @@ type Machine struct {
 
 	mu   sync.Mutex
 	mesh netip.Addr // the agent's mesh address, while it runs
+
+	server *server // guarded by the engine
 }
 
 // New returns a new machine that is off.
@@ -187,13 +193,17 @@ func (m *Machine) Start() {
 		log = slog.New(slog.DiscardHandler)
 	}
 	cfg := agent.Config{
-		StateDir: m.StateDir(),
-		Machine:  platform.Machine{Root: m.Root},
-		Listen:   m.Address.String(),
-		System:   m.system(),
-		Drivers:  map[spec.MeshDriver]mesh.New{spec.MeshTinc: m.newDriver},
-		Edge:     cloudflare.Open,
-		Proxies:  map[spec.ProxyDriver]balancer.New{spec.ProxyHAProxy: newProxy},
+		StateDir:  m.StateDir(),
+		Machine:   platform.Machine{Root: m.Root},
+		Listen:    m.Address.String(),
+		System:    m.system(),
+		Drivers:   map[spec.MeshDriver]mesh.New{spec.MeshTinc: m.newDriver},
+		Edge:      cloudflare.Open,
+		Proxies:   map[spec.ProxyDriver]balancer.New{spec.ProxyHAProxy: newProxy},
+		Databases: map[spec.DatabaseEngine]database.New{spec.DatabaseMySQL: m.newDatabase},
+		Routers:   map[spec.RouterDriver]router.New{spec.RouterMySQL: m.newRouter, spec.RouterHAProxy: m.newRouter},
+		// A member of these machines is back at once, or not at all.
+		RolloutPatience: 3 * time.Second,
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			return &prober{all: m.all}, nil
 		},
@@ -248,6 +258,7 @@ func (m *Machine) Stop() error {
 		return nil
 	}
 	m.cancel()
+	m.powerOff()
 	err := <-m.done
 	m.cancel, m.done = nil, nil
 	m.setMeshAddress(netip.Addr{})
