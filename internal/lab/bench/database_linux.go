@@ -173,8 +173,8 @@ func (o databaseOptions) measure(ctx context.Context, out io.Writer, w databaseW
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.close(context.WithoutCancel(ctx))) }()
-	if _, err := await.Attempt(ctx, databaseReady, g.ready); err != nil {
-		return nil, fmt.Errorf("the group is not whole: %w", err)
+	if err := whole(ctx, g); err != nil {
+		return nil, err
 	}
 	primary, err := g.primary(ctx)
 	if err != nil {
@@ -232,8 +232,8 @@ const patience = 30 * time.Second
 // once lets it happen once and waits until all is well again.
 func (m *databaseMeasure) once(ctx context.Context) error {
 	g := m.group
-	if _, err := await.Attempt(ctx, databaseReady, g.ready); err != nil {
-		return fmt.Errorf("the group is not whole: %w", err)
+	if err := whole(ctx, g); err != nil {
+		return err
 	}
 	primary, err := g.primary(ctx)
 	if err != nil {
@@ -293,8 +293,8 @@ func (m *databaseMeasure) once(ctx context.Context) error {
 	if err := probes.OneWriter(); err != nil {
 		return err
 	}
-	if _, err := await.Attempt(ctx, databaseReady, g.ready); err != nil {
-		return fmt.Errorf("the group is not whole again: %w", err)
+	if err := whole(ctx, g); err != nil {
+		return err
 	}
 	lost, err := record.Lost(ctx, roots[0].In("app"))
 	if err != nil {
@@ -357,4 +357,21 @@ func calm(crowd *writer.Crowd, since time.Time) func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+// whole waits until all members of a group are there.
+func whole(ctx context.Context, g databaseGroup) error {
+	said := time.Now()
+	_, err := await.Attempt(ctx, databaseReady, func(ctx context.Context) error {
+		err := g.ready(ctx)
+		if err != nil && time.Since(said) > 10*time.Second {
+			fmt.Fprintln(os.Stderr, "bench: waiting:", err)
+			said = time.Now()
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("the group is not whole: %w", err)
+	}
+	return nil
 }

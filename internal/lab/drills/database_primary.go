@@ -1,0 +1,139 @@
+//go:build linux
+
+package drills
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// primaryFault is a drill that takes the primary away in some way: another member takes writes, and the old primary comes back.
+func primaryFault(c *Cluster, name, proves string, limit time.Duration, inject, undo func(ctx context.Context, f *Field, w *writers) error) Drill {
+	w := &writers{}
+	return Drill{
+		Name: "database/" + name, Proves: proves, Cluster: c, Traffic: w.begin,
+		Inject: func(ctx context.Context, f *Field) error {
+			w.survivors = w.database.Others(w.primary)
+			return inject(ctx, f, w)
+		},
+		Settle: func(ctx context.Context, f *Field) error {
+			if err := w.failedOver(ctx, f); err != nil {
+				return err
+			}
+			if undo != nil {
+				if err := undo(ctx, f, w); err != nil {
+					return err
+				}
+			}
+			return w.whole(ctx, f)
+		},
+		Heal:    healDatabase,
+		Verdict: func(ctx context.Context, f *Field, o Outcome) error { return errors.Join(w.within(limit), w.invariants(ctx, f, o)) },
+	}
+}
+
+// databaseCrash kills the primary's server.
+func databaseCrash(c *Cluster) Drill {
+	return primaryFault(c, "crash", "writes go on elsewhere when the primary's server dies, and it comes back by itself", failoverObjective,
+		func(ctx context.Context, f *Field, w *writers) error {
+			return on(ctx, f, w.primary, "systemctl", "kill", "--signal=KILL", databaseUnit)
+		}, nil)
+}
+
+// databasePowerCut takes the power of the primary's machine.
+func databasePowerCut(c *Cluster) Drill {
+	return primaryFault(c, "power-cut", "writes go on elsewhere when the primary's machine has no power, and it comes back when it has", failoverObjective,
+		func(ctx context.Context, f *Field, w *writers) error { return f.Kill(ctx, w.primary) },
+		func(ctx context.Context, f *Field, w *writers) error { return f.PowerOn(ctx, w.primary) })
+}
+
+// databaseHang stops the primary's server where it stands.
+func databaseHang(c *Cluster) Drill {
+	return primaryFault(c, "hang", "writes go on elsewhere when the primary's server hangs, and nothing that it still holds gets in when it goes on", failoverObjective,
+		func(ctx context.Context, f *Field, w *writers) error {
+			return on(ctx, f, w.primary, "systemctl", "kill", "--signal=STOP", databaseUnit)
+		},
+		func(ctx context.Context, f *Field, w *writers) error {
+			return on(ctx, f, w.primary, "systemctl", "kill", "--signal=CONT", databaseUnit)
+		})
+}
+
+// switchoverObjective is how long nobody may be able to write while an operator moves the primary.
+const switchoverObjective = time.Second
+
+// databaseSwitchover moves the primary as planned.
+func databaseSwitchover(c *Cluster) Drill {
+	return primaryFault(c, "switchover", "a planned switchover keeps writers out for less than a second", switchoverObjective,
+		func(ctx context.Context, f *Field, w *writers) error {
+			_, err := f.Atoll(ctx, "switchover", "--database", w.database.Name(), "--to", w.survivors[0])
+			return err
+		}, nil)
+}
+
+// cutLasts is how long a primary does not hear the others: several times what an election takes.
+const cutLasts = 15 * time.Second
+
+// databaseCutOff cuts the primary off from both others. Applications on its node and elsewhere go on to write.
+func databaseCutOff(c *Cluster) Drill {
+	return primaryFault(c, "cut-off", "a primary that is cut off acknowledges nothing more, the others go on, and it follows them afterwards", failoverObjective,
+		func(ctx context.Context, f *Field, w *writers) error {
+			return cutBetween(ctx, f, []string{w.primary}, w.survivors)
+		},
+		func(ctx context.Context, f *Field, _ *writers) error {
+			pause(ctx, time.Until(f.Injected.Add(cutLasts)))
+			return f.HealAll(ctx)
+		})
+}
+
+// databaseOneWay drops what the primary sends to the others; what they send reaches it.
+func databaseOneWay(c *Cluster) Drill {
+	return primaryFault(c, "one-way-cut", "a primary that is heard by nobody, but hears all, is replaced", failoverObjective,
+		func(ctx context.Context, f *Field, w *writers) error {
+			for _, n := range w.survivors {
+				if err := f.Cut(ctx, w.primary, n, true); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		func(ctx context.Context, f *Field, _ *writers) error {
+			pause(ctx, time.Until(f.Injected.Add(cutLasts)))
+			return f.HealAll(ctx)
+		})
+}
+
+// lossLasts is how long paths lose packets, lossObjective how long nobody may be able to write meanwhile.
+const (
+	lossLasts     = 30 * time.Second
+	lossObjective = 20 * time.Second
+	lossPercent   = 30
+)
+
+// databaseLoss has the primary's paths lose packets.
+func databaseLoss(c *Cluster) Drill {
+	w := &writers{}
+	return Drill{
+		Name: "database/loss", Proves: fmt.Sprintf("of a primary whose paths lose %d %% of all packets nothing is lost, whoever is the primary afterwards", lossPercent),
+		Cluster: c, Traffic: w.begin,
+		Inject: func(ctx context.Context, f *Field) error {
+			w.survivors = w.database.Others(w.primary)
+			for _, n := range w.survivors {
+				if err := f.Loss(ctx, w.primary, n, lossPercent, false); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Settle: func(ctx context.Context, f *Field) error {
+			pause(ctx, lossLasts)
+			if err := f.HealAll(ctx); err != nil {
+				return err
+			}
+			return w.whole(ctx, f)
+		},
+		Heal:    healDatabase,
+		Verdict: func(ctx context.Context, f *Field, o Outcome) error { return errors.Join(w.within(lossObjective), w.invariants(ctx, f, o)) },
+	}
+}
