@@ -22,8 +22,8 @@ type Driver interface {
 	// begins and joins no group, and never touches data that it did not make: what it finds in the way is an error. It may be
 	// called many times with the same member, and then changes nothing and interrupts nothing; what was broken meanwhile is
 	// repaired. It never restarts a server that is in a group: a setting that needs a restart is reported in
-	// Status.RestartNeeded and waits for Restart. Settings that the server refuses change nothing, and the error says which. A
-	// nil member stops the server and removes everything that the driver made but the data, which is kept aside.
+	// Status.RestartNeeded and waits for Restart. Settings that the server refuses change nothing, with a *SettingsError. A nil
+	// member stops the server and removes everything that the driver made but the data, which is kept aside.
 	Apply(ctx context.Context, m *Member) error
 	// Status returns the member as it is now, within a second also when the server hangs. A server that is not there or does
 	// not answer is no error.
@@ -194,6 +194,17 @@ type DivergedError struct {
 func (e *DivergedError) Error() string {
 	return fmt.Sprintf("%s has transactions that the group does not have (%s); nothing of it is thrown away by itself: save what is needed of them, "+
 		"then remove the member, move its data aside and add it again", e.Node, e.Own)
+}
+
+// SettingsError says that the server does not take a setting. Nothing has changed.
+type SettingsError struct {
+	// Message is what is wrong with which setting.
+	Message string
+}
+
+// Error says what is wrong.
+func (e *SettingsError) Error() string {
+	return "the server refuses the new settings, the old ones stay: " + e.Message
 }
 
 // SwitchoverError says why the primary did not change.

@@ -414,7 +414,8 @@ func testSettings(t *testing.T, w *world, _ *record) {
 	old := n.mustStatus(t).Running
 	for name, value := range w.engine.Bad {
 		n.want.Settings = map[string]string{name: value}
-		if err := n.Driver.Apply(t.Context(), n.want); err == nil || !strings.Contains(err.Error(), name) {
+		var refused *database.SettingsError
+		if err := n.Driver.Apply(t.Context(), n.want); !errors.As(err, &refused) || !strings.Contains(refused.Message, name) {
 			t.Errorf("%s = %s: %v, want a refusal that names it", name, value, err)
 		}
 		if st := n.mustStatus(t); st.State != spec.MemberOnline || st.Running != old || st.Wanted != old || n.pid(t, w.engine) != pid {

@@ -38,7 +38,7 @@ func (d *Driver) apply(ctx context.Context, m *database.Member) error {
 		return err
 	}
 	if problems := spec.ValidateMySQLSettings("settings", m.Settings); len(problems) > 0 {
-		return fmt.Errorf("settings that a member of a group cannot have: %w", problems.Err())
+		return &database.SettingsError{Message: problems.Error()}
 	}
 	meminfo, err := d.sys.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -133,20 +133,9 @@ func (d *Driver) judge(ctx context.Context, text string) (err error) {
 	}, ReadOnly: true})
 	var failed *host.CommandError
 	if errors.As(err, &failed) {
-		return &RefusedError{Message: complaints(failed.Output)}
+		return &database.SettingsError{Message: complaints(failed.Output)}
 	}
 	return err
-}
-
-// RefusedError says that the server does not take a setting. Nothing has changed.
-type RefusedError struct {
-	// Message is what the server said.
-	Message string
-}
-
-// Error says what the server said.
-func (e *RefusedError) Error() string {
-	return "the server refuses the new settings, the old ones stay: " + e.Message
 }
 
 // complaints returns the errors of what the server wrote to its log, without their times and numbers of threads.

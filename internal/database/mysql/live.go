@@ -107,13 +107,13 @@ func (d *Driver) tell(ctx context.Context, name, value string, given bool) (take
 		if startOnly(name) {
 			return false, nil, nil
 		}
-		return false, nil, &RefusedError{Message: fmt.Sprintf("there is no variable %s", name)}
+		return false, nil, &database.SettingsError{Message: fmt.Sprintf("there is no variable %s", name)}
 	}
 	if err != nil {
 		return false, nil, fmt.Errorf("ask the server for %s: %w", name, err)
 	}
 	if onceOnly(name) && given && !strings.EqualFold(old, value) {
-		return false, nil, &RefusedError{Message: name + " is for all times what it was when the data was made: " + old}
+		return false, nil, &database.SettingsError{Message: name + " is for all times what it was when the data was made: " + old}
 	}
 	if given {
 		if err := d.inBounds(ctx, name, value); err != nil {
@@ -138,7 +138,7 @@ func (d *Driver) tell(ctx context.Context, name, value string, given bool) (take
 			return err
 		}, nil
 	case errWrongValue, errWrongType, errUnknownVariable, errUnknownSetting:
-		return false, nil, &RefusedError{Message: fmt.Sprintf("%s = %q: %v", name, value, err)}
+		return false, nil, &database.SettingsError{Message: fmt.Sprintf("%s = %q: %v", name, value, err)}
 	default:
 		// It can only be read now, or not be changed in a group.
 		d.log.Debug("a setting waits for a restart", "setting", name, "reason", err)
@@ -195,7 +195,7 @@ func (d *Driver) inBounds(ctx context.Context, name, value string) error {
 		return nil // not a number
 	}
 	if n, isNumber := amount(value); !isNumber || n < least || n > most {
-		return &RefusedError{Message: fmt.Sprintf("%s = %s is no number from %s to %s", name, value, low, high)}
+		return &database.SettingsError{Message: fmt.Sprintf("%s = %s is no number from %s to %s", name, value, low, high)}
 	}
 	return nil
 }
