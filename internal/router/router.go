@@ -56,9 +56,11 @@ type Member struct {
 
 // Status is a node's router as it is.
 type Status struct {
-	// Running tells whether the router serves the configuration that was applied last.
+	// Running tells whether a router runs for each database that was applied last. One whose new configuration was refused goes on
+	// as it was.
 	Running bool
 	// Writers holds, by database, the node that connections for writes are led to, "" for none or unknown.
 	Writers map[string]string
+	// Problem is what is wrong, "" for nothing.
 	Problem string
 }

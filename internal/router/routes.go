@@ -99,16 +99,12 @@ func (r *Routes) open(d Database) (*sql.DB, error) {
 	return made.db, nil
 }
 
-// Keep closes the connections of all databases but these.
-func (r *Routes) Keep(databases []Database) {
-	keep := map[string]bool{}
-	for _, d := range databases {
-		keep[d.Name] = true
-	}
+// keep closes the connections of all databases but these.
+func (r *Routes) keep(databases map[string]Database) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name, p := range r.pools {
-		if !keep[name] {
+		if _, there := databases[name]; !there {
 			_ = p.db.Close() // nobody waits for it
 			delete(r.pools, name)
 		}

@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,14 +28,10 @@ type Driver struct {
 	log    *slog.Logger
 	settle time.Duration
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	routes *router.Routes
+	served router.Served
 
-	// applying has one Apply at a time; mu guards what follows it.
+	// applying has one Apply at a time.
 	applying sync.Mutex
-	mu       sync.Mutex
-	// config is what was applied last, nil when there is none; marks are of what its processes say of themselves, by database.
-	config *router.Config
-	marks  map[string]string
 }
 
 var (
@@ -60,7 +55,7 @@ func New(sys host.System, log *slog.Logger) router.Driver { return NewWith(sys, 
 
 // NewWith returns a driver for sys with options.
 func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
-	d := &Driver{sys: sys, log: log, settle: o.Settle, dial: o.Dial, routes: &router.Routes{Dial: o.Dial}}
+	d := &Driver{sys: sys, log: log, settle: o.Settle, dial: o.Dial, served: router.Served{Routes: router.Routes{Dial: o.Dial}}}
 	if d.settle == 0 {
 		d.settle = 5 * time.Second
 	}
@@ -86,7 +81,7 @@ func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
 	valid, err := c.Valid()
 	problems := []error{err, d.removeOthers(ctx, c)}
 	ipv6 := router.HasIPv6(d.sys)
-	marks := map[string]string{}
+	var made []router.Database
 	for _, database := range valid {
 		want := newConfig(database, ipv6)
 		err := checked(database)
@@ -97,12 +92,9 @@ func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
 			problems = append(problems, fmt.Errorf("apply the router of database %q: %w", database.Name, err))
 			continue
 		}
-		marks[database.Name] = want.mark
+		made = append(made, database)
 	}
-	d.mu.Lock()
-	d.config, d.marks = c, marks
-	d.mu.Unlock()
-	d.routes.Keep(c.Databases)
+	d.served.Set(c, made)
 	return errors.Join(problems...)
 }
 
@@ -235,25 +227,7 @@ func (d *Driver) waitFor(ctx context.Context, limit time.Duration, done func(con
 
 // Status implements router.Driver.
 func (d *Driver) Status(ctx context.Context) (router.Status, error) {
-	d.mu.Lock()
-	config, marks := d.config, d.marks
-	d.mu.Unlock()
-	out := router.Status{Writers: map[string]string{}}
-	if config == nil || len(config.Databases) == 0 {
-		return out, nil
-	}
-	out.Running = true
-	var problems []string
-	for _, database := range config.Databases {
-		if mark := marks[database.Name]; mark == "" || d.runningMark(ctx, database.Name) != mark {
-			out.Running = false
-			problems = append(problems, fmt.Sprintf("the router of database %q does not run", database.Name))
-		}
-	}
-	var err error
-	if out.Writers, err = d.routes.Writers(ctx, config.Databases); err != nil && len(problems) == 0 {
-		problems = append(problems, err.Error())
-	}
-	out.Problem = strings.Join(problems, "; ")
-	return out, nil
+	return d.served.Status(ctx, func(ctx context.Context, database router.Database) (bool, error) {
+		return d.runningMark(ctx, database.Name) != "", nil
+	})
 }

@@ -16,7 +16,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,16 +28,11 @@ type Driver struct {
 	sys    host.System
 	log    *slog.Logger
 	settle time.Duration
-	routes *router.Routes
+	served router.Served
 
-	// applying has one Apply at a time; mu guards what follows it.
+	// applying has one Apply at a time, and guards refused: what Router did not take, by database.
 	applying sync.Mutex
-	mu       sync.Mutex
-	// config is what was applied last, nil when there is none; digests are of what its units run with, by database.
-	config  *router.Config
-	digests map[string]string
-	// refused is what Router did not take, by database.
-	refused map[string]refusal
+	refused  map[string]refusal
 }
 
 // refusal is a configuration that Router did not take.
@@ -73,7 +67,7 @@ func New(sys host.System, log *slog.Logger) router.Driver { return NewWith(sys, 
 
 // NewWith returns a driver for sys with options.
 func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
-	d := &Driver{sys: sys, log: log, settle: o.Settle, routes: &router.Routes{Dial: o.Dial}, refused: map[string]refusal{}}
+	d := &Driver{sys: sys, log: log, settle: o.Settle, served: router.Served{Routes: router.Routes{Dial: o.Dial}}, refused: map[string]refusal{}}
 	if d.settle == 0 {
 		d.settle = 10 * time.Second
 	}
@@ -95,7 +89,7 @@ func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
 	valid, err := c.Valid()
 	problems := []error{err, d.removeOthers(ctx, c)}
 	ipv6 := router.HasIPv6(d.sys)
-	digests := map[string]string{}
+	var made []router.Database
 	for _, database := range valid {
 		want, err := newFiles(database, ipv6)
 		if err == nil {
@@ -105,12 +99,9 @@ func (d *Driver) Apply(ctx context.Context, c *router.Config) error {
 			problems = append(problems, fmt.Errorf("apply the router of database %q: %w", database.Name, err))
 			continue
 		}
-		digests[database.Name] = want.digest
+		made = append(made, database)
 	}
-	d.mu.Lock()
-	d.config, d.digests = c, digests
-	d.mu.Unlock()
-	d.routes.Keep(c.Databases)
+	d.served.Set(c, made)
 	return errors.Join(problems...)
 }
 
@@ -298,29 +289,8 @@ func (d *Driver) awaitListening(ctx context.Context, database router.Database) e
 
 // Status implements router.Driver.
 func (d *Driver) Status(ctx context.Context) (router.Status, error) {
-	d.mu.Lock()
-	config, digests := d.config, d.digests
-	d.mu.Unlock()
-	out := router.Status{Writers: map[string]string{}}
-	if config == nil || len(config.Databases) == 0 {
-		return out, nil
-	}
-	out.Running = true
-	var problems []string
-	for _, database := range config.Databases {
+	return d.served.Status(ctx, func(ctx context.Context, database router.Database) (bool, error) {
 		unit, err := d.sys.Units().Status(ctx, unitName(database.Name))
-		if err != nil {
-			return out, err
-		}
-		if !unit.Active || digests[database.Name] == "" {
-			out.Running = false
-			problems = append(problems, fmt.Sprintf("the router of database %q does not run", database.Name))
-		}
-	}
-	var err error
-	if out.Writers, err = d.routes.Writers(ctx, config.Databases); err != nil && len(problems) == 0 {
-		problems = append(problems, err.Error())
-	}
-	out.Problem = strings.Join(problems, "; ")
-	return out, nil
+		return unit.Active, err
+	})
 }
