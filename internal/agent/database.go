@@ -86,6 +86,9 @@ func (s *session) sight(snapshot *store.Snapshot) databases.Sight {
 	if in.view != nil {
 		out.Databases = in.view.Databases
 	}
+	out.Generation = func(name string) uint64 {
+		return snapshot.Generations[spec.Ref{Kind: spec.KindDatabase, Name: name}]
+	}
 	out.Gone = func(name string) bool {
 		_, database := snapshot.Tombstones[spec.Ref{Kind: spec.KindDatabase, Name: name}]
 		_, member := snapshot.Tombstones[spec.Ref{Kind: spec.KindMember, Name: spec.MemberName(name, s.m.record.Node)}]

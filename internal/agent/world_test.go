@@ -40,6 +40,8 @@ type world struct {
 	a, b       byte
 	cluster    store.Record
 	generation uint64
+	// group is the database's servers, nil when the agents have no engine.
+	group *group
 
 	mu     sync.Mutex
 	down   bool
@@ -100,6 +102,8 @@ type machine struct {
 	host  *hosttest.Host
 	mesh  *fakeMesh
 	proxy fakeProxy
+	// router leads to the world's database.
+	router fakeRouter
 	// metadata is where the machine's metadata service answers.
 	metadata []string
 	// transport leads to the metadata service in place of the network.
@@ -218,7 +222,7 @@ func (m *machine) config() agent.Config {
 	return agent.Config{
 		StateDir: m.state, Machine: platform.Machine{Root: m.root, MetadataURLs: m.metadata}, Listen: m.public(), System: m.host, Version: "test",
 		Drivers: map[spec.MeshDriver]mesh.New{spec.MeshTinc: func(host.System, *slog.Logger) mesh.Driver { return m.mesh }},
-		Proxies: m.newFakeProxies(),
+		Proxies: m.newFakeProxies(), Databases: m.newFakeDatabases(), Routers: m.newFakeRouters(), RolloutPatience: 5 * time.Second,
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			if m.blind {
 				return nil, errors.New("operation not permitted")
@@ -244,13 +248,16 @@ func (m *machine) start() {
 	m.run(agent.New(m.config()))
 }
 
-func (m *machine) run(a *agent.Agent) {
+func (m *machine) run(a *agent.Agent, ended ...func(error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
 		err := a.Run(ctx)
 		if err != nil {
 			m.w.t.Logf("%s: the agent ended: %v", m.name, err)
+		}
+		for _, tell := range ended {
+			tell(err)
 		}
 		done <- err
 	}()

@@ -71,7 +71,8 @@ func Rollout(e RolloutEvidence) RolloutStep {
 	var waiting, done []Voter
 	for _, m := range e.Members {
 		s, heard := e.status(m.Node)
-		if !heard || s.State != spec.MemberOnline || s.Lag > maxLag {
+		// A member that was not told of the change yet only looks as if it were done.
+		if !heard || s.State != spec.MemberOnline || s.Lag > maxLag || s.Rollout.Generation != last.Generation {
 			return keep
 		}
 		switch {

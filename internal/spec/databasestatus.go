@@ -102,6 +102,8 @@ type RecoveryProposal struct {
 
 // RolloutStatus is a member's part in a change that restarts members, which goes one member at a time.
 type RolloutStatus struct {
+	// Generation is that of the database's object that the member's server was told last.
+	Generation uint64 `json:"generation,omitempty"`
 	// Running is the digest of the settings that the member's server runs with, Wanted of those that it should.
 	Running string `json:"running,omitempty"`
 	Wanted  string `json:"wanted,omitempty"`

@@ -133,8 +133,12 @@ func (p *part) decide(ctx context.Context, v view) (recovery.Decision, error) {
 	}
 	digest := digestOf(member)
 	if p.applyDue(digest, v.st) {
-		p.apply(ctx, member, digest)
+		p.apply(ctx, member, digest, v.generation)
 		return recovery.Decision{}, nil
+	}
+	if p.applied == digest {
+		// The newest one says the same.
+		p.generation = v.generation
 	}
 	d := recovery.Decide(v.evidence)
 	if p.applied == "" {
@@ -267,7 +271,7 @@ func (p *part) applyDue(digest string, st database.Status) bool {
 	return !now.Before(p.applyAt)
 }
 
-func (p *part) apply(ctx context.Context, member *database.Member, digest string) {
+func (p *part) apply(ctx context.Context, member *database.Member, digest string, generation uint64) {
 	p.begin(ctx, act{name: "the server is prepared", after: func(err error) {
 		p.applyError = err
 		if err != nil {
@@ -275,7 +279,7 @@ func (p *part) apply(ctx context.Context, member *database.Member, digest string
 			p.applyAt = time.Now().Add(p.applyPause)
 			return
 		}
-		p.applied, p.applyPause, p.applyAt = digest, 0, time.Now().Add(applyInterval)
+		p.applied, p.generation, p.applyPause, p.applyAt = digest, generation, 0, time.Now().Add(applyInterval)
 	}}, applyPatience, func(ctx context.Context) error { return p.driver.Apply(ctx, member) })
 }
 
@@ -335,10 +339,7 @@ func (p *part) serve(ctx context.Context, v view, member *database.Member, diges
 func (p *part) roll(ctx context.Context, v view) bool {
 	own := p.last
 	own.State, own.Writable, own.Primary, own.View, own.Lag = v.st.State, v.st.Writable, v.st.Primary, v.st.View, v.st.Lag.Seconds()
-	own.Rollout = spec.RolloutStatus{Running: v.st.Running, Wanted: v.st.Running, Turn: p.turn.Turn, TurnFor: p.turn.TurnFor, Stopped: p.turn.Stopped}
-	if v.st.RestartNeeded {
-		own.Rollout.Wanted = v.st.Wanted
-	}
+	own.Rollout = p.rollout(v.st)
 	e := recovery.RolloutEvidence{
 		Self: v.evidence.Self, Votes: v.evidence.Votes, Members: v.evidence.Members, Own: own, Heard: v.evidence.Heard,
 		Late: p.turn.Turn != "" && time.Since(p.turnSince) > p.m.cfg.RestartPatience,

@@ -41,8 +41,10 @@ type Sight struct {
 	Known     bool
 	Databases []topology.Database
 	// Gone tells whether the operator has removed a database, or this node's part in it.
-	Gone     func(name string) bool
-	Statuses map[string]spec.Status
+	Gone func(name string) bool
+	// Generation returns the generation of a database's object.
+	Generation func(name string) uint64
+	Statuses   map[string]spec.Status
 }
 
 // Config is what a Manager works with. All fields but Cut are required.

@@ -3,6 +3,7 @@ package databases
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ type part struct {
 	doing *act
 	// applied is the digest of the member that was applied last, maintained that of the one that was maintained last.
 	applied, maintained          string
+	generation                   uint64
 	applyAt, maintainAt, checkAt time.Time
 	applyPause                   time.Duration
 	applyError, maintainError    error
@@ -163,7 +165,7 @@ func (p *part) look(ctx context.Context, sight Sight) error {
 		return nil
 	}
 	d, described := find(sight, p.name)
-	view := view{d: d, described: described, st: st, evidence: p.evidence(ctx, d, st, sight)}
+	view := view{d: d, described: described, generation: sight.Generation(p.name), st: st, evidence: p.evidence(ctx, d, st, sight)}
 	var decided recovery.Decision
 	switch {
 	case !sight.Known:
@@ -187,8 +189,10 @@ func (p *part) look(ctx context.Context, sight Sight) error {
 type view struct {
 	d         topology.Database
 	described bool
-	st        database.Status
-	evidence  recovery.Evidence
+	// generation is that of the database's object.
+	generation uint64
+	st         database.Status
+	evidence   recovery.Evidence
 }
 
 func find(sight Sight, name string) (topology.Database, bool) {
@@ -280,11 +284,7 @@ func (p *part) tell(v view, decided recovery.Decision) {
 	s := spec.DatabaseStatus{
 		State: v.st.State, Version: v.st.Version, Primary: v.st.Primary, Writable: v.st.Writable, View: v.st.View,
 		Lag: v.st.Lag.Seconds(), Queue: v.st.Queue, Progress: v.st.Progress, Problem: v.st.Problem, Incarnation: p.journal.Incarnation,
-		Findings: p.findings,
-		Rollout:  spec.RolloutStatus{Running: v.st.Running, Wanted: v.st.Running, Turn: p.turn.Turn, TurnFor: p.turn.TurnFor, Stopped: p.turn.Stopped},
-	}
-	if v.st.RestartNeeded {
-		s.Rollout.Wanted = v.st.Wanted
+		Findings: p.findings, Rollout: p.rollout(v.st),
 	}
 	if p.id != "" {
 		s.Position = p.position
@@ -321,11 +321,27 @@ func (p *part) tell(v view, decided recovery.Decision) {
 	}
 }
 
+// rollout is what the member says of a change that restarts members.
+func (p *part) rollout(st database.Status) spec.RolloutStatus {
+	r := spec.RolloutStatus{
+		Generation: p.generation, Running: st.Running, Wanted: st.Running,
+		Turn: p.turn.Turn, TurnFor: p.turn.TurnFor, Stopped: p.turn.Stopped,
+	}
+	if st.RestartNeeded {
+		r.Wanted = st.Wanted
+	}
+	return r
+}
+
 // judge returns why the member is not as it should be, "" when it is.
 func (p *part) judge(v view, decided recovery.Decision) (reason, message string) {
 	diverged, isDiverged := asDiverged(p.joinError)
 	switch {
 	case p.applyError != nil:
+		var refused interface{ SettingsRefused() bool }
+		if errors.As(p.applyError, &refused) && refused.SettingsRefused() {
+			return "SettingsRefused", p.applyError.Error()
+		}
 		return "Failed", p.applyError.Error()
 	case v.st.State == spec.MemberOnline && p.maintainError != nil:
 		return "Failed", p.maintainError.Error()
@@ -357,7 +373,7 @@ func differs(a, b spec.DatabaseStatus) (changed, urgent bool) {
 		parts := []string{string(s.State), s.Primary, s.Problem, s.Position, s.Rollout.Running, s.Rollout.Wanted, s.Rollout.Turn, s.Rollout.TurnFor, s.Rollout.Stopped}
 		return strings.Join(parts, "\x00")
 	}
-	urgent = loud(a) != loud(b) || a.Writable != b.Writable || a.Incarnation != b.Incarnation || !sameView(a.View, b.View) || !sameOutage(a.Outage, b.Outage)
+	urgent = loud(a) != loud(b) || a.Rollout.Generation != b.Rollout.Generation || a.Writable != b.Writable || a.Incarnation != b.Incarnation || !sameView(a.View, b.View) || !sameOutage(a.Outage, b.Outage)
 	quiet := a.Progress != b.Progress || a.Version != b.Version || !slices.Equal(a.Findings, b.Findings) ||
 		differMuch(a.Lag, b.Lag, 0.5) || differMuch(float64(a.Queue), float64(b.Queue), 100)
 	return urgent || quiet, urgent
