@@ -62,7 +62,7 @@ func makeAtollGroup(ctx context.Context, out io.Writer, dir string) (*atollGroup
 	return &atollGroup{Database: site.Database(labNodes...), site: site, dir: dir}, nil
 }
 
-func (g *atollGroup) nodes() []string                   { return g.Nodes }
+func (g *atollGroup) nodes() []string                   { return slices.Clone(g.Nodes) }
 func (g *atollGroup) router(node string) writer.Server  { return g.Router(node) }
 func (g *atollGroup) member(node string) writer.Server  { return g.Member(node) }
 func (g *atollGroup) root(node string) writer.Server    { return g.Root(node) }

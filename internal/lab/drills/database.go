@@ -28,9 +28,11 @@ func databaseDrills() []Drill {
 	c := databaseCluster()
 	list := []Drill{
 		databaseCrash(c), databasePowerCut(c), databaseHang(c), databaseSwitchover(c),
-		databaseCutOff(c), databaseOneWay(c), databaseLoss(c),
+		databaseCutOff(c), databaseOneWay(c), databaseLoss(c), databaseTwoDead(c),
+		databaseWiped(c), databaseErrant(c), databaseDiskFull(c), databaseNoPrimaryKey(c),
+		databaseWrongSetting(c), databaseRemoved(c), databaseInterrupted(c),
 	}
-	return list
+	return append(list, databaseOutages(c)...)
 }
 
 // databaseCluster is the reference topology with its database.

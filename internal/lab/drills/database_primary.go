@@ -29,8 +29,10 @@ func primaryFault(c *Cluster, name, proves string, limit time.Duration, inject, 
 			}
 			return w.whole(ctx, f)
 		},
-		Heal:    healDatabase,
-		Verdict: func(ctx context.Context, f *Field, o Outcome) error { return errors.Join(w.within(limit), w.invariants(ctx, f, o)) },
+		Heal: healDatabase,
+		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
+			return errors.Join(w.within(limit), w.invariants(ctx, f, o))
+		},
 	}
 }
 
@@ -133,7 +135,9 @@ func databaseLoss(c *Cluster) Drill {
 			}
 			return w.whole(ctx, f)
 		},
-		Heal:    healDatabase,
-		Verdict: func(ctx context.Context, f *Field, o Outcome) error { return errors.Join(w.within(lossObjective), w.invariants(ctx, f, o)) },
+		Heal: healDatabase,
+		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
+			return errors.Join(w.within(lossObjective), w.invariants(ctx, f, o))
+		},
 	}
 }

@@ -126,6 +126,9 @@ func (f *Field) Measure(ctx context.Context, what string, within time.Duration, 
 	return nil
 }
 
+// Found adds a figure to the drill's row.
+func (f *Field) Found(what string, took time.Duration) { f.found[what] = took }
+
 // Note adds a sentence to the drill's row.
 func (f *Field) Note(format string, values ...any) {
 	f.notes = append(f.notes, fmt.Sprintf(format, values...))

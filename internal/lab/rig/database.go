@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -38,7 +39,9 @@ type Database struct {
 }
 
 // Database returns the database with the given voting members. It need not be there yet.
-func (s *Site) Database(nodes ...string) *Database { return &Database{site: s, Nodes: nodes} }
+func (s *Site) Database(nodes ...string) *Database {
+	return &Database{site: s, Nodes: slices.Clone(nodes)}
+}
 
 // Name is the database's name.
 func (d *Database) Name() string { return databaseName }

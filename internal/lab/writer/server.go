@@ -82,3 +82,24 @@ func (s Server) In(schema string) Server {
 	s.Schema = schema
 	return s
 }
+
+// Value asks the server for one value, "" for NULL.
+func (s Server) Value(ctx context.Context, query string, values ...any) (string, error) {
+	var value sql.NullString
+	err := s.Do(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		return conn.QueryRowContext(ctx, query, values...).Scan(&value)
+	})
+	return value.String, err
+}
+
+// Exec runs statements in one session.
+func (s Server) Exec(ctx context.Context, statements ...string) error {
+	return s.Do(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		for _, statement := range statements {
+			if _, err := conn.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
