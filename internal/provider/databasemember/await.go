@@ -51,7 +51,9 @@ func (l look) alive() bool { return l.node.State == api.NodeReady || l.node.Stat
 // verdict is what a look says of what is waited for.
 type verdict struct {
 	done bool
-	// fault is what is wrong for good if it lasts; patience is for how many looks it may.
+	// fault is what is wrong for good if it lasts, kind the sort of it, since the text may go on to change; patience is for how many
+	// looks it may last.
+	kind     string
 	fault    string
 	patience int
 	at       path.Path
@@ -67,7 +69,7 @@ func (t *task) wait(ctx context.Context, summary string, judge func(look) verdic
 	var last look
 	var lastErr error
 	begin := time.Now()
-	fault, lasted := "", 0
+	kind, lasted := "", 0
 	for {
 		l, err := t.look(ctx)
 		if err != nil {
@@ -83,15 +85,15 @@ func (t *task) wait(ctx context.Context, summary string, judge func(look) verdic
 			case v.warning != "":
 				diags.AddAttributeWarning(path.Root("node"), summary, v.warning)
 				return diags
-			case v.fault == "":
-				fault, lasted = "", 0
-			case v.fault == fault:
+			case v.kind == "":
+				kind, lasted = "", 0
+			case v.kind == kind:
 				lasted++
 			default:
-				fault, lasted = v.fault, 1
+				kind, lasted = v.kind, 1
 			}
-			if fault != "" && lasted >= v.patience {
-				diags.AddAttributeError(v.at, summary, fault+"\n\n"+t.explain(l))
+			if kind != "" && lasted >= v.patience {
+				diags.AddAttributeError(v.at, summary, v.fault+"\n\n"+t.explain(l))
 				return diags
 			}
 			t.progress(ctx, v.doing, begin)
@@ -217,12 +219,14 @@ func (t *task) failing(l look) verdict {
 	c, reported := l.node.Condition(spec.ConditionDatabaseReady)
 	switch {
 	case reported && !c.Good() && c.Reason == database.ReasonSettingsRefused:
-		v.fault, v.patience = "The server refuses the settings: "+c.Message+".", shortly
+		v.kind, v.fault, v.patience = c.Reason, "The server refuses the settings: "+c.Message+".", shortly
 		v.at = path.Root("database")
 	case reported && !c.Good() && c.Reason == "Diverged":
-		v.fault, v.patience = c.Message+".", shortly
+		v.kind, v.fault, v.patience = c.Reason, "The member cannot join: "+c.Message+".", shortly
+	case reported && !c.Good() && c.Reason == "Failed":
+		v.kind, v.fault = c.Reason, "The node cannot make its member: "+c.Message+"."
 	case l.member.State == spec.MemberFailed && !l.member.Stale:
-		v.fault = "The member cannot join: " + l.member.Problem + "."
+		v.kind, v.fault = string(spec.MemberFailed), "The member cannot join: "+l.member.Problem+"."
 	}
 	return v
 }
@@ -242,7 +246,8 @@ func (t *task) awaitCurrent(ctx context.Context) diag.Diagnostics {
 		}
 		v := t.failing(l)
 		if r := l.db.Rollout; r != nil && r.Stopped != "" {
-			v.fault, v.patience, v.at = "The rollout has stopped, and no further member restarts: "+r.Stopped+".", shortly, path.Root("database")
+			v.kind, v.fault, v.patience = "stopped", "The rollout has stopped, and no further member restarts: "+r.Stopped+".", shortly
+			v.at = path.Root("database")
 		}
 		current := l.described && l.node.Applied[ref] >= newest && l.node.Applied[t.ref] >= t.memory.Generation && !l.member.RestartNeeded
 		v.doing = t.doing(l)
