@@ -148,7 +148,7 @@ func (s *server) Apply(_ context.Context, m *database.Member) error {
 		return nil
 	}
 	if _, refused := m.Settings[RefusedSetting]; refused {
-		return fmt.Errorf("unknown variable '%s=%s'", RefusedSetting, m.Settings[RefusedSetting])
+		return &database.SettingsError{Message: fmt.Sprintf("unknown variable '%s=%s'", RefusedSetting, m.Settings[RefusedSetting])}
 	}
 	if s.member != nil && s.member.Group != m.Group && !s.fresh {
 		return fmt.Errorf("there is data of group %s in the way", s.member.Group)

@@ -64,7 +64,7 @@ func TestPlanMemberTwice(t *testing.T) {
 		t.Error("one that is replaced is planned to be changed first")
 	}
 	m.New = true
-	c.PlanMember(m)
+	_, _ = c.PlanMember(m)
 	if _, twice := c.PlanMember(m); !twice {
 		t.Error("a second one of the same name was not noticed")
 	}
@@ -75,12 +75,12 @@ func TestPushedMembers(t *testing.T) {
 	c := newCluster()
 	for _, node := range []string{"b", "a"} {
 		m := plannedMember(node, "", "")
-		c.PlanMember(m)
+		_, _ = c.PlanMember(m)
 		c.Pushed(spec.Ref{Kind: spec.KindMember, Name: m.Name()}, 7)
 	}
 	client := plannedMember("c", "", "")
 	client.Role = spec.MemberClient
-	c.PlanMember(client)
+	_, _ = c.PlanMember(client)
 	c.Pushed(spec.Ref{Kind: spec.KindMember, Name: client.Name()}, 7)
 	if got := strings.Join(c.PushedMembers("app"), " "); got != "a b" {
 		t.Errorf("got %q", got)
