@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"reflect"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/appcheck"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -13,6 +14,8 @@ import (
 type checks struct {
 	s       *session
 	running map[string]*runningCheck
+	// since is when something was first wrong with what serves a hostname, by hostname.
+	since map[string]time.Time
 }
 
 type runningCheck struct {
@@ -54,6 +57,18 @@ func (c *checks) follow(ctx context.Context, balancers []topology.LoadBalancer) 
 			delete(c.running, hostname)
 		}
 	}
+}
+
+// troubled notes whether something is wrong with what serves a hostname, and returns since when.
+func (c *checks) troubled(hostname string, bad bool) time.Time {
+	if !bad {
+		delete(c.since, hostname)
+		return time.Time{}
+	}
+	if c.since[hostname].IsZero() {
+		c.since[hostname] = time.Now()
+	}
+	return c.since[hostname]
 }
 
 // state returns what is known of the application of a hostname.

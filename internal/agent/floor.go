@@ -16,7 +16,8 @@ type server struct {
 	name string
 	// well tells that the node serves in its own right; nodes that are kept in service do not.
 	well bool
-	// keepable tells that nothing is wrong with the node but its application's check, or that it finds all others dead.
+	// keepable tells that nothing is wrong with the node but its application's check and its database, or that it finds all others
+	// dead.
 	keepable bool
 }
 
@@ -53,7 +54,7 @@ func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus
 		}
 		s := in.snapshot.Statuses[p.Name].Serving[lb.Hostname]
 		servers = append(servers, server{
-			name: p.Name, well: s.Fit && !s.Kept && s.Application == "", keepable: s.Kept || s.Node == "" && s.Application != "",
+			name: p.Name, well: s.Fit && s.Node == "" && s.Application == "", keepable: s.Kept || s.Node == partDatabase || s.Node == "" && s.Application != "",
 		})
 	}
 	slices.SortFunc(servers, func(a, b server) int { return strings.Compare(a.name, b.name) })

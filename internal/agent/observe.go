@@ -180,14 +180,14 @@ func (s *session) withSince(names []string) string {
 }
 
 // health is what the health endpoint says of a member.
-func (s *session) health() api.Health { return s.healthBut("") }
+func (s *session) health() api.Health { return s.healthBut(nil) }
 
-// healthBut is health, for which one part of the node itself does not count.
-func (s *session) healthBut(forgiven string) api.Health {
+// healthBut is health, for which some parts of the node itself do not count.
+func (s *session) healthBut(forgiven map[string]bool) api.Health {
 	h := api.Health{State: stateJoined, Parts: map[string]string{}, Healthy: true}
 	for _, p := range s.parts() {
 		h.Parts[p.name] = sayOK(p.problem)
-		if p.problem != "" && p.name != forgiven {
+		if p.problem != "" && !forgiven[p.name] {
 			h.Waiting = p.name + ": " + p.problem
 			h.Healthy = false
 		}
@@ -210,11 +210,8 @@ func (s *session) healthFor(hostname string) (h api.Health, known bool) {
 		h.Healthy, h.Waiting = false, "the agent has just started"
 		return h, !s.fitness.judged()
 	}
-	forgiven := ""
-	if status.Kept {
-		forgiven = status.Node
-	}
-	h = s.healthBut(forgiven)
+	// What a floor helps against was judged; all else, such as maintenance, counts at once.
+	h = s.healthBut(map[string]bool{partMesh: status.Kept, partDatabase: status.Fit})
 	for name, text := range s.fitness.partsOf(hostname) {
 		h.Parts[name] = text
 		if h.Healthy && !status.Fit && text != "ok" {

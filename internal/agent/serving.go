@@ -58,7 +58,7 @@ func (s *session) parts() []part {
 
 // watchServing judges how fit this node is whenever that may have changed, until ctx ends.
 func (s *session) watchServing(ctx context.Context) error {
-	checks := checks{s: s, running: map[string]*runningCheck{}}
+	checks := checks{s: s, running: map[string]*runningCheck{}, since: map[string]time.Time{}}
 	defer checks.stop()
 	for {
 		changed := s.store.Changed()
@@ -130,23 +130,12 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 		all = append(all, proxy)
 		j.parts[partProxy] = sayOK(proxy.problem)
 	}
-	var bad []part
-	for _, p := range all {
-		if p.problem != "" {
-			bad = append(bad, p)
-		}
-	}
-	if len(bad) > 0 {
-		j.status.Node = bad[0].name
-	}
-	j.status.Fit = len(bad) == 0
-	trouble, asked := s.checkOf(lb, checks, &j)
-	if !asked {
-		return j
-	}
 	_, peers, _ := s.keeper.snapshot()
-	alone := len(bad) == 1 && bad[0].name == partMesh && s.findsOthersDead(lb, in, peers)
-	if trouble == nil && !alone || !j.status.Fit && !alone {
+	bad := s.troubles(all, lb, in, peers)
+	j.status.Node, j.status.Fit = bad.name, bad.name == ""
+	trouble, asked := s.checkOf(lb, checks, &j)
+	since := checks.troubled(lb.Hostname, !j.status.Fit || trouble != nil)
+	if !asked || !bad.keepable || bad.name == "" && trouble == nil {
 		return j
 	}
 	j.status.Fit = false
@@ -155,20 +144,58 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 	}
 	self := server{name: s.m.record.Node, keepable: true}
 	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.outOf(lb), s.a.cfg.Now()), self))
-	const why = "kept in service, too few nodes would be left: "
-	switch before, judged := s.fitness.of(lb.Hostname); {
+	before, judged := s.fitness.of(lb.Hostname)
+	age := time.Since(since)
+	switch {
 	case kept[self.name]:
 		j.status.Fit, j.status.Kept = true, true
-		if alone {
-			j.parts[partMesh] = why + bad[0].problem
+		for name, problem := range bad.problems {
+			j.parts[name] = keptText + problem
 		}
 		if trouble != nil {
-			j.parts[partApplication] = why + trouble.Reason
+			j.parts[partApplication] = keptText + trouble.Reason
 		}
-	case trouble != nil && !alone && judged && before.Fit && !before.Kept && time.Since(trouble.Since) < floorPatience:
-		j.status.Fit, j.wait = true, floorPatience-time.Since(trouble.Since)
+	case bad.name != partMesh && judged && before.Fit && !before.Kept && age < floorPatience:
+		j.status.Fit, j.wait = true, floorPatience-age
 	}
 	return j
+}
+
+// keptText begins what the health endpoint says of a part that would keep the node from serving if there were others.
+const keptText = "kept in service, too few nodes would be left: "
+
+// troubles is what is wrong with the node itself.
+type troubles struct {
+	// name is the part that counts, "" when all are well.
+	name string
+	// problems holds what is wrong, by the names of parts.
+	problems map[string]string
+	// keepable tells that a floor may help against all of it.
+	keepable bool
+}
+
+// troubles looks for parts of the node that keep it from serving a load balancer. A floor may help against the loss of others who are
+// dead for all that can be known, and against that of the database: what all nodes have lost at once is not made better by taking
+// all of them away. The database counts last, so that who has no other trouble can be told from the part that counts.
+func (s *session) troubles(all []part, lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus) troubles {
+	t := troubles{problems: map[string]string{}, keepable: true}
+	for _, p := range all {
+		if p.problem == "" {
+			continue
+		}
+		t.problems[p.name] = p.problem
+		if t.name == "" || t.name == partDatabase {
+			t.name = p.name
+		}
+		switch p.name {
+		case partDatabase:
+		case partMesh:
+			t.keepable = t.keepable && s.findsOthersDead(lb, in, peers)
+		default:
+			t.keepable = false
+		}
+	}
+	return t
 }
 
 // checkOf puts what the application's check says into a judgement, and returns it when the application is unwell, which a floor may

@@ -86,8 +86,10 @@ func (out *ClusterStatus) servingView(hostname, name string, part spec.ServingNo
 		return ServingView{State: ServingUnknown, Since: node.Since, Reason: "the node is " + string(node.State)}
 	case status == (spec.ServingStatus{}):
 		return ServingView{State: ServingUnknown, Reason: "it has not said yet"}
-	case status.Kept && status.Node != "" && status.Application == "":
+	case status.Kept && status.Node == "mesh":
 		return ServingView{State: ServingKept, Since: status.Since, Reason: "it has lost the others"}
+	case status.Kept && status.Node == "database":
+		return ServingView{State: ServingKept, Since: status.Since, Reason: "it has no way to the database"}
 	case status.Fit && status.Application == "":
 		return ServingView{State: ServingIn, Since: status.Since}
 	case status.Fit:

@@ -1,0 +1,46 @@
+package agent_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+)
+
+// TestFloorWithoutADatabase takes every node's way to the database away at once: the floor keeps two in service, each node is unfit in
+// its own name, and one that alone has lost it goes.
+func TestFloorWithoutADatabase(t *testing.T) {
+	w, machines := running(t)
+	first, last := machines[0], machines[2]
+	first.push(w.sign(hostname, balancer(nil, 2, machines...)))
+	for _, m := range machines {
+		m.waitServing("is fit", http.StatusOK, "database", "ok")
+	}
+	first.router.set(true)
+	first.waitServing("goes while two others are well", http.StatusServiceUnavailable, "database", "the router does not run")
+	for _, m := range machines[1:] {
+		m.router.set(true)
+	}
+	const kept = "kept in service, too few nodes would be left: the router does not run"
+	first.waitServing("is kept", http.StatusOK, "database", kept)
+	machines[1].waitServing("is kept", http.StatusOK, "database", kept)
+	last.waitServing("is one too many", http.StatusServiceUnavailable, "database", "the router does not run")
+	first.waitHealth("in its own name it is unfit", func(h api.Health) bool { return !h.Healthy && strings.HasPrefix(h.Parts["database"], "the router") })
+	w.wait("the status says so", func() error {
+		s, err := last.status()
+		if err != nil {
+			return err
+		}
+		if got := s.LoadBalancers[hostname].Nodes[first.name]; got.State != api.ServingKept || got.Reason != "it has no way to the database" {
+			return fmt.Errorf("the status says %+v", got)
+		}
+		return nil
+	})
+	last.router.set(false)
+	machines[1].router.set(false)
+	first.waitServing("is not needed any more", http.StatusServiceUnavailable, "database", "the router does not run")
+	first.router.set(false)
+	first.waitServing("is well", http.StatusOK, "database", "ok")
+}
