@@ -19,9 +19,13 @@ import (
 // The accounts and data of every group.
 const (
 	// RouterUser is the account of routers, which asks for TLS as Atoll's own does.
-	RouterUser, RouterPassword = "atoll_router", "Router-password_0123456789abcdefghijklmnop"
-	// User is an application's.
-	User, Password = "web", "web-password"
+	RouterUser = "atoll_router"
+	// RouterPassword is that of RouterUser.
+	RouterPassword = "Router-password_0123456789abcdefghijklmnop"
+	// User is an application's account.
+	User = "web"
+	// Password is that of User.
+	Password = "web-password"
 	// Schema has a table "t" with columns "id", counted up, and "text".
 	Schema = "shop"
 )

@@ -14,7 +14,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	routertest.Run(t, func(t *testing.T, sys host.System, m *bare.Machine) router.Driver {
+	routertest.Run(t, func(t testing.TB, sys host.System, m *bare.Machine) router.Driver {
 		t.Helper()
 		return haproxy.NewWith(sys, slog.New(slog.DiscardHandler), haproxy.Options{Dial: m.Dial})
 	}, func(database string) string { return "atoll-dbproxy-" + database + ".service" })

@@ -270,7 +270,7 @@ func (d *Driver) awaitListening(ctx context.Context, database router.Database) e
 			first = now.MainPID
 		}
 		if !now.Active || now.MainPID != first {
-			return fmt.Errorf("Router ends when it is started%s", router.LastWords(context.WithoutCancel(ctx), d.sys, unitName(database.Name)))
+			return fmt.Errorf("the router ends when it is started%s", router.LastWords(context.WithoutCancel(ctx), d.sys, unitName(database.Name)))
 		}
 		listening, err := router.Listeners(ctx, d.sys)
 		if err != nil {

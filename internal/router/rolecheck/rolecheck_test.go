@@ -64,7 +64,7 @@ func TestServe(t *testing.T) {
 		"unknown/writer/":            "down\n",
 		"app//":                      "down\n",
 		"//":                         "down\n",
-		" app/writer/":               "down\n",
+		"-app/writer/":               "down\n",
 		// Who says no whole question in a second gets no answer.
 		"app/writer":                     "",
 		strings.Repeat("x", 1000) + "//": "",

@@ -13,11 +13,10 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/mysqlgroup"
 )
 
-// cut waits until a held connection is cut, and returns how long that took. A connection that only fails to write is not cut: an
-// application would go on to use it.
-func (s *suite) cut(t *testing.T, c *client, within time.Duration) time.Duration {
+// cut waits until a held connection is cut. A connection that only fails to write is not cut: an application would go on to use it.
+func (s *suite) cut(t *testing.T, c *client) {
 	t.Helper()
-	return await.NoError(t, "the connection to the old primary is cut", within, func(ctx context.Context) error {
+	await.NoError(t, "the connection to the old primary is cut", 5*time.Second, func(ctx context.Context) error {
 		if _, err := s.where(ctx, c); err == nil {
 			return errors.New("it still works")
 		}
@@ -38,7 +37,7 @@ func (s *suite) switchover(t *testing.T) {
 			t.Fatal(err)
 		}
 		moved := time.Since(began)
-		s.cut(t, held, 5*time.Second)
+		s.cut(t, held)
 		cut := time.Since(began)
 		held.close()
 		s.awaitWriter(t, to.Name, 5*time.Second)
@@ -103,7 +102,7 @@ func (s *suite) primaryDies(t *testing.T) {
 	if err := victim.Kill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.cut(t, held, 5*time.Second)
+	s.cut(t, held)
 	cut := time.Since(began)
 	s.awaitStatus(t, "")
 	var next *mysqlgroup.Server

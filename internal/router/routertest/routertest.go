@@ -20,7 +20,7 @@ import (
 )
 
 // NewDriver makes the driver under test on a machine, as a new start of the agent has it.
-type NewDriver func(t *testing.T, sys host.System, m *bare.Machine) router.Driver
+type NewDriver func(t testing.TB, sys host.System, m *bare.Machine) router.Driver
 
 // Run runs every conformance test. Unit is the service that the driver keeps for a database.
 func Run(t *testing.T, newDriver NewDriver, unit func(database string) string) {
@@ -81,10 +81,10 @@ func (s *suite) apply(t *testing.T, c *router.Config) {
 	}
 }
 
-func (s *suite) status(t *testing.T) router.Status {
+func (s *suite) status(ctx context.Context, t *testing.T) router.Status {
 	t.Helper()
 	began := time.Now()
-	st, err := s.driver.Status(t.Context())
+	st, err := s.driver.Status(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ ss -Hltn | awk '{print $4}' | sort`)
 }
 
 func (s *suite) nothingYet(t *testing.T) {
-	if st := s.status(t); st.Running || len(st.Writers) != 0 {
+	if st := s.status(t.Context(), t); st.Running || len(st.Writers) != 0 {
 		t.Errorf("before the first Apply: %+v", st)
 	}
 	for _, c := range []*router.Config{nil, {}} {
@@ -141,8 +141,8 @@ func (s *suite) awaitWriter(t *testing.T, node string, within time.Duration) tim
 // awaitStatus waits until the driver says that connections for writes are led to a node.
 func (s *suite) awaitStatus(t *testing.T, node string) {
 	t.Helper()
-	await.NoError(t, fmt.Sprintf("the driver says that writes go to %q", node), 5*time.Second, func(context.Context) error {
-		st := s.status(t)
+	await.NoError(t, fmt.Sprintf("the driver says that writes go to %q", node), 5*time.Second, func(ctx context.Context) error {
+		st := s.status(ctx, t)
 		if !st.Running || st.Writers[s.Database] != node || (node == "") != (st.Problem != "") {
 			return fmt.Errorf("it says %+v", st)
 		}
@@ -320,9 +320,9 @@ func (s *suite) secondDatabase(t *testing.T) {
 	other.Name, other.WritePort, other.ReadPort = second, 6466, 6467
 	both.Databases = append(both.Databases, other)
 	s.apply(t, both)
-	await.NoError(t, "the driver says that both lead to the primary", 10*time.Second, func(context.Context) error {
+	await.NoError(t, "the driver says that both lead to the primary", 10*time.Second, func(ctx context.Context) error {
 		want := map[string]string{"app": "db1", second: "db1"}
-		if st := s.status(t); !cmp.Equal(st.Writers, want) || !st.Running {
+		if st := s.status(ctx, t); !cmp.Equal(st.Writers, want) || !st.Running {
 			return fmt.Errorf("it says %+v", st)
 		}
 		return nil
@@ -343,7 +343,7 @@ func (s *suite) repair(t *testing.T) {
 	took := s.awaitWriter(t, "db1", 10*time.Second)
 	t.Logf("serves again %s after its death, without the agent", took.Round(10*time.Millisecond))
 	s.run(t, "systemctl", "stop", s.unit(s.Database))
-	if st := s.status(t); st.Running || st.Problem == "" {
+	if st := s.status(t.Context(), t); st.Running || st.Problem == "" {
 		t.Errorf("after its end: %+v", st)
 	}
 	s.run(t, "sh", "-c", "find /etc/atoll -type f -delete")
@@ -361,7 +361,7 @@ func (s *suite) nothingLeft(t *testing.T) {
 	if pid := s.pid(t); pid != 0 {
 		t.Errorf("it still runs as process %d", pid)
 	}
-	if st := s.status(t); st.Running || len(st.Writers) != 0 {
+	if st := s.status(t.Context(), t); st.Running || len(st.Writers) != 0 {
 		t.Errorf("status is %+v", st)
 	}
 }

@@ -44,7 +44,7 @@ type world struct {
 }
 
 // newWorld boots everything.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	if err := nodes.Check(); err != nil {
 		t.Skipf("NOT RUN: %v", err)
@@ -82,7 +82,7 @@ func newWorld(t *testing.T) *world {
 // config is the router of the test's group.
 func (w *world) config() *router.Config {
 	d := router.Database{
-		Name: w.Database, Group: w.Group.Name, Node: w.app.Name, WritePort: writePort, ReadPort: readPort,
+		Name: w.Database, Group: w.Name, Node: w.app.Name, WritePort: writePort, ReadPort: readPort,
 		User: mysqlgroup.RouterUser, Password: mysqlgroup.RouterPassword,
 	}
 	for _, s := range w.Servers {
@@ -103,7 +103,7 @@ type roles struct {
 const look = 100 * time.Millisecond
 
 // answer starts the answers for a server, until the test ends or the machine loses its power.
-func answer(t *testing.T, s *mysqlgroup.Server) *roles {
+func answer(t testing.TB, s *mysqlgroup.Server) *roles {
 	t.Helper()
 	l, err := s.Listen(t.Context(), "tcp", netip.AddrPortFrom(s.Address, checkPort).String())
 	if err != nil {
@@ -153,23 +153,26 @@ func (r *roles) watch(ctx context.Context, s *mysqlgroup.Server) {
 
 // client is an application on the router's node that keeps one connection.
 type client struct {
-	*sql.Conn
-	db *sql.DB
+	conn *sql.Conn
+	db   *sql.DB
 }
 
 func (c *client) close() {
-	_ = c.Conn.Close() // it may be cut already
+	_ = c.conn.Close() // it may be cut already
 	_ = c.db.Close()
 }
 
 // connect connects an application to a local port.
 func (w *world) connect(ctx context.Context, address string) (*client, error) {
+	return w.connectBy(ctx, address, w.app.Dial, "preferred")
+}
+
+// connectBy is connect by a way to dial, and with or without TLS.
+func (w *world) connectBy(ctx context.Context, address string, dial func(ctx context.Context, network, address string) (net.Conn, error), tls string) (*client, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName, c.Net, c.Addr = mysqlgroup.User, mysqlgroup.Password, mysqlgroup.Schema, "tcp", address
-	c.TLSConfig, c.Timeout, c.Logger = "preferred", 2*time.Second, &mysql.NopLogger{}
-	c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return w.app.Dial(ctx, network, addr)
-	}
+	c.TLSConfig, c.Timeout, c.Logger = tls, 2*time.Second, &mysql.NopLogger{}
+	c.DialFunc = dial
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, err
@@ -187,7 +190,7 @@ func (w *world) where(ctx context.Context, c *client) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var host string
-	if err := c.QueryRowContext(ctx, "SELECT @@report_host").Scan(&host); err != nil {
+	if err := c.conn.QueryRowContext(ctx, "SELECT @@report_host").Scan(&host); err != nil {
 		return "", err
 	}
 	for _, s := range w.Servers {
@@ -202,7 +205,7 @@ func (w *world) where(ctx context.Context, c *client) (string, error) {
 func write(ctx context.Context, c *client, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, err := c.ExecContext(ctx, "INSERT INTO t (text) VALUES (?)", text)
+	_, err := c.conn.ExecContext(ctx, "INSERT INTO t (text) VALUES (?)", text)
 	return err
 }
 
