@@ -156,20 +156,6 @@ func (n *member) in(ctx context.Context) error {
 	return err
 }
 
-// awaitState waits until the member is in a state.
-func (n *member) awaitState(t *testing.T, want spec.MemberState, within time.Duration) database.Status {
-	t.Helper()
-	var st database.Status
-	await.NoError(t, fmt.Sprintf("%s is %s", n.Name, want), within, func(ctx context.Context) error {
-		var err error
-		if st, err = n.status(ctx); err == nil && st.State != want {
-			err = fmt.Errorf("it is %s: %s", st.State, st.Problem)
-		}
-		return err
-	})
-	return st
-}
-
 // primary returns the member that takes writes, once there is one and all members that are up agree.
 func (w *world) primary(t *testing.T, among []*member) *member {
 	t.Helper()
@@ -298,12 +284,17 @@ func (s *system) takeChanges() []string {
 	return out
 }
 
+// now is the machine of this boot.
+//
+//nolint:contextcheck // its commands get their contexts when they run
+func (s *system) now() (host.System, error) { return s.machine.System() }
+
 // Run implements host.System.
 func (s *system) Run(ctx context.Context, c host.Command) (host.Output, error) {
 	if !c.ReadOnly {
 		s.changed("run %s", c)
 	}
-	now, err := s.machine.System()
+	now, err := s.now()
 	if err != nil {
 		return host.Output{}, err
 	}
@@ -312,7 +303,7 @@ func (s *system) Run(ctx context.Context, c host.Command) (host.Output, error) {
 
 // ReadFile implements host.System.
 func (s *system) ReadFile(path string) ([]byte, error) {
-	now, err := s.machine.System()
+	now, err := s.now()
 	if err != nil {
 		return nil, err
 	}
@@ -321,7 +312,7 @@ func (s *system) ReadFile(path string) ([]byte, error) {
 
 // WriteFile implements host.System.
 func (s *system) WriteFile(path string, data []byte, mode fs.FileMode) (bool, error) {
-	now, err := s.machine.System()
+	now, err := s.now()
 	if err != nil {
 		return false, err
 	}
@@ -334,7 +325,7 @@ func (s *system) WriteFile(path string, data []byte, mode fs.FileMode) (bool, er
 
 // Remove implements host.System.
 func (s *system) Remove(path string) (bool, error) {
-	now, err := s.machine.System()
+	now, err := s.now()
 	if err != nil {
 		return false, err
 	}
@@ -347,7 +338,7 @@ func (s *system) Remove(path string) (bool, error) {
 
 // ReadDir implements host.System.
 func (s *system) ReadDir(path string) ([]string, error) {
-	now, err := s.machine.System()
+	now, err := s.now()
 	if err != nil {
 		return nil, err
 	}
@@ -360,7 +351,7 @@ func (s *system) Units() host.Units { return units{s} }
 type units struct{ *system }
 
 func (u units) on(what, name string, do func(host.Units) (bool, error)) (bool, error) {
-	now, err := u.machine.System()
+	now, err := u.now()
 	if err != nil {
 		return false, err
 	}

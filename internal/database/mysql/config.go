@@ -135,7 +135,7 @@ func sizeSettings(memory uint64) []setting {
 		messages, buffer, tables, temporary = 128*mib, 4*mib, 400, 32*mib
 	}
 	bytes := func(n uint64) string { return strconv.FormatUint(n, 10) }
-	return []setting{
+	out := []setting{
 		{"innodb_buffer_pool_size", bytes(pool), "A quarter of the machine's memory from 4 GiB on: the application lives here, too."},
 		{"innodb_log_buffer_size", bytes(buffer), ""},
 		{"table_open_cache", strconv.Itoa(tables), ""},
@@ -146,9 +146,21 @@ func sizeSettings(memory uint64) []setting {
 				"small machines have.",
 		},
 		{"performance_schema", "ON", "The group's state is told there."},
-		{"performance_schema_max_digest_length", "512", ""},
-		{"performance_schema_digests_size", "2000", ""},
 	}
+	if memory >= 4096*mib {
+		return out
+	}
+	// Measured with 9.7: a server that does nothing takes 540 MB as it comes, 380 MB with the smaller caches above, 320 MB with
+	// these as well.
+	return append(out,
+		setting{"performance_schema_error_size", "0", "On a small machine, statistics of every possible error for every thread are too dear, and what is below as well."},
+		setting{"performance_schema_max_memory_classes", "0", ""},
+		setting{"performance_schema_digests_size", "500", ""},
+		setting{"performance_schema_events_statements_history_long_size", "100", ""},
+		setting{"performance_schema_events_waits_history_long_size", "100", ""},
+		setting{"performance_schema_events_stages_history_long_size", "100", ""},
+		setting{"performance_schema_events_transactions_history_long_size", "100", ""},
+	)
 }
 
 // render returns the settings as a file for the server.
@@ -166,10 +178,8 @@ func render(list []setting) string {
 
 // quoteOption returns a value as the server's option files want it (MySQL Reference Manual, "Using Option Files").
 func quoteOption(value string) string {
-	plain := value != "" && !strings.ContainsFunc(value, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.,:;/+%@=", r))
-	})
-	if plain {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.,:;/+%@="
+	if value != "" && strings.Trim(value, plain) == "" {
 		return value
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`

@@ -189,12 +189,10 @@ func (d *Driver) inBounds(ctx context.Context, name, value string) error {
 	if err != nil {
 		return fmt.Errorf("ask the server for the bounds of %s: %w", name, err)
 	}
-	least, lowErr := strconv.ParseFloat(low, 64)
-	most, highErr := strconv.ParseFloat(high, 64)
-	if lowErr != nil || highErr != nil || most <= least {
-		return nil // not a number
-	}
-	if n, isNumber := amount(value); !isNumber || n < least || n > most {
+	least, lowOK := amount(low)
+	most, highOK := amount(high)
+	isNumeric := lowOK && highOK && most > least
+	if n, ok := amount(value); isNumeric && (!ok || n < least || n > most) {
 		return &database.SettingsError{Message: fmt.Sprintf("%s = %s is no number from %s to %s", name, value, low, high)}
 	}
 	return nil

@@ -94,37 +94,44 @@ func TestView(t *testing.T) {
 		{
 			"all well", "b",
 			[]mysql.Seen{{"a", one, "ONLINE", true}, {"b", two, "ONLINE", false}, {"c", three, "RECOVERING", false}},
-			spec.MemberOnline, "hk1", states{"hk1": spec.MemberOnline, "hk2": spec.MemberOnline, "sg1": spec.MemberRecovering},
+			spec.MemberOnline, "hk1",
+			states{"hk1": spec.MemberOnline, "hk2": spec.MemberOnline, "sg1": spec.MemberRecovering},
 		},
 		{
 			"one away", "a",
 			[]mysql.Seen{{"a", one, "ONLINE", true}, {"b", two, "ONLINE", false}, {"c", three, "UNREACHABLE", false}},
-			spec.MemberOnline, "hk1", states{"hk1": spec.MemberOnline, "hk2": spec.MemberOnline, "sg1": spec.MemberDown},
+			spec.MemberOnline, "hk1",
+			states{"hk1": spec.MemberOnline, "hk2": spec.MemberOnline, "sg1": spec.MemberDown},
 		},
 		{
 			"the primary without the others", "a",
 			[]mysql.Seen{{"a", one, "ONLINE", true}, {"b", two, "UNREACHABLE", false}, {"c", three, "UNREACHABLE", false}},
-			spec.MemberBlocked, "", states{"hk1": spec.MemberOnline, "hk2": spec.MemberDown, "sg1": spec.MemberDown},
+			spec.MemberBlocked, "",
+			states{"hk1": spec.MemberOnline, "hk2": spec.MemberDown, "sg1": spec.MemberDown},
 		},
 		{
 			"one of two", "a",
 			[]mysql.Seen{{"a", one, "ONLINE", true}, {"b", two, "UNREACHABLE", false}},
-			spec.MemberBlocked, "", states{"hk1": spec.MemberOnline, "hk2": spec.MemberDown},
+			spec.MemberBlocked, "",
+			states{"hk1": spec.MemberOnline, "hk2": spec.MemberDown},
 		},
 		{
 			"the primary is away", "b",
 			[]mysql.Seen{{"a", one, "UNREACHABLE", true}, {"b", two, "ONLINE", false}, {"c", three, "ONLINE", false}},
-			spec.MemberOnline, "", states{"hk1": spec.MemberDown, "hk2": spec.MemberOnline, "sg1": spec.MemberOnline},
+			spec.MemberOnline, "",
+			states{"hk1": spec.MemberDown, "hk2": spec.MemberOnline, "sg1": spec.MemberOnline},
 		},
 		{
 			"still taking over", "b",
 			[]mysql.Seen{{"a", one, "ONLINE", true}, {"b", two, "RECOVERING", false}},
-			spec.MemberRecovering, "hk1", states{"hk1": spec.MemberOnline, "hk2": spec.MemberRecovering},
+			spec.MemberRecovering, "hk1",
+			states{"hk1": spec.MemberOnline, "hk2": spec.MemberRecovering},
 		},
 		{
 			"a stranger in the group", "a",
 			[]mysql.Seen{{"a", one, "ONLINE", false}, {"x", stranger, "ONLINE", true}},
-			spec.MemberOnline, stranger, states{"hk1": spec.MemberOnline, stranger: spec.MemberOnline},
+			spec.MemberOnline, stranger,
+			states{"hk1": spec.MemberOnline, stranger: spec.MemberOnline},
 		},
 	}
 	for _, tt := range tests {

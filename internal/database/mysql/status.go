@@ -101,10 +101,9 @@ func (d *Driver) ask(ctx context.Context, m *database.Member, st *database.Statu
 			return err
 		}
 	}
-	switch st.State {
-	case spec.MemberOnline, spec.MemberRecovering, spec.MemberBlocked:
+	if g.in() {
 		err = behind(ctx, conn, st)
-	case spec.MemberStranded:
+	} else {
 		err = wrong(ctx, conn, g, st)
 	}
 	if err != nil {
