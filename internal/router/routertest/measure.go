@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
+	"text/tabwriter"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/mysqlgroup"
@@ -28,7 +29,7 @@ const stockPort = 6446
 
 // stock sets up MySQL Router as its manual says.
 const stock = `set -e
-printf '%s\n' "$1" | mysqlrouter --bootstrap "$0" --user=root --directory=/var/lib/router --conf-bind-address=127.0.0.1 --disable-rest --force >&2
+printf '%s\n' "$1" | mysqlrouter --bootstrap "$0" --user=root --directory=/var/lib/router --conf-bind-address=127.0.0.1 --disable-rest --force --report-host=web1 >&2
 systemd-run --quiet --unit=stock-router mysqlrouter -c /var/lib/router/mysqlrouter.conf`
 
 // Measure has a group fail, in several ways and as often as b.N says, and prints what an application sees of it through each of the
@@ -71,13 +72,16 @@ func Measure(b *testing.B, ways []Way) {
 		}
 	}
 	slices.Sort(order)
-	var table strings.Builder
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "\nfailure\tseen\trouter\tp50\tworst of %d\n", b.N)
 	for _, row := range order {
 		all := figures[row]
 		slices.Sort(all)
-		fmt.Fprintf(&table, "\n%s\tp50 %.2f s\tworst %.2f s", row, all[len(all)/2].Seconds(), all[len(all)-1].Seconds())
+		fmt.Fprintf(table, "%s\t%.2f s\t%.2f s\n", row, all[len(all)/2].Seconds(), all[len(all)-1].Seconds())
 	}
-	b.Logf("%d times each:%s", b.N, table.String())
+	if err := table.Flush(); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // failure is one that a group goes through.
@@ -119,7 +123,7 @@ func (w *world) failures(b *testing.B) []failure {
 			if err := victim.PowerOn(ctx); err != nil {
 				return err
 			}
-			w.roles[slices.Index(w.Servers, victim)] = answer(b, victim)
+			w.roles[slices.Index(w.Servers, victim)] = answer(b, victim) //nolint:contextcheck // it outlives the failure
 			return rejoin(ctx)
 		}},
 	}
@@ -138,6 +142,7 @@ func (w *world) see(b *testing.B, ports []int, f failure) []seen {
 	out := make([]seen, len(ports))
 	var held []net.Conn
 	for _, port := range ports {
+		w.awaitWrites(ctx, port)
 		conn, end, err := w.holdOpen(ctx, port)
 		if err != nil {
 			b.Fatalf("%s: port %d: %v", f.name, port, err)
@@ -159,12 +164,7 @@ func (w *world) see(b *testing.B, ports []int, f failure) []seen {
 	happened := time.Since(began)
 	for i, port := range ports {
 		all.Go(func() {
-			for ctx.Err() == nil && !w.writes(ctx, port) {
-				select {
-				case <-ctx.Done():
-				case <-time.After(10 * time.Millisecond):
-				}
-			}
+			w.awaitWrites(ctx, port)
 			out[i].writes = time.Since(began)
 		})
 	}
@@ -199,6 +199,19 @@ func (w *world) holdOpen(ctx context.Context, port int) (net.Conn, func(), error
 		return nil, nil, err
 	}
 	return below, c.close, nil
+}
+
+// awaitWrites waits until a new connection through a port can write, or the time is over.
+func (w *world) awaitWrites(ctx context.Context, port int) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !w.writes(ctx, port) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // writes tells whether a new connection through a port can write.
