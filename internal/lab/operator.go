@@ -99,6 +99,10 @@ func (o *operator) writeHosts() error {
 	return writeFile(o.sshConfig(), []byte(config.String()))
 }
 
+// DatabasePasswordVariable is the variable of the operator's environment with the password that the reference topology gives its
+// database's user.
+const DatabasePasswordVariable = "TF_VAR_database_password"
+
 // Environment is what the operator's commands need to know about the lab, as NAME=value.
 func (l *Lab) Environment() []string {
 	o := l.operator
@@ -110,7 +114,7 @@ func (l *Lab) Environment() []string {
 		"ATOLL_LAB_KNOWN_HOSTS=" + o.knownHosts(),
 		"ATOLL_LAB_SSH_CONFIG=" + o.sshConfig(),
 		"ATOLL_LAB_DEMO_KEY=" + filepath.Join(o.dir, "demo-key"),
-		"TF_VAR_database_password=" + o.databasePassword,
+		DatabasePasswordVariable + "=" + o.databasePassword,
 		// Nothing outside the lab answers: asking for news would only cost time.
 		"CHECKPOINT_DISABLE=1",
 		// Where the provider looks for what its configuration does not say.

@@ -105,8 +105,12 @@ variable "database" {
     }))
   })
 
-  # Two of the lab's machines are at one site, of two providers.
-  default = { voters = ["hk1", "hk2", "sg1"], accept = { site_majority = ["hong-kong"] } }
+  # Two of the lab's machines are at one site, of two providers. All of them share the memory of one machine.
+  default = {
+    voters   = ["hk1", "hk2", "sg1"]
+    accept   = { site_majority = ["hong-kong"] }
+    settings = { innodb_buffer_pool_size = "128M" }
+  }
 }
 
 variable "database_password" {

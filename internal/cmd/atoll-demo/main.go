@@ -46,6 +46,7 @@ func run(ctx context.Context, args []string, messages io.Writer) error {
 	listen := flags.String("listen", fmt.Sprintf(":%d", demo.Port), "`address` to listen on")
 	keyFile := flags.String("key-file", "", "`file` with what signs sessions, the same on all nodes")
 	node := flags.String("node", "", "`name` of this node (default: the machine's)")
+	passwordFile := flags.String("database-password-file", "", "`file` with the password of the database's user: notes are kept at 127.0.0.1:6446; none are when it is empty")
 	unready := flags.String("unready-file", "", "`file` that makes it say that it is unwell while it exists")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -71,6 +72,18 @@ func run(ctx context.Context, args []string, messages io.Writer) error {
 		*node, _, _ = strings.Cut(name, ".")
 	}
 	app := &demo.App{Node: *node, Sessions: demo.Sessions{Key: key}}
+	if *passwordFile != "" {
+		password, err := os.ReadFile(*passwordFile)
+		if err != nil {
+			return fmt.Errorf("read the database's password: %w", err)
+		}
+		if text := strings.TrimSpace(string(password)); text != "" {
+			if app.Notes, err = demo.OpenNotes(text); err != nil {
+				return err
+			}
+			defer func() { _ = app.Notes.Close() }()
+		}
+	}
 	if *unready != "" {
 		app.Unwell = func() string {
 			if _, err := os.Stat(*unready); err != nil {

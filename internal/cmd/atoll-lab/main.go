@@ -79,7 +79,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage; exec, run and ssh exit as their com
 	root.AddCommand(
 		a.upCommand(), a.daemonCommand(), a.downCommand(), a.listCommand(), a.envCommand(),
 		a.execCommand(), a.runCommand(), a.sshCommand(),
-		a.cutCommand(), a.lossCommand(), a.healCommand(), a.serveCommand(), a.loadCommand(), a.drillsCommand(),
+		a.cutCommand(), a.lossCommand(), a.healCommand(), a.serveCommand(), a.loadCommand(), a.writeCommand(), a.drillsCommand(),
 		a.powerCommand("kill", "Cut a node's power", "Cut a node's power: it falls silent at once and loses what it had not written."),
 		a.powerCommand("power-on", "Boot a node with the disk it has", "Boot a node with the disk it has and wait until it answers by SSH."),
 		a.powerCommand("shutdown", "Let a node switch itself off", "Let a node stop its services and switch itself off."),

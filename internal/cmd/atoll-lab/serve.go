@@ -29,8 +29,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Long: fmt.Sprintf(`Put a little application on nodes, on all that are on when none is named, and start it: it listens on port %d, names
 its node in the first line of each answer, and keeps the session of those who log in (POST %s) in a cookie that every
 node of the lab understands. %s is for those who are logged in, %s says whether the application is well, and
-%s?for=3s answers late. It is the service %s of a node, starts at boot, and is back five seconds after it was killed.
-Where it runs already as it should, nothing is interrupted.`, demo.Port, demo.LoginPath, demo.AccountPath, demo.ReadyPath, demo.SlowPath, demo.Unit),
+%s?for=3s answers late. %s takes notes and keeps them in the database that the node has a router to. It is the service %s of a node, starts at boot, and is back five seconds after it was killed.
+Where it runs already as it should, nothing is interrupted.`, demo.Port, demo.LoginPath, demo.AccountPath, demo.ReadyPath, demo.SlowPath, demo.NotesPath, demo.Unit),
 		Example: "  atoll-lab serve hk1 hk2 sg1\n  atoll-lab load www.example.com --login /login --path /account --sessions 30",
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.serve(cmd.Context(), program, args) },
 	}
@@ -51,7 +51,7 @@ func (a *app) serve(ctx context.Context, program string, names []string) error {
 		}
 		program = filepath.Join(filepath.Dir(self), demo.Program)
 	}
-	key, err := a.demoKey(ctx, client)
+	key, password, err := a.demoSecrets(ctx, client)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (a *app) serve(ctx context.Context, program string, names []string) error {
 	var errs []error
 	for _, name := range names {
 		command := func(ctx context.Context, argv ...string) (*exec.Cmd, error) { return client.Exec(ctx, name, argv...) }
-		if err := demo.Install(ctx, command, program, key); err != nil {
+		if err := demo.Install(ctx, command, program, key, password); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			continue
 		}
@@ -74,17 +74,25 @@ func (a *app) serve(ctx context.Context, program string, names []string) error {
 	return errors.Join(errs...)
 }
 
-// demoKey returns what signs the sessions of this lab's application.
-func (a *app) demoKey(ctx context.Context, client *lab.Client) ([]byte, error) {
+// demoSecrets returns what signs the sessions of this lab's application, and its password for the database.
+func (a *app) demoSecrets(ctx context.Context, client *lab.Client) (key []byte, password string, err error) {
 	env, err := client.Environment(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	for _, v := range env {
-		if file, ok := strings.CutPrefix(v, demoKeyVariable+"="); ok {
-			key, err := os.ReadFile(file)
-			return bytes.TrimSpace(key), err
+		name, value, _ := strings.Cut(v, "=")
+		switch name {
+		case lab.DatabasePasswordVariable:
+			password = value
+		case demoKeyVariable:
+			if key, err = os.ReadFile(value); err != nil {
+				return nil, "", err
+			}
 		}
 	}
-	return nil, fmt.Errorf("lab %s was started by an earlier atoll-lab: take it down and up again", a.name)
+	if key == nil {
+		return nil, "", fmt.Errorf("lab %s was started by an earlier atoll-lab: take it down and up again", a.name)
+	}
+	return bytes.TrimSpace(key), password, nil
 }

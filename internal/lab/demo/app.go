@@ -30,6 +30,8 @@ type App struct {
 	Node string
 	// Sessions signs and reads cookies.
 	Sessions Sessions
+	// Notes are kept in the node's database. It may be nil.
+	Notes *Notes
 	// Unwell says why the application finds itself unwell, "" while it does not. It may be nil.
 	Unwell func() string
 }
@@ -42,6 +44,10 @@ func (a *App) Handler() http.Handler {
 	mux.HandleFunc("POST /logout", a.logout)
 	mux.HandleFunc("GET "+AccountPath, a.account)
 	mux.HandleFunc("GET "+SlowPath, a.slow)
+	if a.Notes != nil {
+		mux.HandleFunc("POST "+NotesPath, a.write)
+		mux.HandleFunc("GET "+NotesPath, a.read)
+	}
 	mux.HandleFunc("GET /{$}", a.home)
 	return mux
 }

@@ -24,7 +24,9 @@ const (
 
 	programPath = "/usr/local/bin/" + Program
 	keyPath     = "/etc/" + Program + "/key"
-	unitPath    = "/etc/systemd/system/" + Unit
+	// passwordPath has the password of the database's user; it is there where there is a database.
+	passwordPath = "/etc/" + Program + "/database-password"
+	unitPath     = "/etc/systemd/system/" + Unit
 )
 
 // unit is the service: it writes nowhere, and is back five seconds after it was killed.
@@ -33,8 +35,9 @@ Description=The lab's little application
 After=network.target
 
 [Service]
-ExecStart=` + programPath + ` --listen :%d --key-file %%d/key --unready-file ` + UnreadyFile + `
+ExecStart=` + programPath + ` --listen :%d --key-file %%d/key --unready-file ` + UnreadyFile + ` --database-password-file %%d/database-password
 LoadCredential=key:` + keyPath + `
+LoadCredential=database-password:` + passwordPath + `
 DynamicUser=yes
 ProtectSystem=strict
 PrivateTmp=yes
@@ -58,8 +61,8 @@ if cmp -s "$1.new" "$1"; then rm "$1.new"; else chmod "$2" "$1.new"; mv "$1.new"
 type Command func(ctx context.Context, argv ...string) (*exec.Cmd, error)
 
 // Install puts the application on a node and starts it, also at every boot. Program is its file on this machine, key is what signs
-// sessions: nodes that serve the same hostname have the same. Where all of it is as it should be nothing is interrupted.
-func Install(ctx context.Context, node Command, program string, key []byte) error {
+// sessions: nodes that serve the same hostname have the same. Password is that of the database's user, empty without a database. Where all of it is as it should be nothing is interrupted.
+func Install(ctx context.Context, node Command, program string, key []byte, password string) error {
 	binary, err := os.ReadFile(program)
 	if err != nil {
 		return fmt.Errorf("install the application: %w", err)
@@ -72,6 +75,7 @@ func Install(ctx context.Context, node Command, program string, key []byte) erro
 	}{
 		{programPath, 0o755, 0o755, binary},
 		{keyPath, 0o600, 0o700, key},
+		{passwordPath, 0o600, 0o700, []byte(password)},
 		{unitPath, 0o644, 0o755, fmt.Appendf(nil, unit, Port)},
 	} {
 		cmd, err := node(ctx, "sh", "-c", put, "sh", file.path, octal(file.mode), octal(file.dir))

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/writer"
 )
 
@@ -22,7 +23,7 @@ func WithDatabase(settings string, voters ...string) string {
 	for _, v := range voters {
 		list += strconv.Quote(v) + ", "
 	}
-	return "TF_VAR_database={ voters = [" + list + "], settings = {" + settings + `}, accept = { site_majority = ["hong-kong"] } }`
+	return "TF_VAR_database={ voters = [" + list + "], settings = { innodb_buffer_pool_size = \"128M\", " + settings + ` }, accept = { site_majority = ["hong-kong"] } }`
 }
 
 // The reference topology's database.
@@ -58,7 +59,7 @@ func (d *Database) Member(node string) writer.Server { return d.server(node, "12
 func (d *Database) server(node, address string) writer.Server {
 	return writer.Server{
 		Name: node, Network: "tcp", Address: address, Dial: d.dial(node),
-		User: databaseUser, Password: d.site.Variable("TF_VAR_database_password"), Schema: databaseName,
+		User: databaseUser, Password: d.site.Variable(lab.DatabasePasswordVariable), Schema: databaseName,
 	}
 }
 

@@ -143,7 +143,7 @@ func (s *Site) Atoll(ctx context.Context, args ...string) (string, error) {
 // Serve puts the demo's application on a node, which must be up, and starts it.
 func (s *Site) Serve(ctx context.Context, node string) error {
 	command := func(ctx context.Context, argv ...string) (*exec.Cmd, error) { return s.Command(ctx, node, argv...) }
-	return demo.Install(ctx, command, s.Programs.Path(demo.Program), s.demoKey)
+	return demo.Install(ctx, command, s.Programs.Path(demo.Program), s.demoKey, s.Variable(lab.DatabasePasswordVariable))
 }
 
 // Agent returns a client that calls a machine's agent as the operator, over the public network. The cluster is the stack's.

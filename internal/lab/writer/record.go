@@ -130,3 +130,13 @@ func (r Record) Lost(ctx context.Context, s Server) (Record, error) {
 	}
 	return slices.DeleteFunc(r.Acknowledged(), func(w Write) bool { return there[w.Client][w.Number] }), nil
 }
+
+// Longest returns the longest time between two writes that were acknowledged.
+func (r Record) Longest() time.Duration {
+	longest := time.Duration(0)
+	acknowledged := r.Acknowledged()
+	for i := 1; i < len(acknowledged); i++ {
+		longest = max(longest, acknowledged[i].Ended.Sub(acknowledged[i-1].Ended))
+	}
+	return longest
+}
