@@ -86,8 +86,11 @@ func (s *session) sight(snapshot *store.Snapshot) databases.Sight {
 	if in.view != nil {
 		out.Databases = in.view.Databases
 	}
-	out.Generation = func(name string) uint64 {
-		return snapshot.Generations[spec.Ref{Kind: spec.KindDatabase, Name: name}]
+	out.Generations = func(name string) databases.Generations {
+		return databases.Generations{
+			Database: snapshot.Generations[spec.Ref{Kind: spec.KindDatabase, Name: name}],
+			Member:   snapshot.Generations[spec.Ref{Kind: spec.KindMember, Name: spec.MemberName(name, s.m.record.Node)}],
+		}
 	}
 	out.Gone = func(name string) bool {
 		_, database := snapshot.Tombstones[spec.Ref{Kind: spec.KindDatabase, Name: name}]
@@ -118,10 +121,12 @@ func (s *session) judgeDatabases(ctx context.Context) error {
 	defer tick.Stop()
 	before := ""
 	for {
-		status, reason, message, none := s.databases.Condition()
-		if none {
+		status, reason, message := s.databases.Condition()
+		switch {
+		case databases.Pending(status):
+		case databases.None(status):
 			s.keeper.unset(spec.ConditionDatabaseReady)
-		} else {
+		default:
 			s.keeper.set(spec.ConditionDatabaseReady, status, reason, "%s", message)
 		}
 		if problem, _ := s.databases.Health(); problem != before {

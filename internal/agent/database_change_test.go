@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -197,4 +198,45 @@ func TestDatabaseSwitchoverWithoutID(t *testing.T) {
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusBadRequest {
 		t.Errorf("without an ID: %v", err)
 	}
+}
+
+// TestDatabaseRefused has a setting that the server refuses: it is not taken for applied, and the primary goes on.
+func TestDatabaseRefused(t *testing.T) {
+	w, machines := running(t)
+	ref := spec.Ref{Kind: spec.KindDatabase, Name: "app"}
+	machines[0].waitDatabase("is applied", func(api.DatabaseView) bool {
+		s, err := machines[0].status()
+		return err == nil && s.Nodes["hk2"].Applied[ref] == s.Generations[ref]
+	})
+	w.group.do(func() { w.group.engines["hk2"].fails = &database.SettingsError{Message: "no such variable"} })
+	machines[0].push(w.database("b"))
+	c := machines[1].waitCondition(spec.ConditionDatabaseReady, spec.ConditionFalse, "SettingsRefused")
+	if !strings.Contains(c.Message, "no such variable") {
+		t.Errorf("it says %q", c.Message)
+	}
+	machines[0].waitDatabase("the others know the change", func(v api.DatabaseView) bool {
+		return v.Rollout != nil && len(v.Rollout.Waiting) == 2
+	})
+	s, err := machines[0].status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Nodes["hk2"].Applied[ref] >= s.Generations[ref] {
+		t.Error("hk2 says that it has applied what it refuses")
+	}
+	w.group.do(func() {
+		if len(w.group.restarted) > 0 {
+			t.Errorf("restarted are %v", w.group.restarted)
+		}
+		w.group.engines["hk2"].fails = nil
+	})
+	machines[0].waitDatabase("the change goes on", w.settled("b"))
+}
+
+// TestDatabaseUnfit has a primary that is unfit to be it.
+func TestDatabaseUnfit(t *testing.T) {
+	w, machines := running(t)
+	w.group.do(func() { w.group.engines["hk1"].unfit = "the disk is nearly full" })
+	machines[0].waitDatabase("it hands over", func(v api.DatabaseView) bool { return v.Primary == "hk2" && whole(v) })
+	machines[0].waitCondition(spec.ConditionDatabaseReady, spec.ConditionFalse, "Unfit")
 }

@@ -29,9 +29,8 @@ type group struct {
 	// broken are settings with which a server does not come up.
 	broken string
 	writes int
-	// restarting is how many servers are out to be restarted, and the most that were at once.
-	restarting, mostRestarting int
-	restarted                  []string
+	// restarted are the nodes whose servers were, in that order.
+	restarted []string
 }
 
 func newGroup() *group { return &group{engines: map[string]*fakeEngine{}} }
@@ -47,8 +46,9 @@ type fakeEngine struct {
 	// in tells that the server is in the group.
 	in   bool
 	data []int
-	// bootstraps lets Bootstrap fail.
+	// fails is what Apply says, unfit what Status does.
 	fails    error
+	unfit    string
 	maintain int
 	left     int
 }
@@ -180,7 +180,7 @@ func (f *fakeEngine) Status(context.Context) (database.Status, error) {
 	for _, n := range f.g.view {
 		st.View[n] = spec.MemberOnline
 	}
-	st.State = spec.MemberBlocked
+	st.State, st.Unfit = spec.MemberBlocked, f.unfit
 	if f.g.quorate() {
 		st.State, st.Primary = spec.MemberOnline, f.g.primary()
 		st.Writable = st.Primary == f.node

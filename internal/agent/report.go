@@ -71,7 +71,7 @@ func (s *session) reportOnce(context.Context) error {
 	e, err := trust.SignStatus(s.m.identity, spec.Status{
 		Wire: spec.WireVersion, Cluster: s.m.record.Cluster, Node: s.m.record.Node,
 		Sequence: number, Reported: s.a.cfg.Now().UTC(), Version: s.a.cfg.Version, BootID: s.a.bootID,
-		Conditions: conditions, Applied: s.applied(), Peers: peers, Serving: s.fitness.all(),
+		Conditions: conditions, Applied: s.databases.Applied(s.applied()), Peers: peers, Serving: s.fitness.all(),
 		Databases: s.databases.All(),
 	})
 	if err != nil {

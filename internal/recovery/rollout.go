@@ -103,6 +103,25 @@ func Rollout(e RolloutEvidence) RolloutStep {
 	return RolloutStep{}
 }
 
+// Successor returns the member that a primary which is unfit hands over to: the preferred one of those that are online, fit and
+// not behind; "" for none.
+func Successor(e RolloutEvidence) string {
+	var best *Voter
+	for _, m := range e.Members {
+		s, heard := e.status(m.Node)
+		if m.Node == e.Self || !heard || s.State != spec.MemberOnline || s.Unfit != "" || s.Lag > maxLag || e.Own.View[m.Node] != spec.MemberOnline {
+			continue
+		}
+		if best == nil || m.Weight > best.Weight {
+			best = &m
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return best.Node
+}
+
 // turnFirst is 1 for the member whose turn it was last.
 func turnFirst(m Voter, last spec.RolloutStatus) int {
 	if m.Node == last.Turn {

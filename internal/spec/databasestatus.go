@@ -48,6 +48,8 @@ type DatabaseStatus struct {
 	// takes them itself.
 	Primary  string `json:"primary,omitempty"`
 	Writable bool   `json:"writable,omitempty"`
+	// Unfit is why the member should not be the primary although its server goes on, "" for nothing.
+	Unfit string `json:"unfit,omitempty"`
 	// View is how the engine at this member sees each member of the group, by node. Empty while it is in none.
 	View map[string]MemberState `json:"view,omitempty"`
 	// Lag is how far the member is behind the primary, in seconds; Queue how many transactions wait to be applied.

@@ -133,12 +133,12 @@ func (p *part) decide(ctx context.Context, v view) (recovery.Decision, error) {
 	}
 	digest := digestOf(member)
 	if p.applyDue(digest, v.st) {
-		p.apply(ctx, member, digest, v.generation)
+		p.apply(ctx, member, digest, v.generations)
 		return recovery.Decision{}, nil
 	}
 	if p.applied == digest {
 		// The newest one says the same.
-		p.generation = v.generation
+		p.told = v.generations
 	}
 	d := recovery.Decide(v.evidence)
 	if p.applied == "" {
@@ -271,7 +271,7 @@ func (p *part) applyDue(digest string, st database.Status) bool {
 	return !now.Before(p.applyAt)
 }
 
-func (p *part) apply(ctx context.Context, member *database.Member, digest string, generation uint64) {
+func (p *part) apply(ctx context.Context, member *database.Member, digest string, told Generations) {
 	p.begin(ctx, act{name: "the server is prepared", after: func(err error) {
 		p.applyError = err
 		if err != nil {
@@ -279,7 +279,7 @@ func (p *part) apply(ctx context.Context, member *database.Member, digest string
 			p.applyAt = time.Now().Add(p.applyPause)
 			return
 		}
-		p.applied, p.generation, p.applyPause, p.applyAt = digest, generation, 0, time.Now().Add(applyInterval)
+		p.applied, p.told, p.applyPause, p.applyAt = digest, told, 0, time.Now().Add(applyInterval)
 	}}, applyPatience, func(ctx context.Context) error { return p.driver.Apply(ctx, member) })
 }
 
@@ -351,6 +351,14 @@ func (p *part) roll(ctx context.Context, v view) bool {
 		}
 		p.begin(ctx, act{name: "restarts with other settings", membership: true}, restartPatience, p.driver.Restart)
 		return true
+	}
+	if v.st.Unfit != "" && !time.Now().Before(p.handAt) {
+		if to := recovery.Successor(e); to != "" {
+			p.begin(ctx, act{name: "hands over to " + to + ", being unfit: " + v.st.Unfit, after: func(error) {
+				p.handAt = time.Now().Add(pauseMost)
+			}}, 2*handPatience, func(ctx context.Context) error { return p.driver.SwitchOver(ctx, to, handPatience) })
+			return true
+		}
 	}
 	step := recovery.Rollout(e)
 	if step.Turn != p.turn.Turn || step.TurnFor != p.turn.TurnFor {

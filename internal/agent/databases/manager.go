@@ -42,10 +42,13 @@ type Sight struct {
 	Databases []topology.Database
 	// Gone tells whether the operator has removed a database, or this node's part in it.
 	Gone func(name string) bool
-	// Generation returns the generation of a database's object.
-	Generation func(name string) uint64
-	Statuses   map[string]spec.Status
+	// Generations returns those of a database's object and of the object of this node's part in it.
+	Generations func(name string) Generations
+	Statuses    map[string]spec.Status
 }
+
+// Generations are those of the objects that a member follows from.
+type Generations struct{ Database, Member uint64 }
 
 // Config is what a Manager works with. All fields but Cut are required.
 type Config struct {
@@ -81,9 +84,13 @@ type Manager struct {
 	// status is what this node says of each database; problems are those that no part has.
 	status   map[string]spec.DatabaseStatus
 	problems map[string]string
+	// told are the generations of the objects that each member's server was told last.
+	told map[string]Generations
 	// seen is when each member was looked at last.
 	seen   map[string]time.Time
 	routes map[string]*route
+	// began is when the manager was made.
+	began time.Time
 	// kept holds what an earlier start of the agent said.
 	kept map[string]spec.DatabaseStatus
 }
@@ -106,7 +113,11 @@ func (h *hearing) listen(statuses map[string]spec.Status) map[string]bool {
 	return out
 }
 
-const defaultRestartPatience = 5 * time.Minute
+const (
+	defaultRestartPatience = 5 * time.Minute
+	// settling is how long after a start it is no news that nothing is known yet.
+	settling = 10 * time.Second
+)
 
 // New returns a manager that has done nothing yet.
 func New(cfg Config) *Manager {
@@ -117,11 +128,18 @@ func New(cfg Config) *Manager {
 		cfg.Cut = func(string) error { return nil }
 	}
 	sight, _ := cfg.See()
-	return &Manager{
-		cfg: cfg, hearing: hearing{h: recovery.NewHearing(sight.Statuses)},
+	m := &Manager{
+		cfg: cfg, began: time.Now(), hearing: hearing{h: recovery.NewHearing(sight.Statuses)},
 		parts: map[string]*part{}, cancels: map[string]context.CancelFunc{}, status: map[string]spec.DatabaseStatus{},
-		problems: map[string]string{}, seen: map[string]time.Time{}, routes: map[string]*route{}, kept: maps.Clone(sight.Statuses[cfg.Node].Databases),
+		problems: map[string]string{}, told: map[string]Generations{}, seen: map[string]time.Time{}, routes: map[string]*route{}, kept: maps.Clone(sight.Statuses[cfg.Node].Databases),
 	}
+	for name, s := range m.kept {
+		if s.Router.Writable {
+			// An agent's restart does not interrupt applications: what is not known yet is not bad for a moment.
+			m.routes[name] = &route{said: s.Router, bad: time.Now(), resumed: true}
+		}
+	}
+	return m
 }
 
 // roundInterval is how often it is looked which databases there are when nothing has changed.
@@ -167,6 +185,7 @@ func (m *Manager) round(ctx context.Context, sight Sight, begin func(context.Con
 			m.cancels[name]()
 			delete(m.parts, name)
 			delete(m.cancels, name)
+			m.cfg.Changed(true)
 		}
 	}
 	wanted, problems := m.wanted(sight)
@@ -252,11 +271,51 @@ func (m *Manager) All() map[string]spec.DatabaseStatus {
 	return out
 }
 
-// looked records that a member was looked at: what is known of it holds.
-func (m *Manager) looked(name string) {
+// looked records that a member was looked at, and what its server was told: what is known of it holds.
+func (m *Manager) looked(name string, told Generations) {
+	m.mu.Lock()
+	news := m.told[name] != told
+	m.seen[name], m.told[name] = time.Now(), told
+	m.mu.Unlock()
+	if news {
+		m.cfg.Changed(true)
+	}
+}
+
+// Applied takes back from the generations that a node has put into effect what its servers were not told yet. What it returns
+// may be the map that was given.
+func (m *Manager) Applied(all map[spec.Ref]uint64) map[spec.Ref]uint64 {
+	sight, _ := m.cfg.See()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.seen[name] = time.Now()
+	names := map[string]bool{}
+	for _, d := range sight.Databases {
+		if d.SelfVotes() {
+			names[d.Name] = true
+		}
+	}
+	for name := range m.parts {
+		// Also one that is being taken away.
+		names[name] = true
+	}
+	copied := false
+	for name := range names {
+		for ref, told := range map[spec.Ref]uint64{
+			{Kind: spec.KindDatabase, Name: name}:                            m.told[name].Database,
+			{Kind: spec.KindMember, Name: spec.MemberName(name, m.cfg.Node)}: m.told[name].Member,
+		} {
+			if all[ref] <= told {
+				continue
+			}
+			if !copied {
+				all, copied = maps.Clone(all), true
+			}
+			if all[ref] = told; told == 0 {
+				delete(all, ref)
+			}
+		}
+	}
+	return all
 }
 
 // publish records what a member says.
@@ -272,41 +331,60 @@ func (m *Manager) forget(name string) {
 	m.mu.Lock()
 	delete(m.status, name)
 	delete(m.seen, name)
+	delete(m.told, name)
 	delete(m.kept, name)
 	m.mu.Unlock()
 	m.cfg.Changed(true)
 }
 
-// Condition is how this node's part in all databases is: for DatabaseReady. None tells that it has no part in any.
-func (m *Manager) Condition() (status spec.ConditionStatus, reason, message string, none bool) {
+// State of a condition that nothing is said of: the node has no part in a database, or was not looked at yet.
+const (
+	conditionNone    spec.ConditionStatus = ""
+	conditionPending spec.ConditionStatus = "pending"
+)
+
+// Pending tells that a condition cannot be told yet, None that there is none.
+func Pending(s spec.ConditionStatus) bool { return s == conditionPending }
+
+// None tells that a node has no part in a database, and so no such condition.
+func None(s spec.ConditionStatus) bool { return s == conditionNone }
+
+// Condition is how this node's part in all databases is: for DatabaseReady.
+func (m *Manager) Condition() (status spec.ConditionStatus, reason, message string) {
 	sight, _ := m.cfg.See()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var texts []string
+	pending := false
 	for _, d := range sight.Databases {
 		if problem := m.problems[d.Name]; problem != "" {
 			reason, texts = cmpFirst(reason, "Failed"), append(texts, "database "+d.Name+": "+problem)
 		} else if d.SelfVotes() {
 			p := m.parts[d.Name]
-			if p == nil {
+			if _, looked := m.seen[d.Name]; p == nil || !looked {
+				pending = true
 				reason, texts = cmpFirst(reason, "Waiting"), append(texts, "database "+d.Name+": has just started")
 			} else if why, text := p.condition(); why != "" {
 				reason, texts = cmpFirst(reason, why), append(texts, "database "+d.Name+": "+text)
 			}
 		}
-		if text := m.routes[d.Name].trouble(); text != "" {
+		r := m.routes[d.Name]
+		pending = pending || r == nil || r.resumed
+		if text := r.trouble(); text != "" {
 			reason, texts = cmpFirst(reason, "RouterDown"), append(texts, "database "+d.Name+": router: "+text)
 		}
 	}
 	switch {
 	case m.problems[""] != "":
-		return spec.ConditionFalse, "Failed", m.problems[""], false
+		return spec.ConditionFalse, "Failed", m.problems[""]
+	case !sight.Known, pending && time.Since(m.began) < settling:
+		return conditionPending, "", ""
 	case len(sight.Databases) == 0 && len(m.parts) == 0:
-		return "", "", "", true
+		return conditionNone, "", ""
 	case len(texts) > 0:
-		return spec.ConditionFalse, reason, strings.Join(texts, "; "), false
+		return spec.ConditionFalse, reason, strings.Join(texts, "; ")
 	}
-	return spec.ConditionTrue, "Ready", "", false
+	return spec.ConditionTrue, "Ready", ""
 }
 
 func cmpFirst(a, b string) string {

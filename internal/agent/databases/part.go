@@ -42,7 +42,7 @@ type part struct {
 	doing *act
 	// applied is the digest of the member that was applied last, maintained that of the one that was maintained last.
 	applied, maintained          string
-	generation                   uint64
+	told                         Generations
 	applyAt, maintainAt, checkAt time.Time
 	applyPause                   time.Duration
 	applyError, maintainError    error
@@ -165,7 +165,7 @@ func (p *part) look(ctx context.Context, sight Sight) error {
 		return nil
 	}
 	d, described := find(sight, p.name)
-	view := view{d: d, described: described, generation: sight.Generation(p.name), st: st, evidence: p.evidence(ctx, d, st, sight)}
+	view := view{d: d, described: described, generations: sight.Generations(p.name), st: st, evidence: p.evidence(ctx, d, st, sight)}
 	var decided recovery.Decision
 	switch {
 	case !sight.Known:
@@ -189,10 +189,10 @@ func (p *part) look(ctx context.Context, sight Sight) error {
 type view struct {
 	d         topology.Database
 	described bool
-	// generation is that of the database's object.
-	generation uint64
-	st         database.Status
-	evidence   recovery.Evidence
+	// generations are those of the objects that d is from.
+	generations Generations
+	st          database.Status
+	evidence    recovery.Evidence
 }
 
 func find(sight Sight, name string) (topology.Database, bool) {
@@ -284,7 +284,7 @@ func (p *part) tell(v view, decided recovery.Decision) {
 	s := spec.DatabaseStatus{
 		State: v.st.State, Version: v.st.Version, Primary: v.st.Primary, Writable: v.st.Writable, View: v.st.View,
 		Lag: v.st.Lag.Seconds(), Queue: v.st.Queue, Progress: v.st.Progress, Problem: v.st.Problem, Incarnation: p.journal.Incarnation,
-		Findings: p.findings, Rollout: p.rollout(v.st),
+		Unfit: v.st.Unfit, Findings: p.findings, Rollout: p.rollout(v.st),
 	}
 	if p.id != "" {
 		s.Position = p.position
@@ -310,7 +310,7 @@ func (p *part) tell(v view, decided recovery.Decision) {
 		s.Since = p.last.Since
 	}
 	p.say(reason, message)
-	p.m.looked(p.name)
+	p.m.looked(p.name, p.told)
 	changed, urgent := differs(p.last, s)
 	if !p.published || changed {
 		if p.last.State != s.State || p.last.Writable != s.Writable {
@@ -324,7 +324,7 @@ func (p *part) tell(v view, decided recovery.Decision) {
 // rollout is what the member says of a change that restarts members.
 func (p *part) rollout(st database.Status) spec.RolloutStatus {
 	r := spec.RolloutStatus{
-		Generation: p.generation, Running: st.Running, Wanted: st.Running,
+		Generation: p.told.Database, Running: st.Running, Wanted: st.Running,
 		Turn: p.turn.Turn, TurnFor: p.turn.TurnFor, Stopped: p.turn.Stopped,
 	}
 	if st.RestartNeeded {
@@ -338,13 +338,15 @@ func (p *part) judge(v view, decided recovery.Decision) (reason, message string)
 	diverged, isDiverged := asDiverged(p.joinError)
 	switch {
 	case p.applyError != nil:
-		var refused interface{ SettingsRefused() bool }
-		if errors.As(p.applyError, &refused) && refused.SettingsRefused() {
+		var refused *database.SettingsError
+		if errors.As(p.applyError, &refused) {
 			return "SettingsRefused", p.applyError.Error()
 		}
 		return "Failed", p.applyError.Error()
 	case v.st.State == spec.MemberOnline && p.maintainError != nil:
 		return "Failed", p.maintainError.Error()
+	case v.st.State == spec.MemberOnline && v.st.Unfit != "":
+		return "Unfit", v.st.Unfit
 	case v.st.State == spec.MemberOnline:
 		return "", ""
 	case v.st.State == spec.MemberStranded && isDiverged && (decided.Reason == recovery.ReasonJoining || decided.Reason == ""):
@@ -370,7 +372,7 @@ func (p *part) judge(v view, decided recovery.Decision) (reason, message string)
 // differs tells whether two statuses say something else, and whether others wait for that.
 func differs(a, b spec.DatabaseStatus) (changed, urgent bool) {
 	loud := func(s spec.DatabaseStatus) string {
-		parts := []string{string(s.State), s.Primary, s.Problem, s.Position, s.Rollout.Running, s.Rollout.Wanted, s.Rollout.Turn, s.Rollout.TurnFor, s.Rollout.Stopped}
+		parts := []string{string(s.State), s.Primary, s.Problem, s.Unfit, s.Position, s.Rollout.Running, s.Rollout.Wanted, s.Rollout.Turn, s.Rollout.TurnFor, s.Rollout.Stopped}
 		return strings.Join(parts, "\x00")
 	}
 	urgent = loud(a) != loud(b) || a.Rollout.Generation != b.Rollout.Generation || a.Writable != b.Writable || a.Incarnation != b.Incarnation || !sameView(a.View, b.View) || !sameOutage(a.Outage, b.Outage)

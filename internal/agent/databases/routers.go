@@ -38,6 +38,8 @@ type route struct {
 	elsewhere bool
 	// bad is since when it leads to no writable member, zero while it does.
 	bad time.Time
+	// resumed tells that this is what an earlier start of the agent saw.
+	resumed bool
 }
 
 func (r *route) status() spec.RouterStatus {
@@ -212,6 +214,7 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 			r.said.Since = m.cfg.Now().UTC()
 			m.routes[d.Name] = r
 		}
+		r.resumed = false
 		status := found[d.Router.Driver]
 		said := spec.RouterStatus{Running: status.Running, Writer: status.Writers[d.Name], Problem: status.Problem, Since: r.said.Since}
 		said.Writable = said.Running && said.Writer != ""
