@@ -33,6 +33,9 @@ const (
 // RouterDrivers lists every router driver.
 func RouterDrivers() []RouterDriver { return []RouterDriver{RouterMySQL, RouterHAProxy} }
 
+// RolePort is where members' agents say who takes writes, at the mesh address (TCP): for routers that do not ask the servers.
+const RolePort = 7481
+
 // Database is one replicated database. Its name is the object's name.
 type Database struct {
 	Engine DatabaseEngine `json:"engine"`

@@ -103,6 +103,9 @@ func databasePorts(d spec.Database, m spec.Member) []databasePort {
 	ports := []databasePort{{"router.write_port", d.Router.WritePort}, {"router.read_port", d.Router.ReadPort}}
 	if m.Role == spec.MemberVoter {
 		ports = append([]databasePort{{"port", d.Port}}, ports...)
+		if d.Router.Driver == spec.RouterHAProxy {
+			ports = append(ports, databasePort{"router.driver", spec.RolePort})
+		}
 	}
 	return slices.DeleteFunc(ports, func(p databasePort) bool { return p.number == 0 })
 }

@@ -20,8 +20,6 @@ const (
 	routeApply    = 30 * time.Second
 	routeRetry    = 2 * time.Second
 	routePatience = 2 * time.Minute
-	// rolePort is where members' agents tell routers of other nodes who takes writes, at the mesh address.
-	rolePort = 7481
 	// roleFresh is how long what was seen of a member is told.
 	roleFresh = 5 * time.Second
 	// A route is bad once it has been so for so long: routeDown when it is only this node's, longer than a failover takes
@@ -178,7 +176,7 @@ func (m *Manager) routed(d topology.Database, password string) router.Database {
 	}
 	for _, peer := range d.Members {
 		out.Members = append(out.Members, router.Member{
-			Node: peer.Node, Address: m.address(peer.MeshAddress, d.Port), Check: m.address(peer.MeshAddress, rolePort),
+			Node: peer.Node, Address: m.address(peer.MeshAddress, d.Port), Check: m.address(peer.MeshAddress, spec.RolePort),
 		})
 	}
 	return out
@@ -259,7 +257,7 @@ func (m *Manager) answerRouters(ctx context.Context) {
 		want := netip.AddrPort{}
 		for _, d := range sight.Databases {
 			if d.SelfVotes() && d.Router.Driver == spec.RouterHAProxy {
-				want = m.address(d.Self.MeshAddress, rolePort)
+				want = m.address(d.Self.MeshAddress, spec.RolePort)
 			}
 		}
 		if sight.Known && want != at {
