@@ -162,6 +162,13 @@ func TestCheckDatabases(t *testing.T) {
 			[][2]string{{"database/app.router.read_port", "the port of gossip"}},
 			false,
 		},
+		{
+			"the router where members say who takes writes", stored(one(func(d *spec.Database) {
+				d.Router = spec.DatabaseRouter{Driver: spec.RouterHAProxy, WritePort: 6446, ReadPort: spec.RolePort}
+			}), voter("a")),
+			[][2]string{{"member/app.a.database", `router.driver 7481 of database "app" is taken on node "a" by router.read_port`}},
+			true,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
