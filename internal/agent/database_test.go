@@ -295,14 +295,14 @@ func TestDatabaseCutInRecovery(t *testing.T) {
 	for _, step := range []string{"propose", "promise", "begin", "join"} {
 		t.Run(step, func(t *testing.T) {
 			before := len(w.group.began)
-			var done []chan error
+			done := make(chan int, 3)
 			for _, m := range machines {
 				if err := m.stop(); err != nil {
 					t.Fatal(err)
 				}
 			}
 			w.group.kill("hk1", "hk2", "sg1")
-			for _, m := range machines {
+			for i, m := range machines {
 				a := agent.New(m.config())
 				a.SetCut(func(s string) error {
 					if s == "database "+step {
@@ -310,17 +310,11 @@ func TestDatabaseCutInRecovery(t *testing.T) {
 					}
 					return nil
 				})
-				ended := make(chan error, 1)
-				done = append(done, ended)
-				m.run(a, func(err error) { ended <- err })
+				m.run(a, func(error) { done <- i })
 			}
 			cut := 0
 			select {
-			case <-done[0]:
-			case <-done[1]:
-				cut = 1
-			case <-done[2]:
-				cut = 2
+			case cut = <-done:
 			case <-time.After(patience):
 				t.Fatalf("nobody came to %s", step)
 			}

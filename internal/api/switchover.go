@@ -21,9 +21,10 @@ const (
 )
 
 const (
-	// DefaultSwitchoverPatience and MaxSwitchoverPatience bound how long a switchover may wait for transactions to end.
+	// DefaultSwitchoverPatience is how long a switchover may wait for transactions to end when the operator does not say.
 	DefaultSwitchoverPatience = 30 * time.Second
-	MaxSwitchoverPatience     = 10 * time.Minute
+	// MaxSwitchoverPatience is how long it may at most.
+	MaxSwitchoverPatience = 10 * time.Minute
 	// switchoverWait is how long one call waits for the end of a switchover, below the timeouts of both sides.
 	switchoverWait = 10 * time.Second
 )

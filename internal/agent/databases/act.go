@@ -115,8 +115,7 @@ func (p *part) takeAway(ctx context.Context) {
 func (p *part) decide(ctx context.Context, v view) (recovery.Decision, error) {
 	if !p.journaled {
 		// Whatever is made from here on is found again by it.
-		if err := p.save(recovery.Journal{Group: v.d.Group}); err != nil {
-			p.applyError = err
+		if p.applyError = p.save(recovery.Journal{Group: v.d.Group}); p.applyError != nil {
 			return recovery.Decision{}, nil
 		}
 	}
@@ -129,7 +128,7 @@ func (p *part) decide(ctx context.Context, v view) (recovery.Decision, error) {
 	member, err := p.m.member(v.d)
 	if err != nil {
 		p.applyError = err
-		return recovery.Decision{}, nil
+		return recovery.Decision{}, nil //nolint:nilerr // it is told as the member's problem
 	}
 	digest := digestOf(member)
 	if p.applyDue(digest, v.st) {
@@ -145,8 +144,7 @@ func (p *part) decide(ctx context.Context, v view) (recovery.Decision, error) {
 		// Before the server was applied once, nothing is done; what others are free to do does not wait.
 		return recovery.Decision{Reason: d.Reason, Message: d.Message}, nil
 	}
-	if err := p.save(d.Journal); err != nil {
-		p.applyError = err
+	if p.applyError = p.save(d.Journal); p.applyError != nil {
 		return recovery.Decision{}, nil
 	}
 	if d.Action != recovery.Wait {
@@ -261,7 +259,9 @@ func someoneOnline(e recovery.Evidence) bool {
 func (p *part) applyDue(digest string, st database.Status) bool {
 	now := time.Now()
 	switch {
-	case p.applied == "" && p.applyError == nil:
+	case p.tried != digest:
+		// What was wrong with another description says nothing of this one.
+		p.applyError, p.applyPause = nil, 0
 		return true
 	case p.applied != digest && p.applyError == nil:
 		return true
@@ -272,6 +272,7 @@ func (p *part) applyDue(digest string, st database.Status) bool {
 }
 
 func (p *part) apply(ctx context.Context, member *database.Member, digest string, told Generations) {
+	p.tried = digest
 	p.begin(ctx, act{name: "the server is prepared", after: func(err error) {
 		p.applyError = err
 		if err != nil {

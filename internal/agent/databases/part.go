@@ -40,8 +40,9 @@ type part struct {
 	orders       map[[2]string]database.Order
 	// doing is what is being done, nil for nothing.
 	doing *act
-	// applied is the digest of the member that was applied last, maintained that of the one that was maintained last.
-	applied, maintained          string
+	// applied is the digest of the member that was applied last, tried that of the one that was to be, maintained that of the one that
+	// was maintained last.
+	applied, tried, maintained   string
 	told                         Generations
 	applyAt, maintainAt, checkAt time.Time
 	applyPause                   time.Duration
@@ -102,7 +103,7 @@ func (p *part) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	if err := p.load(); err != nil {
+	if err := p.load(); err != nil { //nolint:nilerr // it is told as the member's problem
 		p.say("Failed", err.Error())
 		p.m.publish(p.name, spec.DatabaseStatus{State: spec.MemberFailed, Since: p.m.cfg.Now().UTC(), Problem: err.Error()}, true)
 		<-ctx.Done()
