@@ -37,6 +37,7 @@ func TestDatabase(t *testing.T) {
 		{"all lose power", d.allLosePower},
 		{"settings", d.settings},
 		{"primary is removed", d.primaryIsRemoved},
+		{"no secret leaks", func(t *testing.T) { noSecretLeaks(t, s) }},
 	} {
 		if !t.Run(step.name, step.run) {
 			t.FailNow()

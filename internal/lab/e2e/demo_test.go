@@ -27,7 +27,7 @@ type demo struct {
 }
 
 // TestDemo runs what newcomers run, as they do it: they lose patience, twice, and begin again; they run it once more when all
-// is well; they let a node die while visitors are logged in at its website; and at the end nothing of it is left.
+// is well; they write to its database; they let a node die while visitors are logged in at its website; and at the end nothing of it is left.
 func TestDemo(t *testing.T) {
 	source, err := filepath.Abs("../../..")
 	if err != nil {
@@ -64,6 +64,7 @@ func TestDemo(t *testing.T) {
 	if again := d.instances(t); !slices.Equal(again, list) {
 		t.Errorf("the cloud has the instances %v now, it had %v", again, list)
 	}
+	d.write(t)
 	d.visit(t)
 	d.run(t, "demo-down")
 	wantNoLab(t, d.name)
@@ -161,6 +162,26 @@ func (d demo) visit(t *testing.T) {
 		e.What, e.At, e.Failed, r.Requests, e.Until, r.Nodes, r.Moved, r.Sessions)
 	if r.Failed != e.Failed || e.Until > 8*time.Second || len(r.Nodes) != 3 || r.Failures["401"] > 0 || r.Moved == 0 {
 		t.Errorf("visitors saw %s", out)
+	}
+}
+
+// write lets the applications of all nodes write to the database, and reads what the demo has written.
+func (d demo) write(t *testing.T) {
+	t.Helper()
+	program := filepath.Join(d.source, ".build", "bin", "atoll-lab")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, "--name", d.name, "--json", "write", "--duration", "5s").Output()
+	if err != nil {
+		t.Fatalf("atoll-lab write: %v\n%s", err, out)
+	}
+	var r struct{ Acknowledged, Lost int }
+	if err := json.Unmarshal(out, &r); err != nil || r.Acknowledged < 50 || r.Lost != 0 {
+		t.Errorf("atoll-lab write: %v\n%s", err, out)
+	}
+	notes, err := exec.CommandContext(ctx, program, "--name", d.name, "exec", "sg1", "--", "curl", "-sS", "http://localhost:8080/notes").Output()
+	if err != nil || !strings.Contains(string(notes), "the demo was here, by way of hk2") {
+		t.Errorf("the application on sg1 has the notes %q, %v", notes, err)
 	}
 }
 

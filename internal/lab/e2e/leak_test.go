@@ -100,6 +100,7 @@ func (s *site) secrets(t *testing.T) *leak.Secrets {
 	add(out.AddPEM("the signing key", read(s.KeyFile)))
 	add(out.AddPEM("the operator's SSH key", read(s.Variable("ATOLL_LAB_SSH_KEY"))))
 	out.AddText("the Linode token", s.Variable("LINODE_TOKEN"))
+	out.AddText("the password of the database's user", s.Variable(lab.DatabasePasswordVariable))
 	s.userData(t, "sg1")
 	for _, node := range everyNode {
 		add(out.AddPEM("the identity of "+node, []byte(s.exec(t, node, "cat", "/var/lib/atoll/identity.pem"))))
