@@ -100,7 +100,7 @@ func (a *app) write(ctx context.Context, names []string, duration time.Duration,
 		return err
 	}
 	began := time.Now()
-	crowd := writer.Start(writer.Plan{Servers: servers})
+	crowd := writer.Start(ctx, writer.Plan{Servers: servers})
 	working, done := context.WithTimeout(ctx, duration)
 	defer done()
 	var mu sync.Mutex

@@ -62,12 +62,12 @@ func makeAtollGroup(ctx context.Context, out io.Writer, dir string) (*atollGroup
 	return &atollGroup{Database: site.Database(labNodes...), site: site, dir: dir}, nil
 }
 
-func (g *atollGroup) nodes() []string                   { return slices.Clone(g.Nodes) }
-func (g *atollGroup) router(node string) writer.Server  { return g.Router(node) }
-func (g *atollGroup) member(node string) writer.Server  { return g.Member(node) }
-func (g *atollGroup) root(node string) writer.Server    { return g.Root(node) }
-func (g *atollGroup) ready(ctx context.Context) error   { return g.Ready(ctx) }
-func (g *atollGroup) recover(ctx context.Context) error { return errors.New("nobody has to") }
+func (g *atollGroup) nodes() []string                  { return slices.Clone(g.Nodes) }
+func (g *atollGroup) router(node string) writer.Server { return g.Router(node) }
+func (g *atollGroup) member(node string) writer.Server { return g.Member(node) }
+func (g *atollGroup) root(node string) writer.Server   { return g.Root(node) }
+func (g *atollGroup) ready(ctx context.Context) error  { return g.Ready(ctx) }
+func (g *atollGroup) recover(context.Context) error    { return errors.New("nobody has to") }
 func (g *atollGroup) close(context.Context) error {
 	return errors.Join(g.site.Close(), os.RemoveAll(g.dir))
 }

@@ -247,11 +247,11 @@ func (m *databaseMeasure) once(ctx context.Context) error {
 		members, roots = append(members, g.member(n)), append(roots, g.root(n))
 	}
 	// Ten clients at each node, so that somebody asks every few milliseconds; those who wait for a server that hangs are not missed.
-	crowd := writer.Start(writer.Plan{Servers: routers, Clients: 10, Every: 50 * time.Millisecond})
+	crowd := writer.Start(ctx, writer.Plan{Servers: routers, Clients: 10, Every: 50 * time.Millisecond})
 	if _, stock := g.(*stockGroup); stock && m.fault.all {
 		members = nil // what the operator does for a moment lets everybody write to each server
 	}
-	watch := writer.StartWatch(members)
+	watch := writer.StartWatch(ctx, members)
 	stopped := false
 	stop := func() (writer.Record, writer.Probes) { stopped = true; return crowd.Stop(), watch.Stop() }
 	defer func() {

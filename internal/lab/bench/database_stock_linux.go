@@ -147,24 +147,24 @@ func (g *stockGroup) application(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	source, err := stockMetadata()
+	source, err := stockMetadata(ctx)
 	if err != nil {
 		return err
 	}
 	const metadata = "mysql_innodb_cluster_metadata."
-	statements := append(source,
+	source = append(source,
 		"INSERT INTO "+metadata+"clusters (cluster_id, cluster_name, group_name, attributes, options) "+
 			"SELECT @@group_replication_group_name, 'app', @@group_replication_group_name, '{}', '{}'",
 		"INSERT INTO "+metadata+"instances (cluster_id, address, mysql_server_uuid, label, attributes) "+
 			"SELECT @@group_replication_group_name, CONCAT(member_host, ':', member_port), member_id, CONCAT(member_host, ':', member_port), "+
 			"JSON_OBJECT('mysqlClassic', CONCAT(member_host, ':', member_port)) FROM performance_schema.replication_group_members")
-	return g.exec(ctx, node, statements...)
+	return g.exec(ctx, node, source...)
 }
 
 // stockMetadata returns the statements that make the tables which Router reads: MySQL Shell, which makes them otherwise, is in no
 // Debian.
-func stockMetadata() ([]string, error) {
-	root, err := rig.Source(context.Background())
+func stockMetadata(ctx context.Context) ([]string, error) {
+	root, err := rig.Source(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func (w *writers) begin(ctx context.Context, f *Field) (Traffic, error) {
 		return nil, err
 	}
 	w.survivors, w.database = nil, d
-	w.crowd, w.watch = writer.Start(writer.Plan{Servers: d.Routers(), Clients: 3, Every: 40 * time.Millisecond}), writer.StartWatch(d.Members())
+	w.crowd, w.watch = writer.Start(ctx, writer.Plan{Servers: d.Routers(), Clients: 3, Every: 40 * time.Millisecond}), writer.StartWatch(ctx, d.Members())
 	return w, nil
 }
 

@@ -16,16 +16,16 @@ import (
 // databaseSite is a site with the reference topology's database.
 type databaseSite struct {
 	*site
-	*rig.Database
+	database *rig.Database
 }
 
 // TestDatabase runs the reference topology's database: it begins, outlives its primary, comes back after an outage of all, takes
 // new settings, and goes. Applications write through the router of every node all the while. The other faults are drills.
 func TestDatabase(t *testing.T) {
 	s := newSite(t)
-	d := databaseSite{site: s, Database: s.Site.Database(everyNode...)}
+	d := databaseSite{site: s, database: s.Database(everyNode...)}
 	d.settle(t, "")
-	if err := writer.Prepare(t.Context(), d.Router("hk1")); err != nil {
+	if err := writer.Prepare(t.Context(), d.database.Router("hk1")); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
@@ -56,13 +56,13 @@ func (d databaseSite) settle(t *testing.T, settings string) {
 // whole waits until all members are there and every node's application can write.
 func (d databaseSite) whole(t *testing.T) {
 	t.Helper()
-	d.eventually(t, "the database is whole", 2*time.Minute, d.Ready)
+	d.eventually(t, "the database is whole", 2*time.Minute, d.database.Ready)
 }
 
 func (d databaseSite) begins(t *testing.T) {
 	d.whole(t)
 	d.wantNoChange(t)
-	if primary, err := d.Primary(t.Context()); err != nil || primary != "hk1" {
+	if primary, err := d.database.Primary(t.Context()); err != nil || primary != "hk1" {
 		t.Errorf("the primary is %q, %v, want the preferred one", primary, err)
 	}
 	d.eventually(t, "the cluster is healthy", time.Minute, d.healthy)
@@ -73,7 +73,7 @@ func (d databaseSite) begins(t *testing.T) {
 // nodes that live could write.
 func (d databaseSite) during(t *testing.T, live []string, happens func()) time.Duration {
 	t.Helper()
-	crowd, watch := writer.Start(writer.Plan{Servers: d.Routers(), Every: 50 * time.Millisecond}), writer.StartWatch(d.Members())
+	crowd, watch := writer.Start(t.Context(), writer.Plan{Servers: d.database.Routers(), Every: 50 * time.Millisecond}), writer.StartWatch(t.Context(), d.database.Members())
 	var record writer.Record
 	var probes writer.Probes
 	stop := func() { record, probes = crowd.Stop(), watch.Stop() }
@@ -99,17 +99,17 @@ func (d databaseSite) during(t *testing.T, live []string, happens func()) time.D
 	})
 	d.whole(t)
 	stop()
-	primary, err := d.Primary(t.Context())
+	primary, err := d.database.Primary(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lost, err := record.Lost(t.Context(), d.Root(primary).In(d.Database.Name())); err != nil || len(lost) > 0 {
+	if lost, err := record.Lost(t.Context(), d.database.Root(primary).In(d.database.Name())); err != nil || len(lost) > 0 {
 		t.Errorf("%d of %d acknowledged writes are lost: %v, %v", len(lost), len(record.Acknowledged()), lost, err)
 	}
 	if err := probes.OneWriter(); err != nil {
 		t.Error(err)
 	}
-	d.eventually(t, "all members have the same data", time.Minute, d.Equal)
+	d.eventually(t, "all members have the same data", time.Minute, d.database.Equal)
 	outage, err := record.By(live...).Outage(fault)
 	if err != nil {
 		t.Fatal(err)
@@ -120,12 +120,12 @@ func (d databaseSite) during(t *testing.T, live []string, happens func()) time.D
 
 func (d databaseSite) primaryDies(t *testing.T) {
 	const dead = "hk1"
-	outage := d.during(t, d.Others(dead), func() {
+	outage := d.during(t, d.database.Others(dead), func() {
 		if err := d.Kill(t.Context(), dead); err != nil {
 			t.Fatal(err)
 		}
 		d.eventually(t, "another member is the primary", time.Minute, func(ctx context.Context) error {
-			primary, err := d.site.Site.Database(d.Others(dead)...).Primary(ctx)
+			primary, err := d.Database(d.database.Others(dead)...).Primary(ctx)
 			if err == nil && primary == dead {
 				err = errNot("%s is", primary)
 			}
@@ -152,19 +152,19 @@ func (d databaseSite) healthy(ctx context.Context) error {
 }
 
 func (d databaseSite) allLosePower(t *testing.T) {
-	d.during(t, d.Nodes, func() {
-		done := make(chan error, len(d.Nodes))
-		for _, n := range d.Nodes {
+	d.during(t, d.database.Nodes, func() {
+		done := make(chan error, len(d.database.Nodes))
+		for _, n := range d.database.Nodes {
 			go func() { done <- d.Kill(t.Context(), n) }()
 		}
 		var errs []error
-		for range d.Nodes {
+		for range d.database.Nodes {
 			errs = append(errs, <-done)
 		}
 		if err := errors.Join(errs...); err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range d.Nodes {
+		for _, n := range d.database.Nodes {
 			if err := d.PowerOn(t.Context(), n); err != nil {
 				t.Fatal(err)
 			}
@@ -177,10 +177,10 @@ func (d databaseSite) allLosePower(t *testing.T) {
 // settings changes one that takes a restart of every server, while applications write.
 func (d databaseSite) settings(t *testing.T) {
 	const name = "ft_min_word_len"
-	outage := d.during(t, d.Nodes, func() {
+	outage := d.during(t, d.database.Nodes, func() {
 		d.settle(t, name+` = "5"`)
-		for _, n := range d.Nodes {
-			if got, err := d.Value(t.Context(), n, "SELECT @@GLOBAL."+name); err != nil || got != "5" {
+		for _, n := range d.database.Nodes {
+			if got, err := d.database.Value(t.Context(), n, "SELECT @@GLOBAL."+name); err != nil || got != "5" {
 				t.Errorf("%s of %s is %q, %v", name, n, got, err)
 			}
 		}
@@ -193,14 +193,14 @@ func (d databaseSite) settings(t *testing.T) {
 
 // primaryIsRemoved destroys the member that is the primary, and makes it again.
 func (d databaseSite) primaryIsRemoved(t *testing.T) {
-	primary, err := d.Primary(t.Context())
+	primary, err := d.database.Primary(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	outage := d.during(t, d.Others(primary), func() {
+	outage := d.during(t, d.database.Others(primary), func() {
 		d.mustRun(t, "destroy", "-auto-approve", `-target=atoll_database_member.app["`+primary+`"]`)
-		now, err := d.site.Site.Database(d.Others(primary)...).Primary(t.Context())
-		if err != nil || !slices.Contains(d.Others(primary), now) {
+		now, err := d.Database(d.database.Others(primary)...).Primary(t.Context())
+		if err != nil || !slices.Contains(d.database.Others(primary), now) {
 			t.Errorf("the primary is %q, %v", now, err)
 		}
 		d.apply(t)

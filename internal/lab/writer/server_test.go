@@ -61,7 +61,7 @@ func TestRealServers(t *testing.T) {
 		}
 	}
 
-	crowd, watch := writer.Start(writer.Plan{Servers: servers[:1]}), writer.StartWatch(servers)
+	crowd, watch := writer.Start(t.Context(), writer.Plan{Servers: servers[:1]}), writer.StartWatch(t.Context(), servers)
 	await.True(t, "writes are acknowledged", 10*time.Second, func() bool { return crowd.Acknowledged() > 20 })
 	fault := time.Now()
 	if _, err := machine.Run(t.Context(), "systemctl", "kill", "--signal=KILL", "one"); err != nil {

@@ -37,9 +37,9 @@ type Watch struct {
 	probes []Probe
 }
 
-// StartWatch begins to try. The tables must be there.
-func StartWatch(members []Server) *Watch {
-	ctx, stop := context.WithCancel(context.Background())
+// StartWatch begins to try, and goes on until Stop, also when ctx ends. The tables must be there.
+func StartWatch(ctx context.Context, members []Server) *Watch {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &Watch{stop: stop}
 	for _, m := range members {
 		w.done.Go(func() { w.member(ctx, m) })

@@ -58,10 +58,10 @@ type Crowd struct {
 	failed time.Time
 }
 
-// Start lets clients write. They go on, whatever happens, until Stop; the tables must be there.
-func Start(p Plan) *Crowd {
+// Start lets clients write. They go on, whatever happens and also when ctx ends, until Stop; the tables must be there.
+func Start(ctx context.Context, p Plan) *Crowd {
 	p = p.withDefaults()
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c := &Crowd{stop: stop, failed: time.Now()}
 	crowd := rand.Text()[:8]
 	for _, s := range p.Servers {
