@@ -246,7 +246,7 @@ func (m *Manager) writableLocked(d topology.Database, sight Sight, fresh map[str
 
 // answerRouters tells other nodes' routers what the members on this node are, while a router that asks that is wanted.
 func (m *Manager) answerRouters(ctx context.Context) {
-	server := rolecheck.Server{States: m.roles}
+	server := rolecheck.Server{State: m.role}
 	var at netip.AddrPort
 	stop := func() {}
 	defer func() { stop() }()
@@ -290,22 +290,29 @@ func (m *Manager) answerRouters(ctx context.Context) {
 	}
 }
 
-// roles returns what the members on this node are to routers.
-func (m *Manager) roles() map[string]rolecheck.State {
+// role returns what the member of a database on this node is to routers. What was not looked at yet, or not for long, is unknown: a
+// start of the agent must cut nobody's connections. A server that hangs was looked at, and is down.
+func (m *Manager) role(database string) rolecheck.State {
+	sight, _ := m.cfg.See()
+	if !sight.Known {
+		return rolecheck.Unknown
+	}
+	if d, there := find(sight, database); !there || !d.SelfVotes() {
+		return rolecheck.None
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := map[string]rolecheck.State{}
-	for name, s := range m.status {
-		switch {
-		case time.Since(m.seen[name]) > roleFresh:
-			// Nobody knows.
-		case s.State == spec.MemberOnline && s.Writable:
-			out[name] = rolecheck.Writer
-		case s.State == spec.MemberOnline:
-			out[name] = rolecheck.Reader
-		}
+	s, looked := m.status[database]
+	switch {
+	case !looked || time.Since(m.seen[database]) > roleFresh:
+		return rolecheck.Unknown
+	case s.State == spec.MemberOnline && s.Writable:
+		return rolecheck.Writer
+	case s.State == spec.MemberOnline:
+		return rolecheck.Reader
+	default:
+		return rolecheck.None
 	}
-	return out
 }
 
 // digestOfConfigs returns what two equal sets of configurations have in common. It is kept in memory only.
