@@ -34,8 +34,9 @@ type engine struct {
 type group struct {
 	members map[*server]bool
 	primary *server
-	// at counts the group's transactions.
-	at uint64
+	// at counts the group's transactions, users are what is in its data.
+	at    uint64
+	users map[string]database.User
 }
 
 // server is a machine's member. Its data outlives the machine's power.
@@ -222,6 +223,7 @@ func (s *server) Join(context.Context) error {
 		return &database.DivergedError{Node: s.member.Node, Own: strconv.FormatUint(s.has, 10)}
 	}
 	g.members[s], s.fresh = true, false
+	s.users = maps.Clone(g.users)
 	return nil
 }
 
@@ -295,6 +297,7 @@ func (s *server) Maintain(_ context.Context, m *database.Member) error {
 	defer s.engine.mu.Unlock()
 	g := s.engine.group(m.Group)
 	if g.primary == s {
+		g.users = maps.Clone(m.Users)
 		for other := range g.members {
 			other.users = maps.Clone(m.Users)
 		}
