@@ -302,9 +302,9 @@ func (m *Manager) role(database string) rolecheck.State {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s, looked := m.status[database]
+	s, at := m.status[database], m.seen[database] // no time at all, and so long ago, before the first look
 	switch {
-	case !looked || time.Since(m.seen[database]) > roleFresh:
+	case time.Since(at) > roleFresh:
 		return rolecheck.Unknown
 	case s.State == spec.MemberOnline && s.Writable:
 		return rolecheck.Writer

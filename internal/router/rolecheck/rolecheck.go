@@ -24,8 +24,11 @@ type State int
 
 // The states.
 const (
-	// None takes nothing: the member is down, in no group, or not up to date.
+	// None takes nothing: there is no member, or it is down, in no group, or not up to date.
 	None State = iota
+	// Unknown is not answered: a router goes on with what it knew. An agent that has just started knows nothing yet, and must not
+	// have all connections cut for it.
+	Unknown
 	// Reader is up to date and takes no writes.
 	Reader
 	// Writer takes writes: it is the primary, and a majority follows it.
@@ -63,9 +66,9 @@ const (
 
 // Server answers routers.
 type Server struct {
-	// States returns what the member of each database on this node is, by the database's name. It is called for every question, by
-	// several goroutines, and answers from memory. What is not in it, or known too long ago to be sure of, is None.
-	States func() map[string]State
+	// State returns what the member of a database on this node is. It is called for every question, by several goroutines, and
+	// answers from memory.
+	State func(database string) State
 }
 
 // Serve answers whoever connects to l, until ctx ends. It closes l, and returns nil when ctx has ended.
@@ -112,7 +115,10 @@ func (s *Server) answer(conn net.Conn) {
 		return
 	}
 	database, question = strings.TrimSuffix(database, "/"), strings.TrimSuffix(question, "/")
-	state := s.States()[database]
+	state := s.State(database)
+	if state == Unknown {
+		return
+	}
 	said := no
 	if Question(question) == IsWriter && state == Writer || Question(question) == IsReader && state == Reader {
 		said = yes

@@ -20,7 +20,7 @@ func serve(t *testing.T, states map[string]rolecheck.State) string {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error)
-	s := rolecheck.Server{States: func() map[string]rolecheck.State { return states }}
+	s := rolecheck.Server{State: func(database string) rolecheck.State { return states[database] }}
 	go func() { done <- s.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
@@ -53,7 +53,7 @@ func ask(t *testing.T, at, said string) string {
 }
 
 func TestServe(t *testing.T) {
-	at := serve(t, map[string]rolecheck.State{"app": rolecheck.Writer, "log": rolecheck.Reader, "old": rolecheck.None})
+	at := serve(t, map[string]rolecheck.State{"app": rolecheck.Writer, "log": rolecheck.Reader, "old": rolecheck.None, "new": rolecheck.Unknown})
 	for said, want := range map[string]string{
 		rolecheck.IsWriter.Of("app"): "up ready\n",
 		rolecheck.IsReader.Of("app"): "down\n",
@@ -62,6 +62,8 @@ func TestServe(t *testing.T) {
 		"log/reader/":                "up ready\n",
 		"old/reader/":                "down\n",
 		"unknown/writer/":            "down\n",
+		"new/writer/":                "",
+		"new/reader/":                "",
 		"app//":                      "down\n",
 		"//":                         "down\n",
 		"-app/writer/":               "down\n",

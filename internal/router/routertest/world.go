@@ -112,10 +112,7 @@ func answer(t testing.TB, s *mysqlgroup.Server) *roles {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	r := &roles{stop: cancel}
 	go r.watch(ctx, s)
-	server := rolecheck.Server{States: func() map[string]rolecheck.State {
-		is := rolecheck.State(r.state.Load())
-		return map[string]rolecheck.State{"app": is, second: is}
-	}}
+	server := rolecheck.Server{State: func(string) rolecheck.State { return rolecheck.State(r.state.Load()) }}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, l) }()
 	t.Cleanup(func() {
