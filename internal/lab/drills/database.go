@@ -65,6 +65,8 @@ func database(f *Field) *rig.Database { return f.Database(databaseNodes...) }
 type writers struct {
 	// survivors are the nodes whose applications count for the outage; all when empty. Inject sets it.
 	survivors []string
+	// patience is how long one write may take before the application gives it up; the writer's own when 0.
+	patience time.Duration
 	// primary is who took writes before the fault.
 	primary  string
 	database *rig.Database
@@ -86,7 +88,7 @@ func (w *writers) begin(ctx context.Context, f *Field) (Traffic, error) {
 		return nil, err
 	}
 	w.survivors, w.database = nil, d
-	w.crowd, w.watch = writer.Start(ctx, writer.Plan{Servers: d.Routers(), Clients: 3, Every: 40 * time.Millisecond}), writer.StartWatch(ctx, d.Members())
+	w.crowd, w.watch = writer.Start(ctx, writer.Plan{Servers: d.Routers(), Clients: 3, Every: 40 * time.Millisecond, Patience: w.patience}), writer.StartWatch(ctx, d.Members())
 	return w, nil
 }
 

@@ -23,8 +23,8 @@ type Server struct {
 	User, Password, Schema string
 }
 
-// connectWithin bounds what connecting may take. A server that was cut off does not answer at all.
-const connectWithin = time.Second
+// connectWithin bounds what connecting may take where the caller does not. A server that was cut off does not answer at all.
+const connectWithin = 10 * time.Second
 
 // open returns a pool of connections that has not connected yet.
 func (s Server) open() (*sql.DB, error) {
