@@ -69,6 +69,9 @@ func TestRecord(t *testing.T) {
 	if n := len(r.Since(at(20))); n != 1 {
 		t.Errorf("%d ended later", n)
 	}
+	if got := (writer.Record{wrote(10), failed(15), wrote(30), wrote(35)}).Longest(); got != 20*time.Millisecond {
+		t.Errorf("the longest pause is %v", got)
+	}
 	if got := r.Reasons(); got != "2 times 10.0.0.2:2: connection refused" {
 		t.Errorf("reasons are %q", got)
 	}
