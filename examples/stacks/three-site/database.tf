@@ -15,6 +15,7 @@ resource "atoll_database" "app" {
     }
   }
 
+  router = { driver = var.database.router }
   accept = var.database.accept
 }
 

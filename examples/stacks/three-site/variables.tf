@@ -94,11 +94,12 @@ variable "removal_token" {
 }
 
 variable "database" {
-  description = "The database: which three nodes have the data, the first of them where writes begin; MySQL's settings; which providers and sites may have a majority of the votes. password_version changes together with the password. Null for nothing."
+  description = "The database: which three nodes have the data, the first of them where writes begin; MySQL's settings; by which program applications reach it; which providers and sites may have a majority of the votes. password_version changes together with the password. Null for nothing."
   type = object({
     voters           = list(string)
     settings         = optional(map(string))
     password_version = optional(number, 1)
+    router           = optional(string, "mysqlrouter")
     accept = optional(object({
       provider_majority = optional(set(string))
       site_majority     = optional(set(string))

@@ -64,7 +64,7 @@ type databaseWay struct {
 func benchDatabase(ctx context.Context, out io.Writer) error {
 	var o databaseOptions
 	flags := flag.NewFlagSet("bench database", flag.ContinueOnError)
-	flags.IntVar(&o.runs, "runs", 3, "how often each fault is measured")
+	flags.IntVar(&o.runs, "runs", 10, "how often each fault is measured")
 	flags.IntVar(&o.clone, "clone", 1024, "MiB that a member without data has to copy; 0 leaves that out")
 	flags.StringVar(&o.ways, "ways", "stock,atoll", "what is measured")
 	flags.StringVar(&o.fault, "faults", "switchover,crash,silent death,full outage", "what happens")

@@ -31,6 +31,7 @@ func databaseDrills() []Drill {
 		databaseCutOff(c), databaseOneWay(c), databaseLoss(c), databaseTwoDead(c),
 		databaseWiped(c), databaseErrant(c), databaseDiskFull(c), databaseNoPrimaryKey(c),
 		databaseWrongSetting(c), databaseRemoved(c), databaseInterrupted(c),
+		databaseHAProxy(c),
 	}
 	return append(list, databaseOutages(c)...)
 }

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // primaryFault is a drill that takes the primary away in some way: another member takes writes, and the old primary comes back.
@@ -51,15 +54,62 @@ func databasePowerCut(c *Cluster) Drill {
 		func(ctx context.Context, f *Field, w *writers) error { return f.PowerOn(ctx, w.primary) })
 }
 
+// hangObjective is longer than failoverObjective: connections to a server that hangs are there until somebody gives them up.
+const hangObjective = 15 * time.Second
+
 // databaseHang stops the primary's server where it stands.
 func databaseHang(c *Cluster) Drill {
-	return primaryFault(c, "hang", "writes go on elsewhere when the primary's server hangs, and nothing that it still holds gets in when it goes on", failoverObjective,
+	return primaryFault(c, "hang", "writes go on elsewhere when the primary's server hangs, and nothing that it still holds gets in when it goes on", hangObjective,
 		func(ctx context.Context, f *Field, w *writers) error {
 			return on(ctx, f, w.primary, "systemctl", "kill", "--signal=STOP", databaseUnit)
 		},
 		func(ctx context.Context, f *Field, w *writers) error {
 			return on(ctx, f, w.primary, "systemctl", "kill", "--signal=CONT", databaseUnit)
 		})
+}
+
+// databaseHAProxy has applications reach the database by the other router. The primary's agent starts anew, which must not be noticed,
+// and then its server dies.
+func databaseHAProxy(c *Cluster) Drill {
+	w := &writers{}
+	by := func(ctx context.Context, f *Field, router spec.RouterDriver) error {
+		f.Work.Env = append(f.Work.Env, rig.WithDatabaseBy(router, "", databaseNodes...))
+		return f.Apply(ctx)
+	}
+	var quiet error
+	return Drill{
+		Name: "database/haproxy", Proves: "by HAProxy, too: an agent that starts anew is not noticed, and writes go on elsewhere when the primary's server dies",
+		Cluster: c, Traffic: w.begin,
+		Setup: func(ctx context.Context, f *Field) error {
+			if err := by(ctx, f, spec.RouterHAProxy); err != nil {
+				return err
+			}
+			return f.Await(ctx, "all members are online", ReadyWithin, database(f).Ready)
+		},
+		Inject: func(ctx context.Context, f *Field) error {
+			w.survivors = w.database.Others(w.primary)
+			if err := on(ctx, f, w.primary, "systemctl", "restart", "atolld.service"); err != nil {
+				return err
+			}
+			pause(ctx, LeadIn)
+			if calm := w.Calm(); calm < time.Since(f.Injected) {
+				quiet = fmt.Errorf("a write failed when only the primary's agent had started anew, %s ago", seconds(calm))
+			}
+			return on(ctx, f, w.primary, "systemctl", "kill", "--signal=KILL", databaseUnit)
+		},
+		Settle: func(ctx context.Context, f *Field) error {
+			if err := w.failedOver(ctx, f); err != nil {
+				return err
+			}
+			return w.whole(ctx, f)
+		},
+		Heal: func(ctx context.Context, f *Field) error {
+			return errors.Join(by(ctx, f, spec.RouterMySQL), healDatabase(ctx, f))
+		},
+		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
+			return errors.Join(quiet, w.within(failoverObjective), w.invariants(ctx, f, o))
+		},
+	}
 }
 
 // switchoverObjective is how long nobody may be able to write while an operator moves the primary.

@@ -17,21 +17,25 @@ func databaseWrongSetting(c *Cluster) Drill {
 	w := &writers{}
 	var refused error
 	return Drill{
-		Name: "database/wrong-setting", Proves: "a setting that the server refuses changes nothing, and the apply says which",
+		Name: "database/wrong-setting", Proves: "a setting that the server refuses changes nothing, also not for a member that starts anew, and the apply says which",
 		Cluster: c, Traffic: w.begin,
 		Inject: func(ctx context.Context, f *Field) error {
 			settled(f, `ft_min_word_len = "many"`)
 			refused = f.Apply(ctx)
-			return nil
+			// Whoever starts anew meanwhile does so with the settings before.
+			return on(ctx, f, w.database.Others(w.primary)[0], "systemctl", "restart", "atolld.service", databaseUnit)
 		},
 		Settle: func(ctx context.Context, f *Field) error {
+			if err := f.Await(ctx, "all members are online", ReadyWithin, w.database.Ready); err != nil {
+				return err
+			}
 			settled(f, "")
 			if err := f.Apply(ctx); err != nil {
 				return err
 			}
 			return w.whole(ctx, f)
 		},
-		Heal: func(_ context.Context, f *Field) error { settled(f, ""); return nil },
+		Heal: func(ctx context.Context, f *Field) error { settled(f, ""); return f.Apply(ctx) },
 		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
 			var errs []error
 			if refused == nil || !strings.Contains(refused.Error(), "ft_min_word_len") {

@@ -14,16 +14,22 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/writer"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // WithDatabase makes the reference topology make its database, with these nodes as the voting members, the first of them where
 // writes begin, and settings of the server as Terraform writes them, such as `max_connections = "99"`.
 func WithDatabase(settings string, voters ...string) string {
+	return WithDatabaseBy(spec.RouterMySQL, settings, voters...)
+}
+
+// WithDatabaseBy is WithDatabase with the router that applications reach it by.
+func WithDatabaseBy(router spec.RouterDriver, settings string, voters ...string) string {
 	list := ""
 	for _, v := range voters {
 		list += strconv.Quote(v) + ", "
 	}
-	return "TF_VAR_database={ voters = [" + list + "], settings = { innodb_buffer_pool_size = \"128M\", " + settings + ` }, accept = { site_majority = ["hong-kong"] } }`
+	return "TF_VAR_database={ voters = [" + list + "], settings = { innodb_buffer_pool_size = \"128M\", " + settings + ` }, router = "` + string(router) + `", accept = { site_majority = ["hong-kong"] } }`
 }
 
 // The reference topology's database.
