@@ -46,17 +46,25 @@ func databaseCluster() *Cluster {
 			}
 			return writer.Prepare(ctx, database(f).Router(databaseNodes[0]))
 		},
-		Ready: func(ctx context.Context, f *Field) error {
-			if err := database(f).Ready(ctx); err != nil {
-				return err
-			}
-			status, healthy, err := f.Status(ctx)
-			if err == nil && !healthy {
-				err = fmt.Errorf("atoll status: %s", strings.Join(status.Reasons, "; "))
-			}
-			return err
-		},
+		Ready: databaseReady,
 	}
+}
+
+// databaseReady returns what keeps the database from being whole, and known to be.
+func databaseReady(ctx context.Context, f *Field) error {
+	if err := database(f).Ready(ctx); err != nil {
+		return err
+	}
+	status, healthy, err := f.Status(ctx)
+	if err == nil && !healthy {
+		err = fmt.Errorf("atoll status: %s", strings.Join(status.Reasons, "; "))
+	}
+	return err
+}
+
+// allReady waits until that is so.
+func allReady(ctx context.Context, f *Field) error {
+	return f.Await(ctx, "all is well", ReadyWithin, func(ctx context.Context) error { return databaseReady(ctx, f) })
 }
 
 func database(f *Field) *rig.Database { return f.Database(databaseNodes...) }

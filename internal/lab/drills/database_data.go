@@ -139,13 +139,13 @@ func databaseDiskFull(c *Cluster) Drill {
 			if err := on(ctx, f, victim, "sh", "-c", onSmallDisk, "sh", smallDisk); err != nil {
 				return err
 			}
-			if err := f.Await(ctx, "all members are online", ReadyWithin, d.Ready); err != nil {
+			if err := allReady(ctx, f); err != nil {
 				return err
 			}
 			if _, err := f.Atoll(ctx, "switchover", "--database", d.Name(), "--to", victim); err != nil {
 				return err
 			}
-			return f.Await(ctx, "all members are online", ReadyWithin, d.Ready)
+			return allReady(ctx, f)
 		},
 		Inject: func(ctx context.Context, f *Field) error {
 			w.survivors = w.database.Others(w.primary)

@@ -84,7 +84,7 @@ func databaseHAProxy(c *Cluster) Drill {
 			if err := by(ctx, f, spec.RouterHAProxy); err != nil {
 				return err
 			}
-			return f.Await(ctx, "all members are online", ReadyWithin, database(f).Ready)
+			return allReady(ctx, f)
 		},
 		Inject: func(ctx context.Context, f *Field) error {
 			w.survivors = w.database.Others(w.primary)
