@@ -32,6 +32,8 @@ type Engine struct {
 	Show func(ctx context.Context, dial Dial) error
 	// Live is a setting that a running server takes, Restart one that takes a restart. Each is a name with a value.
 	Live, Restart [2]string
+	// Crowd is more connections than a server takes that has the setting Live.
+	Crowd int
 	// Bad are settings that are refused, by name.
 	Bad map[string]string
 	// ReadSetting asks a running server for a setting.

@@ -3,6 +3,8 @@
 package databasetest
 
 import (
+	"context"
+	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -61,8 +63,14 @@ func testFullOutage(t *testing.T, w *world, acked *record) {
 	}
 	count, _ := writer.writes()
 	await.True(t, "writes are acknowledged without one member", 30*time.Second, func() bool { now, _ := writer.writes(); return now > count+50 })
-	all(t, "power cut", w.others(behind), func(n *member) error { return n.PowerCut(t.Context()) })
-	writer.stop()
+	last := w.others(primary)[1]
+	if err := last.PowerCut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	testMajorityLost(t, w, primary, writer)
+	if err := primary.PowerCut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	all(t, "power on", w.members, func(n *member) error { return n.PowerOn(t.Context()) })
 	all(t, "apply", w.members, func(n *member) error { return n.Driver.Apply(t.Context(), n.want) })
 	best := w.members[0]
@@ -80,8 +88,8 @@ func testFullOutage(t *testing.T, w *world, acked *record) {
 			best = n
 		}
 	}
-	if best == behind {
-		t.Errorf("who was not there at the end has the most: %v", positions)
+	if order, err := best.Driver.Compare(t.Context(), positions[best.Name], positions[primary.Name]); err != nil || order != database.Equal {
+		t.Errorf("%s is %s of the last primary (%v): %v", best.Name, order, err, positions)
 	}
 	if err := best.Driver.Bootstrap(t.Context()); err != nil {
 		t.Fatal(err)
@@ -94,5 +102,39 @@ func testFullOutage(t *testing.T, w *world, acked *record) {
 		if order, err := n.Driver.Compare(t.Context(), now, positions[best.Name]); err != nil || order == database.Less || order == database.Diverged {
 			t.Errorf("%s has %s, which is %s of what there was (%v)", n.Name, now, order, err)
 		}
+	}
+}
+
+// testMajorityLost looks at a primary whose two secondaries have no power any more, while an application goes on to write. It
+// leaves the member in no group.
+func testMajorityLost(t *testing.T, w *world, n *member, writer *writer) {
+	var st database.Status
+	await.NoError(t, "the primary is blocked", 20*time.Second, func(ctx context.Context) error {
+		var err error
+		if st, err = n.status(ctx); err == nil && st.State != spec.MemberBlocked {
+			err = fmt.Errorf("it is %s", st.State)
+		}
+		return err
+	})
+	if st.Writable || st.Primary != "" || st.View[n.Name] != spec.MemberOnline {
+		t.Errorf("%+v, want that nobody takes writes", st)
+	}
+	if _, err := w.rows(t.Context(), n); err != nil {
+		t.Errorf("reading without a majority: %v", err)
+	}
+	count, _ := writer.writes()
+	from := time.Now()
+	if err := n.Driver.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(from); took > 15*time.Second {
+		t.Errorf("leaving a group without a majority took %s", took)
+	}
+	if st := n.mustStatus(t); st.State != spec.MemberStranded || st.Writable {
+		t.Errorf("%+v, want a stranded member", st)
+	}
+	writer.stop()
+	if now, _ := writer.writes(); now != count {
+		t.Errorf("%d writes were acknowledged without a majority", now-count)
 	}
 }

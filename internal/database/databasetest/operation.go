@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -104,6 +105,18 @@ func testSettings(t *testing.T, w *world, _ *record) {
 			t.Errorf("%s = %s: %+v, want that nothing has changed", name, value, st)
 		}
 	}
+	// What was refused must not be in the way of anything else, also not for an agent that has just been started.
+	n.Driver = w.engine.New(n.Sys, machinetest.Logger(t, n.Name), n.Dial)
+	var refused *database.SettingsError
+	if err := n.Driver.Apply(t.Context(), n.want); !errors.As(err, &refused) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if err := n.Driver.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.in(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	n.want.Settings = map[string]string{w.engine.Live[0]: w.engine.Live[1]}
 	n.apply(t)
 	st := n.mustStatus(t)
@@ -113,6 +126,7 @@ func testSettings(t *testing.T, w *world, _ *record) {
 	if got, err := w.engine.ReadSetting(t.Context(), n.Dial, w.engine.Live[0]); err != nil || got != w.engine.Live[1] {
 		t.Errorf("%s is %q (%v), want %q", w.engine.Live[0], got, err, w.engine.Live[1])
 	}
+	testCrowd(t, w, n)
 	n.want.Settings[w.engine.Restart[0]] = w.engine.Restart[1]
 	n.apply(t)
 	st = n.mustStatus(t)
@@ -138,6 +152,29 @@ func testSettings(t *testing.T, w *world, _ *record) {
 	n.apply(t)
 	if changes := n.Sys.takeChanges(); len(changes) > 0 {
 		t.Errorf("an apply after all that changes %q", changes)
+	}
+}
+
+// testCrowd has an application take all connections that there are.
+func testCrowd(t *testing.T, w *world, n *member) {
+	t.Helper()
+	db, err := w.open(n, newPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for taken := 0; ; taken++ {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			break // it is full
+		}
+		defer func() { _ = conn.Close() }()
+		if taken > w.engine.Crowd {
+			t.Fatalf("the server takes more than %d connections", taken)
+		}
+	}
+	if st := n.mustStatus(t); st.State != spec.MemberOnline {
+		t.Errorf("%+v, want that the server is still seen", st)
 	}
 }
 

@@ -112,7 +112,10 @@ func fingerprint(password string) string {
 func (d *Driver) localAccounts(ctx context.Context, m *database.Member) error {
 	want := mark{Password: fingerprint(replicationPassword(m))}
 	have, exists, err := readMark(ctx, d.local, replicationUser)
-	if err != nil || have == want || d.inGroup(ctx, m) {
+	if err != nil || have == want {
+		return err
+	}
+	if in, err := d.inGroup(ctx); err != nil || in {
 		return err
 	}
 	conn, err := d.local.Conn(ctx)

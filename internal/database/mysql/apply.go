@@ -37,22 +37,20 @@ func (d *Driver) apply(ctx context.Context, m *database.Member) error {
 	if err := d.ownData(m.Group); err != nil {
 		return err
 	}
-	if problems := spec.ValidateMySQLSettings("settings", m.Settings); len(problems) > 0 {
-		return &database.SettingsError{Message: problems.Error()}
-	}
 	meminfo, err := d.sys.ReadFile("/proc/meminfo")
 	if err != nil {
 		return fmt.Errorf("read how much memory the machine has: %w", err)
 	}
 	want := render(settings(m, memoryOf(string(meminfo))))
-	if err := d.configure(ctx, m, want); err != nil {
+	refused, err := d.configure(ctx, m, want)
+	if err != nil {
 		return err
 	}
 	d.setMember(m)
-	if err := d.start(ctx, m); err != nil || host.Recording(d.sys) {
+	if err := d.start(ctx); err != nil || host.Recording(d.sys) {
 		return err
 	}
-	return d.ready(ctx, m)
+	return errors.Join(d.ready(ctx, m), refused)
 }
 
 // ownData fails when there is data that is not the group's.
@@ -78,19 +76,20 @@ func (d *Driver) ownData(group string) error {
 }
 
 // configure puts the configuration in place when the server finds it good, and tells a running server what it can take without
-// a restart.
-func (d *Driver) configure(ctx context.Context, m *database.Member, want string) error {
+// a restart. With settings that are refused, the old configuration stays in place and goes on to be good for everything, and
+// refused says why; without an old one that is an error.
+func (d *Driver) configure(ctx context.Context, m *database.Member, want string) (refused, err error) {
 	old, err := d.sys.ReadFile(configPath)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return nil, err
 	}
-	if string(old) != want {
-		if err := d.judge(ctx, want); err != nil {
-			return err
-		}
+	err = d.acceptable(ctx, m, string(old), want)
+	var settings *database.SettingsError
+	if len(old) > 0 && errors.As(err, &settings) {
+		return err, nil
 	}
-	if err := d.live(ctx, parse(want)); err != nil {
-		return err
+	if err != nil {
+		return nil, err
 	}
 	for _, f := range []struct{ path, text string }{
 		{preparePath, prepare(m.Group, m.Address.Addr().String(), hexAddress(m.Address.Addr()))},
@@ -98,10 +97,24 @@ func (d *Driver) configure(ctx context.Context, m *database.Member, want string)
 		{configPath, want},
 	} {
 		if _, err := d.sys.WriteFile(f.path, []byte(f.text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// acceptable fails with *database.SettingsError when a configuration holds what a member cannot have or the server does not take.
+// A running server has been told what it can take at once when it does not fail.
+func (d *Driver) acceptable(ctx context.Context, m *database.Member, old, want string) error {
+	if problems := spec.ValidateMySQLSettings("settings", m.Settings); len(problems) > 0 {
+		return &database.SettingsError{Message: problems.Error()}
+	}
+	if old != want {
+		if err := d.judge(ctx, want); err != nil {
 			return err
 		}
 	}
-	return nil
+	return d.live(ctx, parse(want))
 }
 
 // hexAddress is an IPv6 address as /proc/net/if_inet6 has it, and what is never there for others.
@@ -162,7 +175,7 @@ func complaints(log string) string {
 const startPatience = 90 * time.Second
 
 // start makes the unit run. A server in a group is not restarted by it, nor one that is still on its way up.
-func (d *Driver) start(ctx context.Context, m *database.Member) error {
+func (d *Driver) start(ctx context.Context) error {
 	unit := serviceUnit()
 	now, err := d.sys.Units().Status(ctx, unitName)
 	if err != nil {
@@ -173,13 +186,14 @@ func (d *Driver) start(ctx context.Context, m *database.Member) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		same := string(file) == string(unit.Content) && now.Enabled && !now.Stale
-		if !same && now.Active && !d.inGroup(ctx, m) {
-			same, now.Active = false, false
-		}
-		if same || now.Active || now.State == "activating" && same {
-			// Its file is renewed with the next restart.
+		if string(file) == string(unit.Content) && now.Enabled && !now.Stale {
 			return nil
+		}
+		if now.Active {
+			// What is in a group gets its new unit with the next restart, and so does what does not say whether it is.
+			if in, err := d.inGroup(ctx); err != nil || in {
+				return nil //nolint:nilerr // see above
+			}
 		}
 	}
 	_, err = d.sys.Units().Ensure(ctx, unit)
@@ -216,10 +230,13 @@ func (d *Driver) ready(ctx context.Context, m *database.Member) error {
 	if err := d.checkVersion(ctx, m); err != nil {
 		return err
 	}
-	if err := d.checkSettings(ctx, m); err != nil {
+	if err := d.harmless(ctx); err != nil {
+		return fmt.Errorf("see to it that the server outside of the group takes no writes: %w", err)
+	}
+	if err := d.localAccounts(ctx, m); err != nil {
 		return err
 	}
-	return d.localAccounts(ctx, m)
+	return d.checkSettings(ctx, m)
 }
 
 // checkVersion fails when the server is of another release series than the database.
@@ -258,7 +275,8 @@ func (d *Driver) Restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.inGroup(ctx, m) {
+	// One that does not answer is in no state to leave in order.
+	if in, err := d.inGroup(ctx); err == nil && in {
 		if err := d.leave(ctx, m); err != nil {
 			return fmt.Errorf("leave the group before the restart: %w", err)
 		}

@@ -64,6 +64,7 @@ func TestConformance(t *testing.T) {
 			return asRoot(ctx, dial, "SET GLOBAL general_log = ON", "SET GLOBAL slow_query_log = ON", "SET GLOBAL long_query_time = 0")
 		},
 		Live:    [2]string{"max_connections", "77"},
+		Crowd:   100,
 		Restart: [2]string{"innodb_read_io_threads", "3"},
 		Bad: map[string]string{
 			"no_such_setting": "1", "innodb_read_io_threads": "plenty", "max_connections": "-5", "sync_binlog": "0",

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -139,11 +140,28 @@ func (g group) view(m *database.Member) map[string]spec.MemberState {
 	return out
 }
 
-// inGroup tells whether the local server is in a group. One that does not answer is not known to be, and is not disturbed for
-// that either: what asks this would then have to wait for the server anyway.
-func (d *Driver) inGroup(ctx context.Context, _ *database.Member) bool {
-	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+// groupPatience is how long a server that is busy may take to say whether it is in a group.
+const groupPatience = 5 * time.Second
+
+// inGroup tells whether the local server is in a group. It fails when the server does not say: then it is to be left alone.
+func (d *Driver) inGroup(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, groupPatience)
 	defer cancel()
 	g, err := readGroup(ctx, d.local)
-	return err == nil && g.in()
+	return err == nil && g.in(), err
+}
+
+// harmless makes a server that is in no group take no writes and begin no group: whoever was about to change that may have died
+// before it was done.
+func (d *Driver) harmless(ctx context.Context) error {
+	in, err := d.inGroup(ctx)
+	if err != nil || in {
+		return err
+	}
+	var readOnly, bootstraps bool
+	err = d.local.QueryRowContext(ctx, "SELECT @@GLOBAL.super_read_only, @@GLOBAL.group_replication_bootstrap_group").Scan(&readOnly, &bootstraps)
+	if err != nil || readOnly && !bootstraps {
+		return err
+	}
+	return inOrder(ctx, d.local, "SET GLOBAL super_read_only = ON", "SET GLOBAL group_replication_bootstrap_group = OFF")
 }

@@ -190,6 +190,8 @@ func (d *Driver) join(ctx context.Context, m *database.Member) error {
 		}
 	}
 	err = inOrder(ctx, conn,
+		// The group lifts that for its primary. Nobody else may write here before.
+		"SET GLOBAL super_read_only = ON",
 		"SET GLOBAL group_replication_bootstrap_group = OFF",
 		"SET GLOBAL offline_mode = OFF",
 		fmt.Sprintf("SET GLOBAL group_replication_clone_threshold = %d", threshold),
@@ -291,7 +293,7 @@ func (d *Driver) bootstrap(ctx context.Context, m *database.Member) (err error) 
 		_, offErr := d.local.ExecContext(restore, "SET GLOBAL group_replication_bootstrap_group = OFF")
 		err = errors.Join(err, offErr)
 	}()
-	if err := inOrder(ctx, conn, "SET GLOBAL offline_mode = OFF", "SET GLOBAL group_replication_bootstrap_group = ON"); err != nil {
+	if err := inOrder(ctx, conn, "SET GLOBAL super_read_only = ON", "SET GLOBAL offline_mode = OFF", "SET GLOBAL group_replication_bootstrap_group = ON"); err != nil {
 		return err
 	}
 	if err := d.startGroup(ctx, conn, m); err != nil {

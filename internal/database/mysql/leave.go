@@ -41,12 +41,38 @@ func (d *Driver) leave(ctx context.Context, m *database.Member) error {
 			}
 		}
 	}
+	if !g.majority() {
+		return d.breakOut(ctx, m)
+	}
 	conn, err := d.local.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
 	return inOrder(ctx, conn, "STOP GROUP_REPLICATION", "SET GLOBAL super_read_only = ON")
+}
+
+// breakOut takes the member out of a group without a majority, by ending the server. There is nobody to say good-bye to, but the
+// server itself would wait for that for more than a minute, and for the writes that wait for the group. Those are rolled back.
+func (d *Driver) breakOut(ctx context.Context, m *database.Member) error {
+	before, err := d.sys.Units().Status(ctx, unitName)
+	if err != nil {
+		return err
+	}
+	if err := d.sys.Units().Signal(ctx, unitName, "KILL"); err != nil {
+		return err
+	}
+	again, err := waitFor(ctx, startPatience, func(ctx context.Context) (bool, error) {
+		now, err := d.sys.Units().Status(ctx, unitName)
+		return err == nil && now.Active && now.MainPID != before.MainPID, err
+	})
+	if err == nil && !again {
+		err = fmt.Errorf("the server does not come back after %s%s", startPatience, d.lastWords(ctx))
+	}
+	if err != nil {
+		return err
+	}
+	return d.ready(ctx, m)
 }
 
 // successor returns the node that is to be the next primary: the one with the greatest weight, then the least to apply.

@@ -146,20 +146,29 @@ func (d *Driver) tell(ctx context.Context, name, value string, given bool) (take
 	}
 }
 
-// checkSettings fails when a setting of the operator's is none that the server could take: one that has just been started for the
-// first time only warns of it, and takes another value.
+// checkSettings fails with *database.SettingsError when the server runs with a setting of the operator's that it could not take:
+// one that has just been started for the first time only warns of that, and takes another value.
 func (d *Driver) checkSettings(ctx context.Context, m *database.Member) error {
+	text, err := d.sys.ReadFile(configPath)
+	if err != nil {
+		return err
+	}
+	configured := parse(string(text))
 	for _, name := range slices.Sorted(maps.Keys(m.Settings)) {
+		value, there := configured[loose(name)]
+		if !there || value != m.Settings[name] {
+			continue // it was refused before
+		}
 		var now string
 		err := d.local.QueryRowContext(ctx, "SELECT variable_value FROM performance_schema.global_variables WHERE variable_name = ?", name).Scan(&now)
 		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("the server does not know the setting %s, and runs without it", name)
+			return &database.SettingsError{Message: fmt.Sprintf("there is no variable %s, the server runs without it", name)}
 		}
 		if err != nil {
 			return fmt.Errorf("ask the server for %s: %w", name, err)
 		}
-		if err := d.inBounds(ctx, name, m.Settings[name]); err != nil {
-			return fmt.Errorf("the server runs with %s = %s: %w", name, now, err)
+		if err := d.inBounds(ctx, name, value); err != nil {
+			return err
 		}
 	}
 	return nil

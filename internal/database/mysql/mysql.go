@@ -30,6 +30,8 @@ type Driver struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// local is a pool of root's connections over the socket.
 	local *sql.DB
+	// watch is another one, for looking at the server, whose two connections stay: applications may take all others.
+	watch *sql.DB
 
 	// proof is when the group last confirmed that the local server is part of it.
 	proof proof
@@ -68,7 +70,10 @@ func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
 		var dialer net.Dialer
 		d.dial = dialer.DialContext
 	}
-	d.local = d.open(account{network: "unix", address: socketPath, user: "root"})
+	root := account{network: "unix", address: socketPath, user: "root"}
+	d.local, d.watch = d.open(root), d.open(root)
+	d.watch.SetMaxOpenConns(2)
+	d.watch.SetConnMaxLifetime(0)
 	return d
 }
 

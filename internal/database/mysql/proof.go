@@ -22,9 +22,9 @@ type proof struct {
 const (
 	// proofLasts is for how long the group's word is believed: longer than a bad line holds an answer up, shorter than the
 	// 5 s after which others can have become the primary.
-	proofLasts = 3 * time.Second
+	proofLasts = 4500 * time.Millisecond
 	// proofPatience is how long one question may take.
-	proofPatience = 2 * time.Second
+	proofPatience = 4 * time.Second
 )
 
 // confirmed tells whether the group has confirmed within the last seconds that the server is part of it, waiting for an answer

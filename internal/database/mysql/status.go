@@ -77,7 +77,7 @@ func (d *Driver) statusSettings(ctx context.Context, st *database.Status) error 
 
 // ask fills in what the server says.
 func (d *Driver) ask(ctx context.Context, m *database.Member, st *database.Status) error {
-	conn, err := d.local.Conn(ctx)
+	conn, err := d.watch.Conn(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (d *Driver) ask(ctx context.Context, m *database.Member, st *database.Statu
 	st.State, st.View = g.memberState(), g.view(m)
 	if p, ok := g.primary(); ok {
 		st.Primary = nodeAt(m, p.address)
-		st.Writable = p.id == g.own && !readOnly && d.proof.confirmed(ctx, d.local)
+		st.Writable = p.id == g.own && !readOnly && d.proof.confirmed(ctx, d.watch)
 	}
 	if empty {
 		if st.Fresh, err = withoutSchemas(ctx, conn); err != nil {
