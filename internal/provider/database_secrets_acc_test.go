@@ -36,7 +36,7 @@ func TestNoDatabaseSecretLeaks(t *testing.T) {
 		}
 		outputs[args[0]] = r.Output
 	}
-	v, ok := strings.CutPrefix(outputs["show"][strings.Index(outputs["show"], `"group":"`):], `"group":"`)
+	_, v, ok := strings.Cut(outputs["show"], `"group":"`)
 	if !ok || len(v) < 36 {
 		t.Fatal("the state has no group")
 	}
