@@ -56,8 +56,8 @@ type Member struct {
 
 // Status is a node's router as it is.
 type Status struct {
-	// Running tells whether a router runs for each database that was applied last. One whose new configuration was refused goes on
-	// as it was.
+	// Running tells whether all routers run that could be made of what was applied last. One whose new configuration was refused
+	// goes on as it was.
 	Running bool
 	// Writers holds, by database, the node that connections for writes are led to, "" for none or unknown.
 	Writers map[string]string

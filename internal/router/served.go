@@ -48,7 +48,7 @@ func (s *Served) Status(ctx context.Context, runs func(context.Context, Database
 		}
 	}
 	s.mu.Unlock()
-	out := Status{Writers: map[string]string{}, Running: len(wanted) > 0 && len(databases) == len(wanted)}
+	out := Status{Writers: map[string]string{}, Running: len(databases) > 0}
 	var problems []string
 	for _, d := range databases {
 		up, err := runs(ctx, d)

@@ -24,6 +24,36 @@ func (s *suite) cut(t *testing.T, c *client) {
 	})
 }
 
+// agentsAway has the members' agents end and start again, all at once: the database does not need them.
+func (s *suite) agentsAway(t *testing.T) {
+	still := s.hold(t)
+	goesOn := func(what string) {
+		t.Helper()
+		for began := time.Now(); time.Since(began) < 3*time.Second; {
+			if err := still(); err != nil {
+				t.Fatalf("%s: an open connection: %v", what, err)
+			}
+			if _, err := s.writeOnce(t.Context(), t.Name()); err != nil {
+				t.Fatalf("%s: a new connection: %v", what, err)
+			}
+		}
+	}
+	for _, r := range s.roles {
+		r.stop()
+	}
+	goesOn("while there are no agents")
+	for i, server := range s.Servers {
+		s.roles[i] = answer(s.whole, server)
+		s.roles[i].silent.Store(true)
+	}
+	goesOn("while agents know nothing yet")
+	for _, r := range s.roles {
+		r.silent.Store(false)
+	}
+	s.awaitWriter(t, "db1", 5*time.Second)
+	s.awaitReaders(t, "db2", "db3")
+}
+
 // switchover moves the primary while connections are held.
 func (s *suite) switchover(t *testing.T) {
 	pid := s.pid(t)

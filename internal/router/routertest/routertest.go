@@ -41,6 +41,7 @@ func Run(t *testing.T, newDriver NewDriver, unit func(database string) string) {
 		{"PortOfAnotherProgram", s.portOfAnother},
 		{"SecondDatabase", s.secondDatabase},
 		{"Repair", s.repair},
+		{"AgentsAway", s.agentsAway},
 		{"Switchover", s.switchover},
 		{"MembersChange", s.membersChange},
 		{"PrimaryDies", s.primaryDies},
@@ -267,6 +268,7 @@ func (s *suite) refusedConfiguration(t *testing.T) {
 	if err := still(); err != nil {
 		t.Errorf("a connection was interrupted: %v", err)
 	}
+	s.apply(t, s.config())
 	s.awaitStatus(t, "db1")
 }
 

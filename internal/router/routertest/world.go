@@ -41,6 +41,8 @@ type world struct {
 	app   *bare.Machine
 	sys   host.System
 	roles []*roles
+	// whole is the test that everything lasts as long as.
+	whole testing.TB
 }
 
 // newWorld boots everything.
@@ -59,7 +61,7 @@ func newWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{}
+	w := &world{whole: t}
 	if w.app, err = lab.Add(t.Context(), "web1"); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +98,10 @@ func (w *world) config() *router.Config {
 // roles is what a member's agent does for routers: it looks at the server and answers for it.
 type roles struct {
 	state atomic.Int32
-	stop  func()
+	// silent has it know nothing.
+	silent atomic.Bool
+	// stop ends it, and returns when nobody listens any more.
+	stop func()
 }
 
 // look is how often it looks at the server.
@@ -110,17 +115,26 @@ func answer(t testing.TB, s *mysqlgroup.Server) *roles {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	r := &roles{stop: cancel}
+	r := &roles{}
 	go r.watch(ctx, s)
-	server := rolecheck.Server{State: func(string) rolecheck.State { return rolecheck.State(r.state.Load()) }}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
+	server := rolecheck.Server{State: func(string) rolecheck.State {
+		if r.silent.Load() {
+			return rolecheck.Unknown
+		}
+		return rolecheck.State(r.state.Load())
+	}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := server.Serve(ctx, l); err != nil {
 			t.Error(err)
 		}
-	})
+	}()
+	r.stop = func() {
+		cancel()
+		<-done
+	}
+	t.Cleanup(r.stop)
 	return r
 }
 
