@@ -92,8 +92,9 @@ func (s *site) root(machine string) string {
 	return filepath.Join(lab.DefaultDataDir(), "lab-"+s.Name(), "nodes", machine, "upper")
 }
 
-// patience is how long one command of the engine may take before it is interrupted.
-const patience = 2 * time.Minute
+// patience is how long one command of the engine may take before it is interrupted. Three servers of a database that begin together
+// take a minute of that where two processors have much else to do.
+const patience = 4 * time.Minute
 
 // run runs the engine and logs what it took.
 func (s *site) run(t *testing.T, args ...string) (rig.Result, error) {
