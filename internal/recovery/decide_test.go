@@ -85,7 +85,8 @@ func TestDecide(t *testing.T) {
 				e.Own.Proposal = proposal("a", 3, "1,2,3")
 				e.Heard["b"] = stranded("1,2", promises(e.Own.Proposal))
 			}),
-			recovery.Wait, recovery.ReasonOutage, []string{"once these have promised", "c ("},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"once these have promised", "c ("},
 		},
 		{
 			"a missing member", outage(func(e *evidence) { delete(e.Heard, "c"); e.Known["c"] = stranded("1,2,3,4") }),
@@ -100,7 +101,8 @@ func TestDecide(t *testing.T) {
 		{"another one has more", outage(func(e *evidence) { e.Heard["b"] = stranded("1,2,3,4") }), recovery.Wait, recovery.ReasonOutage, []string{"b has the most data"}},
 		{
 			"of equals the heavier", outage(func(e *evidence) { e.Heard["b"] = stranded("1,2,3"); e.Members[1].Weight = 80 }),
-			recovery.Wait, recovery.ReasonOutage, []string{"b has the most data"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"b has the most data"},
 		},
 		{"of equals the one that began", outage(func(e *evidence) { e.Heard["b"] = stranded("1,2,3"); e.Bootstrap.Node = "b" }), recovery.Wait, recovery.ReasonOutage, []string{"b has the most data"}},
 		{"a member is not described", outage(func(e *evidence) { e.Members = e.Members[:2] }), recovery.Wait, recovery.ReasonOutage, []string{"2 of the 3 voting members are described"}},
@@ -108,18 +110,21 @@ func TestDecide(t *testing.T) {
 			"less than the newest life began with", outage(func(e *evidence) {
 				e.Heard["b"] = stranded("1,2", func(r *recovery.Report) { r.Outage.Base = "1,2,3,4" })
 			}),
-			recovery.Wait, recovery.ReasonOutage, []string{"began with more data", "1,2,3,4"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"began with more data", "1,2,3,4"},
 		},
 		{
 			"a member has lost its data", outage(func(e *evidence) {
 				e.Heard["c"] = stranded("", func(r *recovery.Report) { r.Incarnation = 2 })
 			}),
-			recovery.Wait, recovery.ReasonOutage, []string{"its data is gone", "--accept-loss-from c"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"its data is gone", "--accept-loss-from c"},
 		},
 		{"one without data that never had any", outage(func(e *evidence) { e.Heard["c"] = stranded("") }), recovery.Propose, recovery.ReasonOutage, nil},
 		{
 			"only one has data", outage(func(e *evidence) { e.Heard["b"], e.Heard["c"] = stranded(""), stranded("") }),
-			recovery.Wait, recovery.ReasonOutage, []string{"less than a majority of the members has any data", "--accept-loss-from b,c"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"less than a majority of the members has any data", "--accept-loss-from b,c"},
 		},
 		{
 			"only one has data, for it was alone", outage(func(e *evidence) {
@@ -131,13 +136,22 @@ func TestDecide(t *testing.T) {
 		{"its own data is lost", outage(func(e *evidence) { e.Own.Fresh, e.Own.Position = true, "" }), recovery.Wait, recovery.ReasonDataLost, []string{"--accept-loss-from a"}},
 		{"its own data is lost and the group is there", outage(func(e *evidence) { e.Own.Fresh = true; e.Heard["b"] = online(2) }), recovery.Join, recovery.ReasonJoining, nil},
 		{"the operator gives one up", outage(accept(3, "c"), func(e *evidence) { delete(e.Heard, "c") }), recovery.Propose, recovery.ReasonOutage, nil},
-		{"for a life that was begun already", outage(accept(2, "c"), func(e *evidence) { delete(e.Heard, "c") }), recovery.Wait, recovery.ReasonOutage, []string{"Missing: c"}},
+		{"for a life that was begun already", outage(accept(2, "c"), func(e *evidence) { delete(e.Heard, "c") }), recovery.Wait, recovery.ReasonOutage, []string{"Missing: c", "does not count any more"}},
 		{
 			"for a life that was promised already", outage(accept(3, "c"), func(e *evidence) {
 				delete(e.Heard, "c")
 				e.Journal.Promise = proposal("c", 3, "1,2,3")
 			}),
-			recovery.Wait, recovery.ReasonOutage, []string{"promised to follow c"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"promised to follow c"},
+		},
+		{
+			"the leader is no member any more", outage(func(e *evidence) { e.Journal.Promise = proposal("x", 3, "1,2,3") }),
+			recovery.Wait, recovery.ReasonOutage, []string{"promised to follow x", "atoll recover --database app --accept-loss-from x"},
+		},
+		{
+			"and is given up", outage(accept(4, "x"), func(e *evidence) { e.Journal.Promise = proposal("x", 3, "1,2,3") }),
+			recovery.Propose, recovery.ReasonOutage, nil,
 		},
 		{
 			"the next one frees of the promise", outage(accept(4, "c"), func(e *evidence) {
@@ -158,7 +172,8 @@ func TestDecide(t *testing.T) {
 				p.Heard["a"] = "before"
 				e.Heard["b"] = stranded("1,2,3,4", proposes(p))
 			}),
-			recovery.Wait, recovery.ReasonOutage, []string{"b has the most data"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"b has the most data"},
 		},
 		{
 			"no promise to one that has not heard all", outage(func(e *evidence) {
@@ -166,14 +181,16 @@ func TestDecide(t *testing.T) {
 				delete(p.Heard, "c")
 				e.Heard["b"] = stranded("1,2,3,4", proposes(p))
 			}),
-			recovery.Wait, recovery.ReasonOutage, []string{"b has the most data"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"b has the most data"},
 		},
 		{
 			"bound", outage(func(e *evidence) {
 				e.Journal.Promise, e.Journal.PromiseSeen = proposal("c", 3, "1,2,3"), 5
 				e.Heard["b"] = stranded("1,2,3,4", proposes(proposal("b", 4, "1,2,3,4")))
 			}),
-			recovery.Wait, recovery.ReasonOutage, []string{"promised to follow c"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"promised to follow c"},
 		},
 		{
 			"free, for the leader has another ID", outage(func(e *evidence) {
@@ -187,7 +204,8 @@ func TestDecide(t *testing.T) {
 				e.Journal.Promise, e.Journal.PromiseSeen = proposal("c", 3, "1,2"), 6
 				e.Heard["c"] = stranded("1,2", func(r *recovery.Report) { r.Outage.ID = "earlier" })
 			}),
-			recovery.Wait, recovery.ReasonOutage, []string{"promised to follow c"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"promised to follow c"},
 		},
 		{"the group is there", outage(func(e *evidence) { e.Heard["b"] = online(3) }), recovery.Join, recovery.ReasonJoining, nil},
 		{"an older life is there", outage(func(e *evidence) { e.Heard["b"] = online(1) }), recovery.Wait, recovery.ReasonWaiting, []string{"older life"}},
@@ -197,7 +215,8 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"blocked, one is missing", outage(func(e *evidence) { e.Own.State, e.Own.ID = spec.MemberBlocked, ""; delete(e.Heard, "c") }),
-			recovery.Wait, recovery.ReasonBlocked, []string{"c (never heard of)"},
+			recovery.Wait, recovery.ReasonBlocked,
+			[]string{"c (never heard of)"},
 		},
 		{
 			"blocked, the group goes on without", outage(func(e *evidence) {
@@ -211,12 +230,14 @@ func TestDecide(t *testing.T) {
 				e.Own = recovery.Own{State: spec.MemberOnline, View: map[string]spec.MemberState{"a": spec.MemberOnline}}
 				e.Heard["b"] = online(3, "b", "c")
 			}),
-			recovery.Leave, recovery.ReasonDiverged, []string{"newer life"},
+			recovery.Leave, recovery.ReasonDiverged,
+			[]string{"newer life"},
 		},
 		{"the server does not answer", outage(func(e *evidence) { e.Own = recovery.Own{State: spec.MemberDown} }), recovery.Wait, recovery.ReasonServerDown, nil},
 		{
 			"positions that nobody understands", outage(func(e *evidence) { e.Own.Position = "?" }),
-			recovery.Wait, recovery.ReasonOutage, []string{"compare the data"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"compare the data"},
 		},
 	}
 	for _, tt := range tests {
@@ -243,20 +264,55 @@ func TestFirstBegin(t *testing.T) {
 			e.Heard["b"], e.Heard["c"] = stranded(""), stranded("")
 		}}, change...)...)
 	}
+	promised := func(incarnation uint64) func(*evidence) {
+		return func(e *evidence) {
+			e.Own.Proposal = proposal("a", incarnation, "")
+			for _, n := range []string{"b", "c"} {
+				e.Heard[n] = stranded("", func(r *recovery.Report) { r.Outage.Promise = e.Own.Proposal })
+			}
+		}
+	}
 	tests := []struct {
 		name string
 		in   evidence
 		want recovery.Action
 		says string
 	}{
-		{"all are ready", first(), recovery.Bootstrap, ""},
+		{"all are ready", first(), recovery.Propose, ""},
+		{"all have promised", first(promised(1)), recovery.Bootstrap, ""},
+		{"one has not", first(promised(1), func(e *evidence) { e.Heard["c"] = stranded("") }), recovery.Wait, "once these have promised to follow: c"},
+		{
+			"promise to the one that is permitted", first(func(e *evidence) {
+				e.Bootstrap.Node = "b"
+				e.Heard["b"] = stranded("", func(r *recovery.Report) { r.Outage.Proposal = proposal("b", 1, "") })
+			}),
+			recovery.Promise, "follow b",
+		},
+		{
+			"no promise to another one", first(func(e *evidence) {
+				e.Bootstrap.Node = "c"
+				e.Heard["b"] = stranded("", func(r *recovery.Report) { r.Outage.Proposal = proposal("b", 1, "") })
+			}),
+			recovery.Wait, "waits for c",
+		},
 		{"another one begins", first(func(e *evidence) { e.Bootstrap.Node = "b" }), recovery.Wait, "waits for b"},
 		{"one is not heard", first(func(e *evidence) { delete(e.Heard, "c") }), recovery.Wait, "c (never heard of)"},
 		{"one is not described", first(func(e *evidence) { e.Members = e.Members[:2] }), recovery.Wait, "2 are"},
-		{"the permission is used", first(func(e *evidence) { e.Journal.UsedEpoch = 1 }), recovery.Wait, "has used permission 1"},
-		{"another permission", first(func(e *evidence) { e.Journal.UsedEpoch, e.Bootstrap.Epoch = 1, 2 }), recovery.Bootstrap, ""},
-		{"unfinished", first(func(e *evidence) { e.Journal.UsedEpoch, e.Journal.Incarnation = 1, 1 }), recovery.Bootstrap, ""},
+		{"unfinished", first(func(e *evidence) { e.Journal.UsedEpoch, e.Journal.Incarnation = 1, 1 }), recovery.Propose, ""},
 		{"begun, and the data is gone", first(func(e *evidence) { e.Journal = recovery.Journal{UsedEpoch: 1, Incarnation: 1, Begun: true} }), recovery.Wait, "has lost its data"},
+		{
+			"begun, the data of all is gone, and another permission", first(func(e *evidence) {
+				e.Journal, e.Bootstrap.Epoch = recovery.Journal{UsedEpoch: 1, Incarnation: 1, Begun: true}, 2
+			}),
+			recovery.Propose, "",
+		},
+		{
+			"another permission while there is data", first(func(e *evidence) {
+				e.Journal, e.Bootstrap.Epoch = recovery.Journal{UsedEpoch: 1, Incarnation: 1, Begun: true}, 2
+				e.Heard["c"] = stranded("1")
+			}),
+			recovery.Wait, "has lost its data",
+		},
 		{"made again while the others have data", first(func(e *evidence) { e.Heard["b"], e.Heard["c"] = stranded("1"), stranded("1") }), recovery.Wait, "no member of it is online"},
 		{"data from nowhere", first(func(e *evidence) { e.Own.Fresh, e.Own.Position = false, "7" }), recovery.Wait, "nothing of it is touched"},
 	}

@@ -12,7 +12,12 @@ import (
 
 // outage decides what to do about a full outage.
 func (e Evidence) outage() Decision {
-	d := e.outageOf(e.accepted())
+	accepted := e.accepted()
+	d := e.outageOf(accepted)
+	if r := e.Recovery; r != nil && len(accepted) == 0 && d.Reason == ReasonOutage && d.Message != "" {
+		d.Message += fmt.Sprintf(". The operator's last decision was for life %d, which was begun or promised already: it does not count any more, "+
+			"run atoll recover again", r.Incarnation)
+	}
 	if e.Own.Fresh && e.Journal.Incarnation == 0 && d.Action == Wait && e.Journal.Promise == nil {
 		// What others do about an outage is not for a newcomer to tell.
 		d.Reason, d.Message = ReasonWaiting, "waits for the group: no member of it is online"
@@ -29,7 +34,8 @@ func (e Evidence) outageOf(accepted []string) Decision {
 		return e.wait(ReasonOutage, "the operator has given up what only this member has; it waits for the others to begin without it")
 	case e.Own.Fresh && e.Journal.Incarnation > 0:
 		return e.wait(ReasonDataLost, fmt.Sprintf("has lost its data, which was of life %d of the group, and no other member is online; "+
-			"if what the others have is all there is, begin with that: %s", e.Journal.Incarnation, e.remedy(e.Self)))
+			"if what the others have is all there is, begin with that: %s; if none has any left, raise the database's bootstrap epoch to begin anew",
+			e.Journal.Incarnation, e.remedy(e.Self)))
 	}
 	if d, decided := e.follow(accepted); decided {
 		return d
@@ -92,6 +98,18 @@ func (e Evidence) lead(needed, accepted []string) Decision {
 	if problem := e.belowBase(e.Own.Position, accepted); problem != "" {
 		return e.hold(ReasonOutage, "full outage: "+problem)
 	}
+	d, all := e.gather(needed, accepted)
+	if !all {
+		return d
+	}
+	j, p := e.Journal, e.Own.Proposal
+	j.Incarnation, j.Base, j.Leader, j.Joining = p.Incarnation, p.Position, e.Self, 0
+	e.Journal = j
+	return e.do(Begin)
+}
+
+// gather proposes to begin the next life with this member's data, and tells whether all that are needed have promised to follow.
+func (e Evidence) gather(needed, accepted []string) (d Decision, all bool) {
 	p := &spec.RecoveryProposal{Incarnation: e.next(accepted), Leader: e.Self, Position: e.Own.Position, Heard: map[string]string{e.Self: e.Own.ID}}
 	for _, node := range needed {
 		if node != e.Self {
@@ -99,9 +117,10 @@ func (e Evidence) lead(needed, accepted []string) Decision {
 		}
 	}
 	if !sameProposal(e.Own.Proposal, p) {
-		d := e.wait(ReasonOutage, "full outage: this member has the most data and proposes to begin")
+		reason, message := e.leads("proposes to begin")
+		d = e.wait(reason, message)
 		d.Action, d.Proposal = Propose, p
-		return d
+		return d, false
 	}
 	var silent []string
 	for _, node := range needed {
@@ -110,12 +129,17 @@ func (e Evidence) lead(needed, accepted []string) Decision {
 		}
 	}
 	if len(silent) > 0 {
-		return e.wait(ReasonOutage, "full outage: this member has the most data and begins once these have promised to follow: "+e.tell(silent))
+		return e.wait(e.leads("begins once these have promised to follow: " + e.tell(silent))), false
 	}
-	j := e.Journal
-	j.Incarnation, j.Base, j.Leader, j.Joining = p.Incarnation, p.Position, e.Self, 0
-	e.Journal = j
-	return e.do(Begin)
+	return Decision{}, true
+}
+
+// leads says what the member that is to begin does, and why it is not in the group yet.
+func (e Evidence) leads(text string) (Reason, string) {
+	if e.Own.Fresh {
+		return ReasonWaiting, text + ", out of nothing"
+	}
+	return ReasonOutage, "full outage: this member has the most data and " + text
 }
 
 // next returns the life to propose: one that nobody has begun, promised or proposed, or that of the operator's decision. What
@@ -255,7 +279,7 @@ func (e Evidence) belowBase(position string, accepted []string) string {
 		case err != nil:
 			return fmt.Sprintf("compare with what life %d began with, as %s knows it: %v", incarnation, who, err)
 		case order != database.Greater && order != database.Equal:
-			return fmt.Sprintf("life %d of the group began with more data (%s, as %s knows) than any member has now (%s): data was lost or set back", incarnation, base, who, position)
+			return fmt.Sprintf("life %d of the group began with more data (%s, as %s knows) than any member has now (%s): data was lost or set back", incarnation, short(base), who, short(position))
 		}
 		return ""
 	}
@@ -282,7 +306,7 @@ func (e Evidence) belowBase(position string, accepted []string) string {
 func (e Evidence) tellHere(nodes, but []string) string {
 	var out []string
 	for _, node := range e.without(nodes, but) {
-		text := node + " has " + e.position(node)
+		text := node + " has " + short(e.position(node))
 		if e.position(node) == "" {
 			text = node + " has no data"
 		}

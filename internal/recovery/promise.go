@@ -28,18 +28,25 @@ func (e Evidence) follow(accepted []string) (Decision, bool) {
 			return e.do(Withdraw), true
 		}
 		e.Journal.Promise, e.Journal.PromiseSeen = p, r.Sequence
-		d := e.wait(ReasonOutage, promised(p))
+		d := e.wait(promised(p))
 		d.Action = Promise
 		return d, true
 	}
 	if promise != nil {
-		return e.wait(ReasonOutage, promised(promise)), true
+		reason, message := promised(promise)
+		if _, heard := e.Heard[promise.Leader]; !heard {
+			message += ", of which nothing is heard now: " + e.tell([]string{promise.Leader}) + ". If it is lost for good: " + e.remedy(promise.Leader)
+		}
+		return e.wait(reason, message), true
 	}
 	return Decision{}, false
 }
 
-func promised(p *spec.RecoveryProposal) string {
-	return fmt.Sprintf("full outage: has promised to follow %s into life %d of the group", p.Leader, p.Incarnation)
+func promised(p *spec.RecoveryProposal) (Reason, string) {
+	if p.Position == "" {
+		return ReasonWaiting, fmt.Sprintf("has promised to follow %s, which begins the group out of nothing", p.Leader)
+	}
+	return ReasonOutage, fmt.Sprintf("full outage: has promised to follow %s into life %d of the group", p.Leader, p.Incarnation)
 }
 
 // acceptable tells whether this member may promise what another one proposes.
@@ -59,6 +66,9 @@ func (e Evidence) acceptable(node string, r Report, accepted []string) bool {
 		if p.Heard[n] == "" {
 			return false
 		}
+	}
+	if p.Position == "" {
+		return e.Own.Fresh && e.permitted() && node == e.Bootstrap.Node && !e.livesElsewhere()
 	}
 	if len(accepted) > 0 && p.Incarnation != e.Recovery.Incarnation {
 		return false

@@ -126,6 +126,37 @@ func TestFirstLife(t *testing.T) {
 	})
 }
 
+// TestBeginAnew takes the data from all members, or from all but some: the group begins anew only when the operator says so, and
+// only when nobody has any data.
+func TestBeginAnew(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, 3)
+		w.heal(8)
+		w.trouble(rapid.IntRange(0, 100).Draw(t, "steps"), false)
+		w.heal(30)
+		w.outage()
+		wiped := rapid.SliceOfNDistinct(rapid.SampledFrom(w.nodes), 2, 3, rapid.ID[string]).Draw(t, "wiped")
+		for _, n := range wiped {
+			w.wipe(w.members[n])
+		}
+		w.heal(10)
+		if n := len(w.alive()); n > 0 {
+			t.Fatalf("the group begins by itself, though %v have lost their data", wiped)
+		}
+		w.epoch++
+		all := len(wiped) == len(w.nodes)
+		if all {
+			w.acked = nil
+		} else {
+			w.trouble(rapid.IntRange(0, 100).Draw(t, "more steps"), false)
+		}
+		w.heal(30)
+		if n := len(w.alive()); (n == 1) != all {
+			t.Fatalf("%d groups, with the data of %v gone", n, wiped)
+		}
+	})
+}
+
 // TestOperator has an operator who gives members up while nothing takes writes: nothing else is ever lost, and a life still
 // has one leader.
 func TestOperator(t *testing.T) {

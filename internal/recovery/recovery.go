@@ -27,8 +27,8 @@ import (
 type Journal struct {
 	// Group is the group that the journal is about.
 	Group string `json:"group"`
-	// UsedEpoch is the last permission to begin the group out of nothing that was used. Begun tells that the group was there
-	// afterwards.
+	// UsedEpoch is the last permission to begin the group out of nothing that was used, by whomever. Begun tells that this member
+	// was in the group afterwards.
 	UsedEpoch int  `json:"used_epoch,omitempty"`
 	Begun     bool `json:"begun,omitempty"`
 	// Incarnation is the newest life of the group that this member has begun or was part of.
@@ -88,6 +88,15 @@ type Report struct {
 
 // outside tells whether the member says that it is in no group.
 func (r Report) outside() bool { return r.Outage != nil && r.Outage.ID != "" }
+
+// short shortens a position for people; the whole one is in the status.
+func short(position string) string {
+	const most = 200
+	if len(position) <= most {
+		return position
+	}
+	return position[:most] + "…"
+}
 
 // lost tells whether the member was part of a life and has no data any more.
 func (r Report) lost() bool {
@@ -211,9 +220,8 @@ func (e Evidence) inGroup() Decision {
 	if j.Promise != nil && j.Promise.Incarnation <= j.Incarnation {
 		j.Promise, j.PromiseSeen = nil, 0
 	}
-	if j.Incarnation == 1 && j.UsedEpoch > 0 {
-		j.Begun = true
-	}
+	// While there is a group, there is nothing to begin out of nothing, whoever was permitted to.
+	j.Begun, j.UsedEpoch = true, max(j.UsedEpoch, e.Bootstrap.Epoch)
 	e.Journal = j
 	if e.overtaken() != "" {
 		return Decision{
@@ -339,7 +347,7 @@ func (e Evidence) lastHeard(node string) string {
 		parts = append(parts, string(r.State))
 	}
 	if r.Position != "" {
-		parts = append(parts, "position "+r.Position)
+		parts = append(parts, "position "+short(r.Position))
 	}
 	if r.lost() {
 		parts = append(parts, "its data is gone")

@@ -25,6 +25,7 @@ type world struct {
 	acked    []int
 	writes   int
 	recovery *spec.Recovery
+	epoch    int
 	// begun holds who began each incarnation.
 	begun map[uint64]string
 }
@@ -57,7 +58,7 @@ type life struct {
 }
 
 func newWorld(t *rapid.T, n int) *world {
-	w := &world{t: t, members: map[string]*member{}, begun: map[uint64]string{}}
+	w := &world{t: t, members: map[string]*member{}, begun: map[uint64]string{}, epoch: 1}
 	for i := range n {
 		name := string(rune('a' + i))
 		w.nodes = append(w.nodes, name)
@@ -110,7 +111,7 @@ func (w *world) start(m *member) {
 	m.up, m.life, m.proposal = true, nil, nil
 	m.heard = map[string]bool{}
 	w.renew(m)
-	for n := range m.sees {
+	for _, n := range w.nodes {
 		// What was on the disk may be older than what was seen.
 		m.sees[n] = rapid.IntRange(0, m.sees[n]).Draw(w.t, "kept")
 	}
@@ -124,6 +125,12 @@ func (w *world) kill(m *member) {
 func (*world) renew(m *member) {
 	m.ids++
 	m.id, m.proposal = m.name+strconv.Itoa(m.ids), nil
+}
+
+// wipe takes the data from a member, and leaves it its journal.
+func (w *world) wipe(m *member) {
+	w.kill(m)
+	m.data, m.fresh = nil, true
 }
 
 // remake puts an empty machine in the place of a member, while all others are in the group.
@@ -209,7 +216,7 @@ func (w *world) deliver(to, from *member, newest bool) {
 
 func (w *world) evidence(m *member) recovery.Evidence {
 	e := recovery.Evidence{
-		Database: "app", Self: m.name, Votes: len(w.nodes), Bootstrap: spec.Bootstrap{Node: "a", Epoch: 1}, Recovery: w.recovery,
+		Database: "app", Self: m.name, Votes: len(w.nodes), Bootstrap: spec.Bootstrap{Node: "a", Epoch: w.epoch}, Recovery: w.recovery,
 		Journal: m.journal, Own: w.own(m), Heard: map[string]recovery.Report{}, Known: map[string]recovery.Report{}, Compare: compare,
 	}
 	for _, n := range w.nodes {

@@ -29,6 +29,8 @@ const (
 	pauseFirst      = 500 * time.Millisecond
 	pauseMost       = 15 * time.Second
 	divergedPause   = time.Minute
+	// disbelief is how long a member that was not there to join is not believed to be online, unless it says so anew.
+	disbelief = 15 * time.Second
 )
 
 // act is something that takes time.
@@ -36,8 +38,9 @@ type act struct {
 	name string
 	// membership tells that the member goes into a group or out of one: what it says of being in none is over.
 	membership bool
-	// join tells that it makes sense only while somebody is there to join.
+	// join tells that it makes sense only while somebody is there to join, while that it does only for such a server; nil for any.
 	join   bool
+	while  func(database.Status) bool
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
@@ -91,6 +94,15 @@ func (p *part) settle() {
 	}
 }
 
+// A server that waits for a majority does not answer what is asked of it meanwhile, and there are decisions to take.
+func notBlocked(st database.Status) bool { return st.State != spec.MemberBlocked }
+
+func isPrimary(st database.Status) bool {
+	return st.State == spec.MemberOnline && st.Primary != "" && st.Writable
+}
+
+func isOnline(st database.Status) bool { return st.State == spec.MemberOnline }
+
 // takeAway removes the member.
 func (p *part) takeAway(ctx context.Context) {
 	if p.doing != nil {
@@ -115,12 +127,13 @@ func (p *part) takeAway(ctx context.Context) {
 func (p *part) decide(ctx context.Context, v view) (recovery.Decision, error) {
 	if !p.journaled {
 		// Whatever is made from here on is found again by it.
-		if p.applyError = p.save(recovery.Journal{Group: v.d.Group}); p.applyError != nil {
-			return recovery.Decision{}, nil
+		if err := p.save(recovery.Journal{Group: v.d.Group}); err != nil {
+			p.applyError = err
+			return recovery.Decision{}, nil //nolint:nilerr // it is told as the member's problem
 		}
 	}
 	if p.doing != nil {
-		if p.doing.join && !someoneOnline(v.evidence) {
+		if p.doing.join && !someoneOnline(v.evidence) || p.doing.while != nil && !p.doing.while(v.st) {
 			p.doing.cancel()
 		}
 		return recovery.Decision{Reason: recovery.ReasonJoining, Message: p.doing.name}, nil
@@ -140,12 +153,13 @@ func (p *part) decide(ctx context.Context, v view) (recovery.Decision, error) {
 		p.told = v.generations
 	}
 	d := recovery.Decide(v.evidence)
-	if p.applied == "" {
+	if !p.ready {
 		// Before the server was applied once, nothing is done; what others are free to do does not wait.
 		return recovery.Decision{Reason: d.Reason, Message: d.Message}, nil
 	}
-	if p.applyError = p.save(d.Journal); p.applyError != nil {
-		return recovery.Decision{}, nil
+	if err := p.save(d.Journal); err != nil {
+		p.applyError = err
+		return recovery.Decision{}, nil //nolint:nilerr // it is told as the member's problem
 	}
 	if d.Action != recovery.Wait {
 		if err := p.m.cfg.Cut(string(d.Action)); err != nil {
@@ -184,7 +198,13 @@ func (p *part) act(ctx context.Context, d recovery.Decision, v view) {
 			return
 		}
 		fresh := v.st.Fresh
-		p.begin(ctx, act{name: "joins the group", membership: true, join: true, after: p.joined}, joinPatience, func(ctx context.Context) error {
+		there := map[string]uint64{}
+		for node, r := range v.evidence.Heard {
+			if r.State == spec.MemberOnline {
+				there[node] = r.Sequence
+			}
+		}
+		p.begin(ctx, act{name: "joins the group", membership: true, join: true, after: func(err error) { p.joined(err, there) }}, joinPatience, func(ctx context.Context) error {
 			if fresh {
 				if err := p.check(ctx); err != nil {
 					return err
@@ -199,11 +219,16 @@ func (p *part) act(ctx context.Context, d recovery.Decision, v view) {
 
 func (p *part) begun(err error) { p.joinError = err }
 
-func (p *part) joined(err error) {
-	p.joinError = err
+// joined takes note of how a join has gone; there are the members that were said to be online, and the reports that said so.
+func (p *part) joined(err error, there map[string]uint64) {
+	p.joinError, p.notThere = err, nil
 	if err == nil {
 		p.joinAt, p.joinPause = time.Time{}, 0
 		return
+	}
+	var unfit *unfitError
+	if _, diverged := asDiverged(err); !diverged && !errors.As(err, &unfit) {
+		p.notThere, p.disbelieved = there, time.Now().Add(disbelief)
 	}
 	p.joinPause = min(max(2*p.joinPause, pauseFirst), pauseMost)
 	if _, diverged := asDiverged(err); diverged {
@@ -273,8 +298,10 @@ func (p *part) applyDue(digest string, st database.Status) bool {
 
 func (p *part) apply(ctx context.Context, member *database.Member, digest string, told Generations) {
 	p.tried = digest
-	p.begin(ctx, act{name: "the server is prepared", after: func(err error) {
+	p.begin(ctx, act{name: "the server is prepared", while: notBlocked, after: func(err error) {
 		p.applyError = err
+		var refused *database.SettingsError
+		p.ready = p.ready || err == nil || errors.As(err, &refused)
 		if err != nil {
 			p.applyPause = min(max(2*p.applyPause, pauseFirst), pauseMost)
 			p.applyAt = time.Now().Add(p.applyPause)
@@ -313,7 +340,7 @@ func (p *part) serve(ctx context.Context, v view, member *database.Member, diges
 	}
 	switch {
 	case v.st.Writable && (p.maintained != digest && p.maintainError == nil || now.After(p.maintainAt)):
-		p.begin(ctx, act{name: "accounts and schemas are kept", after: func(err error) {
+		p.begin(ctx, act{name: "accounts and schemas are kept", while: isPrimary, after: func(err error) {
 			p.maintainError, p.maintained, p.maintainAt = err, digest, time.Now().Add(maintainInterval)
 			if err != nil {
 				p.maintainAt = time.Now().Add(pauseMost / 3)
@@ -321,7 +348,7 @@ func (p *part) serve(ctx context.Context, v view, member *database.Member, diges
 		}}, maintainPatience, func(ctx context.Context) error { return p.driver.Maintain(ctx, member) })
 	case now.After(p.checkAt):
 		var found []database.Finding
-		p.begin(ctx, act{name: "the member is checked", after: func(err error) {
+		p.begin(ctx, act{name: "the member is checked", while: isOnline, after: func(err error) {
 			p.checkAt = time.Now().Add(checkInterval)
 			if err == nil {
 				p.findings = findings(found)

@@ -51,6 +51,11 @@ type part struct {
 	joinPause                    time.Duration
 	joinError                    error
 	findings                     []spec.Finding
+	// notThere are the reports of members that were not there to join, until disbelieved.
+	notThere    map[string]uint64
+	disbelieved time.Time
+	// ready tells that the server was prepared once, if with other settings than it should have.
+	ready bool
 	// turn is what this member, as primary, has said of the rollout, and since when.
 	turn      recovery.RolloutStep
 	turnSince time.Time
@@ -103,11 +108,11 @@ func (p *part) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	if err := p.load(); err != nil { //nolint:nilerr // it is told as the member's problem
+	if err := p.load(); err != nil {
 		p.say("Failed", err.Error())
 		p.m.publish(p.name, spec.DatabaseStatus{State: spec.MemberFailed, Since: p.m.cfg.Now().UTC(), Problem: err.Error()}, true)
 		<-ctx.Done()
-		return nil
+		return nil //nolint:nilerr // it is told as the member's problem
 	}
 	for {
 		began := time.Now()
@@ -251,14 +256,22 @@ func (p *part) evidence(ctx context.Context, d topology.Database, st database.St
 		status, known := sight.Statuses[m.Node]
 		if said, says := status.Databases[p.name]; known && says && m.Node != p.m.cfg.Node {
 			r := recovery.Report{DatabaseStatus: said, Sequence: status.Sequence, Seen: status.Reported.UTC().Format(time.RFC3339)}
-			if fresh[m.Node] {
+			if fresh[m.Node] && !p.disbelieves(m.Node, r) {
 				e.Heard[m.Node] = r
 			} else {
 				e.Known[m.Node] = r
 			}
+		} else if known && m.Node != p.m.cfg.Node {
+			e.Known[m.Node] = recovery.Report{Seen: status.Reported.UTC().Format(time.RFC3339)}
 		}
 	}
 	return e
+}
+
+// disbelieves tells whether a member that says that it is online is not believed: it was not there to join, so that what it
+// said may be from before an outage, told again by somebody else.
+func (p *part) disbelieves(node string, r recovery.Report) bool {
+	return r.State == spec.MemberOnline && time.Now().Before(p.disbelieved) && r.Sequence <= p.notThere[node]
 }
 
 // compare asks the local server how two positions relate, once for each pair.

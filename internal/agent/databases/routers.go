@@ -308,7 +308,8 @@ func (m *Manager) role(database string) rolecheck.State {
 		return rolecheck.Unknown
 	case s.State == spec.MemberOnline && s.Writable:
 		return rolecheck.Writer
-	case s.State == spec.MemberOnline:
+	case s.State == spec.MemberOnline, s.State == spec.MemberBlocked:
+		// Without a majority nothing new comes, and what is there may be read.
 		return rolecheck.Reader
 	default:
 		return rolecheck.None
