@@ -115,19 +115,24 @@ umount ` + dataFolder + `
 rmdir ` + dataFolder + `
 mv /root/data ` + dataFolder + `
 systemctl start atolld.service`
-	// fillDisk leaves nothing of the disk to anybody.
-	fillDisk = "dd if=/dev/zero of=" + dataFolder + "/filler bs=64k 2>/dev/null || test -s " + dataFolder + "/filler"
+	// nearlyFillDisk leaves 150 MiB, fillDisk leaves nothing of the disk to anybody.
+	nearlyFillDisk = `free=$(df --output=avail --block-size=1M ` + dataFolder + ` | tail -n 1)
+dd if=/dev/zero of=` + dataFolder + `/filler bs=1M count=$((free - 150)) 2>/dev/null`
+	fillDisk = "dd if=/dev/zero of=" + dataFolder + "/filler oflag=append conv=notrunc bs=64k 2>/dev/null || test -s " + dataFolder + "/filler"
 )
 
-// smallDisk is the size of a disk that is to be full, in MiB.
-const smallDisk = "700"
+// smallDisk is the size of a disk that is to be full, in MiB, and fullLasts how long it is.
+const (
+	smallDisk = "700"
+	fullLasts = 10 * time.Second
+)
 
 // databaseDiskFull fills the disk of the primary.
 func databaseDiskFull(c *Cluster) Drill {
 	w := &writers{}
 	var victim string
 	return Drill{
-		Name: "database/disk-full", Proves: "a primary whose disk is full makes way for another member, and is whole again when there is room",
+		Name: "database/disk-full", Proves: "a primary whose disk fills makes way before it is full, and is whole again when there is room",
 		Cluster: c, Traffic: w.begin,
 		Setup: func(ctx context.Context, f *Field) error {
 			d := database(f)
@@ -149,12 +154,16 @@ func databaseDiskFull(c *Cluster) Drill {
 		},
 		Inject: func(ctx context.Context, f *Field) error {
 			w.survivors = w.database.Others(w.primary)
-			return on(ctx, f, w.primary, "sh", "-c", fillDisk)
+			return on(ctx, f, w.primary, "sh", "-c", nearlyFillDisk)
 		},
 		Settle: func(ctx context.Context, f *Field) error {
 			if err := w.failedOver(ctx, f); err != nil {
 				return err
 			}
+			if err := on(ctx, f, w.primary, "sh", "-c", fillDisk); err != nil {
+				return err
+			}
+			pause(ctx, fullLasts)
 			if err := on(ctx, f, w.primary, "rm", "-f", dataFolder+"/filler"); err != nil {
 				return err
 			}
@@ -168,7 +177,7 @@ func databaseDiskFull(c *Cluster) Drill {
 			return errors.Join(err, healDatabase(ctx, f))
 		},
 		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
-			return errors.Join(w.within(time.Minute), w.invariants(ctx, f, o))
+			return errors.Join(w.within(failoverObjective), w.invariants(ctx, f, o))
 		},
 	}
 }
