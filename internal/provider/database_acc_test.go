@@ -116,6 +116,8 @@ func TestDatabase(t *testing.T) {
 		// A database without members, then two of three: it has not begun, and nobody waits for it.
 		resource.TestStep{Config: replicated(""), ConfigStateChecks: []statecheck.StateCheck{state("new")}},
 		resource.TestStep{Config: replicated("", "b1", "c1"), ConfigStateChecks: []statecheck.StateCheck{state("new")}},
+		// Who is missing is not waited for, whatever changes meanwhile.
+		resource.TestStep{Config: replicated(`settings = { max_connections = "200" }`, "b1", "c1"), ConfigPlanChecks: changesInPlace(appDatabase)},
 		resource.TestStep{Config: replicated("", all...)},
 		resource.TestStep{Config: replicated("", all...), ConfigPlanChecks: emptyPlan(), ConfigStateChecks: []statecheck.StateCheck{
 			state("online"), primary("a1"),

@@ -114,7 +114,7 @@ func TestMySQLSettings(t *testing.T) {
 		{"max_connections", "many", "need 50 among themselves"},
 		{"ssl_cert", "/tmp/x", "TLS"},
 		{"relay_log_recovery", "OFF", "order of the group"},
-		{"clone_ssl_ca", "x", "from whom"},
+		{"clone_ssl_ca", "x", "copies everything"},
 		{"sql_require_primary_key", "OFF", "primary key"},
 		{"innodb_dedicated_server", "1", "all of its memory"},
 		{"transaction_isolation", "READ-UNCOMMITTED", "may yet refuse"},

@@ -72,7 +72,7 @@ func ownedMySQLPrefixes() []ownedPrefix {
 		{"mysqlx", "the X protocol is off: applications use the router's ports"},
 		{"ssl_", reasonTLS},
 		{"tls_", reasonTLS},
-		{"clone_", "the agent decides from whom a new member copies, and how"},
+		{"clone_", "the agent decides when and how a new member copies everything"},
 		{"relay_log", reasonApplier},
 		{"replicate_", reasonApplier},
 		{"admin_", "there is no administrative listener: the agent uses the socket"},

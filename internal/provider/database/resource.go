@@ -3,6 +3,8 @@ package database
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -127,6 +129,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 		resp.Diagnostics.Append(state.FromSpec(t.cluster, t.ref.Name, have)...)
 		t.memory.Generation = generation
 		t.meet(seen.Known)
+		resp.Diagnostics.Append(tooMany(t.ref.Name, have, seen.Known)...)
 	case err == nil && !alive && (generation > known.Generation || generation == 0 && len(seen.Silent) == 0):
 		resp.State.RemoveResource(ctx)
 		return
@@ -142,6 +145,23 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	state.Observe(t.overview(ctx))
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
 	resp.Diagnostics.Append(t.memory.save(ctx, resp.Private)...)
+}
+
+// tooMany warns of members that no votes are for, such as one that a run was interrupted in making and that no state knows.
+func tooMany(name string, d spec.Database, seen operator.Known) diag.Diagnostics {
+	var diags diag.Diagnostics
+	var voters []string
+	for _, m := range seen.DatabaseMembers {
+		if m.Database == name && m.Role == spec.MemberVoter {
+			voters = append(voters, m.Node)
+		}
+	}
+	if slices.Sort(voters); len(voters) > d.Votes {
+		diags.AddWarning("More members than votes", fmt.Sprintf("Database %q has %d votes and %d voting members (%s). While that is so no member restarts for new settings, and an outage of all members does not end by itself.\n\n"+
+			"Remove the ones that are too many, or raise votes. One that no configuration has is taken back by `terraform import` of an atoll_database_member and its removal.",
+			name, d.Votes, len(voters), strings.Join(voters, ", ")))
+	}
+	return diags
 }
 
 // Delete removes the database, with whatever members it still has. Each node stops its server and keeps the data aside.

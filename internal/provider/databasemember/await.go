@@ -23,6 +23,8 @@ import (
 const (
 	shortly = 15
 	forLong = 60
+	// together is how long a member that is not the last one waits for the others that the same run makes.
+	together = 30
 )
 
 // look is what is known of the member at one moment.
@@ -121,7 +123,8 @@ func (t *task) gaveUp(l look, err error, after time.Duration) string {
 	if err != nil {
 		text += fmt.Sprintf("\n\nThe nodes do not answer any more: %v.", err)
 	}
-	return text + "\n\nThe nodes go on by themselves; nothing is undone. Apply again to go on waiting."
+	return text + fmt.Sprintf("\n\nThe nodes go on by themselves; nothing is undone. Apply again to go on waiting. To take a new member back instead: "+
+		"`terraform import ADDRESS '%s@HOST:PORT'`, with the API of any node, and then remove it.", memberID(t.cluster, t.Member))
 }
 
 // explain says how the members are, this one first, and what the node says of itself.
@@ -178,7 +181,7 @@ func (t *task) voters(l look) int {
 // awaitOnline waits until a new member is what it is to be.
 func (t *task) awaitOnline(ctx context.Context) diag.Diagnostics {
 	// A database begins when all voting members are there: whoever makes the last one waits for all.
-	begins := false
+	begins, alone := false, 0
 	return t.wait(ctx, "Member is not online", func(l look) verdict {
 		begins = begins || l.db.Incarnation == 0
 		v := t.failing(l)
@@ -189,8 +192,13 @@ func (t *task) awaitOnline(ctx context.Context) diag.Diagnostics {
 		case t.Role == spec.MemberClient:
 			v.done = l.alive() && l.member.Router.Running && (l.member.Router.Writable || l.db.Primary == "")
 		case l.db.Incarnation == 0 && t.voters(l) < l.db.Votes:
-			v.done = l.node.Applied[t.ref] >= t.memory.Generation
 			v.doing = fmt.Sprintf("%d of %d voting members are described", t.voters(l), l.db.Votes)
+			if l.node.Applied[t.ref] < t.memory.Generation {
+				break
+			}
+			if alone++; alone >= together {
+				v.warning = t.incomplete(t.voters(l), l.db.Votes) + " If the others are still to be made in this run, nothing is left to do."
+			}
 		case begins:
 			v.done = t.online(l) && l.db.Online >= l.db.Votes
 		default:
@@ -198,6 +206,13 @@ func (t *task) awaitOnline(ctx context.Context) diag.Diagnostics {
 		}
 		return v
 	})
+}
+
+// incomplete says what a database does not do with fewer members than it has votes.
+func (t *task) incomplete(voters, votes int) string {
+	return fmt.Sprintf("Database %q has %d of its %d voting members. It begins, restarts members for new settings, and comes back from an outage of all members "+
+		"only when all are described: add the missing %s. Fewer votes are refused, since two members cannot tell a dead peer from a cut line, and the loss of either would stop all writes.",
+		t.Database, voters, votes, ResourceType)
 }
 
 func (t *task) online(l look) bool { return database.StateOfMember(l.member) == spec.MemberOnline }
@@ -249,9 +264,13 @@ func (t *task) awaitCurrent(ctx context.Context) diag.Diagnostics {
 			v.kind, v.fault, v.patience = "stopped", "The rollout has stopped, and no further member restarts: "+r.Stopped+".", shortly
 			v.at = path.Root("database")
 		}
-		current := l.described && l.node.Applied[ref] >= newest && l.node.Applied[t.ref] >= t.memory.Generation && !l.member.RestartNeeded
+		told := l.described && l.node.Applied[ref] >= newest && l.node.Applied[t.ref] >= t.memory.Generation
+		current := told && !l.member.RestartNeeded
 		v.doing = t.doing(l)
 		switch {
+		case told && t.Role == spec.MemberVoter && t.voters(l) < l.db.Votes && (l.member.RestartNeeded || !t.online(l)):
+			// Who is missing may be made after this one.
+			v.warning = t.incomplete(t.voters(l), l.db.Votes) + " Until then what is new is known to the member and waits."
 		case l.db.Rollout != nil && l.db.Rollout.Turn == t.Node:
 			v.doing = "it is its turn to restart: " + v.doing
 		case l.member.RestartNeeded:

@@ -41,7 +41,9 @@ func (t *task) remove(ctx context.Context) diag.Diagnostics {
 		return diags
 	}
 	gone, left := 0, false
+	var last look
 	diags.Append(t.wait(ctx, "Member has not left", func(l look) verdict {
+		last = l
 		if gone++; l.alive() {
 			gone = 0
 		}
@@ -52,8 +54,23 @@ func (t *task) remove(ctx context.Context) diag.Diagnostics {
 		}
 		return v
 	})...)
+	// When everything is destroyed the others are on their way out, too.
+	if n := t.left(last); t.Role == spec.MemberVoter && n > 0 && n < last.db.Votes && !diags.HasError() {
+		diags.AddWarning("Votes are missing", t.incomplete(n, last.db.Votes))
+	}
 	if left && t.Role == spec.MemberVoter && !diags.HasError() {
 		diags.AddWarning("Data is kept aside", fmt.Sprintf("The data that node %q had of database %q is in %s on the node. Remove it there when it is not needed any more.", t.Node, t.Database, asidePattern))
 	}
 	return diags
+}
+
+// left returns how many other voting members are described.
+func (t *task) left(l look) int {
+	n := 0
+	for node, m := range l.db.Members {
+		if node != t.Node && m.Role == spec.MemberVoter {
+			n++
+		}
+	}
+	return n
 }

@@ -64,6 +64,15 @@ func lostDatabase() api.DatabaseView {
 	}
 }
 
+// promised is a database in an outage of which all members are heard, one of them bound to a node that was removed.
+func promised() api.DatabaseView {
+	v := lostDatabase()
+	hk2, sg1 := v.Members["hk1"], v.Members["sg1"]
+	sg1.Promised = "fr1"
+	v.Members["hk2"], v.Members["sg1"] = hk2, sg1
+	return v
+}
+
 func withDatabase(v api.DatabaseView) api.ClusterStatus {
 	s := cluster("hk1")
 	s.Databases = map[string]api.DatabaseView{"app": v}
@@ -288,6 +297,13 @@ func TestRecover(t *testing.T) {
 		{"too few named", only("hk1"), []string{"--accept-loss-from", "hk2", "--yes"}, "", cli.Failed, []string{"sg1 does not answer either, and is not named"}, nil},
 		{"all named", lostDatabase(), []string{"--accept-loss-from", "hk1,hk2,sg1", "--yes"}, "", cli.Failed, []string{"names every member"}, nil},
 		{"a stranger", lostDatabase(), []string{"--accept-loss-from", "fr1", "--yes"}, "", cli.Failed, []string{`node "fr1" is no voting member`}, nil},
+		{
+			"a leader that is gone", promised(),
+			[]string{"--accept-loss-from", "fr1", "--yes"},
+			"", cli.Healthy,
+			[]string{"sg1 has promised to follow fr1, which is no member any more", "fr1 is no member any more, and sg1 has promised"},
+			[]string{"fr1"},
+		},
 		{"a bad reason", lostDatabase(), []string{"--accept-loss-from", "hk2", "--yes", "--reason", "a\nb"}, "", cli.Failed, []string{"reason"}, nil},
 	}
 	for _, tt := range tests {

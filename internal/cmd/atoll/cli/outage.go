@@ -17,13 +17,15 @@ type outageCase struct {
 	name    string
 	view    api.DatabaseView
 	members map[string]api.DatabaseMemberView
+	// leaders are the nodes that members have promised to follow and that are no members any more, with who has.
+	leaders map[string][]string
 	// next is a life of the group that nobody has begun or promised, generation the newest of any decision before.
 	next, generation uint64
 }
 
 // newOutageCase puts together what all nodes say: in halves that do not hear each other, each knows the members of its own.
 func newOutageCase(name string, v api.DatabaseView, answers []answer) outageCase {
-	c := outageCase{name: name, view: v, members: map[string]api.DatabaseMemberView{}, next: v.NextIncarnation}
+	c := outageCase{name: name, view: v, members: map[string]api.DatabaseMemberView{}, leaders: map[string][]string{}, next: v.NextIncarnation}
 	ref := spec.Ref{Kind: spec.KindRecovery, Name: name}
 	for _, a := range answers {
 		if a.err != nil {
@@ -40,6 +42,12 @@ func newOutageCase(name string, v api.DatabaseView, answers []answer) outageCase
 			if m.Role == spec.MemberVoter && (!known || have.Stale && !m.Stale || have.Stale == m.Stale && m.Seen.After(have.Seen)) {
 				c.members[node] = m
 			}
+		}
+	}
+	for _, node := range c.voters() {
+		leader := c.members[node].Promised
+		if _, there := c.members[leader]; leader != "" && !there {
+			c.leaders[leader] = append(c.leaders[leader], node)
 		}
 	}
 	return c
@@ -71,7 +79,11 @@ func (c outageCase) waiting() []string {
 	}
 	var out []string
 	if n := len(c.members); n < c.view.Votes {
-		out = append(out, fmt.Sprintf("the database has %d votes and the nodes that answer know of %d voting members", c.view.Votes, n))
+		out = append(out, fmt.Sprintf("the database has %d votes and the nodes that answer know of %d voting members: add the missing atoll_database_member, an empty one will do", c.view.Votes, n))
+	}
+	for _, leader := range slices.Sorted(maps.Keys(c.leaders)) {
+		out = append(out, fmt.Sprintf("%s has promised to follow %s, which is no member any more: start its machine and make it a member again, or name it with --accept-loss-from when it is gone for good",
+			strings.Join(c.leaders[leader], ", "), leader))
 	}
 	for _, node := range c.missing() {
 		m := c.members[node]
@@ -96,7 +108,8 @@ func (c outageCase) decide(loss []string, reason string, now time.Time) (spec.Re
 		return spec.Recovery{}, fmt.Errorf("database %s takes writes at %s: there is nothing to recover, and nothing was decided", c.name, c.view.Primary)
 	}
 	for _, node := range loss {
-		if _, known := c.members[node]; !known {
+		_, known := c.members[node]
+		if _, promised := c.leaders[node]; !known && !promised {
 			return spec.Recovery{}, fmt.Errorf("node %q is no voting member of database %s; those are %s", node, c.name, strings.Join(c.voters(), ", "))
 		}
 	}
@@ -125,9 +138,11 @@ func (c outageCase) losses(loss []string) []string {
 	}
 	out := make([]string, 0, len(loss))
 	for _, node := range loss {
-		m := c.members[node]
+		m, known := c.members[node]
 		set, err := gtid.Parse(m.Position)
 		switch {
+		case !known:
+			out = append(out, fmt.Sprintf("%s is no member any more, and %s has promised to follow it: whatever it has acknowledged since and no other member has is lost to the database", node, strings.Join(c.leaders[node], ", ")))
 		case err == nil && sure && m.Position != "" && !m.Stale:
 			if own := set.Minus(kept); own.Count() > 0 {
 				out = append(out, fmt.Sprintf("%s has %d transactions that no other member has (%s): they are lost to the database", node, own.Count(), own))
@@ -166,7 +181,7 @@ func (c outageCase) text(r report) string {
 	list(&b, "it waits for this", waiting)
 	b.WriteString("When that is mended it comes back by itself and loses nothing.\n")
 	if missing := c.missing(); len(missing) > 0 && len(missing) < len(c.members) {
-		fmt.Fprintf(&b, "If it cannot be mended: atoll recover --database %s --accept-loss-from %s\n", c.name, strings.Join(missing, ","))
+		fmt.Fprintf(&b, "If it cannot be mended: atoll recover --database %s --accept-loss-from %s\n", c.name, strings.Join(append(missing, slices.Sorted(maps.Keys(c.leaders))...), ","))
 	}
 	return b.String()
 }
