@@ -31,8 +31,10 @@ func Run(t *testing.T, e Engine) {
 		{"join by taking over what was missed", testIncrement},
 		{"a member without a group does not join", testNoGroup},
 		{"the primary dies", testPrimaryDies},
+		{"no password is left behind by members", testSecrets},
 		{"switchover", testSwitchover},
 		{"switchover against long transactions", testLongTransaction},
+		{"switchover without patience", testImpatience},
 		{"settings", testSettings},
 		{"a server that hangs", testHang},
 		{"the power of all is cut", testFullOutage},
@@ -84,6 +86,7 @@ func testApply(t *testing.T, w *world, _ *record) {
 		if p := n.position(t); p != "" {
 			t.Errorf("%s has data at the beginning: %s", n.Name, p)
 		}
+		w.show(t, n)
 		n.Sys.takeChanges()
 		n.apply(t)
 		if changes := n.Sys.takeChanges(); len(changes) > 0 {
@@ -121,11 +124,6 @@ func testBootstrap(t *testing.T, w *world, _ *record) {
 
 func testMaintain(t *testing.T, w *world, acked *record) {
 	n := w.members[0]
-	if w.engine.Show != nil {
-		if err := w.engine.Show(t.Context(), n.Dial); err != nil {
-			t.Fatal(err)
-		}
-	}
 	maintain := func() {
 		t.Helper()
 		if err := n.Driver.Maintain(t.Context(), n.want); err != nil {
@@ -148,7 +146,7 @@ func testMaintain(t *testing.T, w *world, acked *record) {
 		t.Error("a table without a primary key can be made")
 	}
 	writer := w.write(t, acked)
-	await.True(t, "writes are acknowledged", 10*time.Second, func() bool { count, _ := writer.writes(); return count > 20 })
+	await.True(t, "writes are acknowledged", 30*time.Second, func() bool { count, _ := writer.writes(); return count > 20 })
 	writer.stop()
 
 	old := n.want.Users[user]
@@ -193,17 +191,24 @@ func testMaintain(t *testing.T, w *world, acked *record) {
 }
 
 func testSecrets(t *testing.T, w *world, _ *record) {
-	n := w.members[0]
+	for _, n := range w.members {
+		findSecrets(t, w, n)
+	}
+}
+
+// findSecrets looks for passwords in what a server and the driver have written.
+func findSecrets(t *testing.T, w *world, n *member) {
+	t.Helper()
 	for _, secret := range []string{"Very", newPassword, n.want.Secrets.Replication[:16], n.want.Secrets.Router[:16]} {
 		out, err := n.Run(t.Context(), "sh", "-c", `journalctl --no-pager --output=export >/run/journal.txt
-grep -rlF -e "$1" `+w.engine.State+` /etc/atoll /run /tmp /var/tmp /var/log 2>/dev/null || true
+grep -rnaF -e "$1" `+w.engine.State+` /etc/atoll /run /tmp /var/tmp /var/log 2>/dev/null || true
 for f in /proc/[0-9]*/cmdline; do [ "${f#/proc/}" = "$$/cmdline" ] || tr '\0' '\n' <$f 2>/dev/null | grep -F -e "$1" | grep -v '^grep' || true; done; rm /run/journal.txt`, "sh", secret)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = strings.TrimSpace(strings.ReplaceAll(out, secret, ""))
+		out = strings.TrimSpace(strings.ReplaceAll(out, secret, "<SECRET>"))
 		if out != "" {
-			t.Errorf("a password is in %s", out)
+			t.Errorf("%s: a password is in %s", n.Name, out)
 		}
 	}
 }

@@ -17,11 +17,11 @@ import (
 func testPrimaryDies(t *testing.T, w *world, acked *record) {
 	dead := w.primary(t, w.members)
 	writer := w.write(t, acked)
-	await.True(t, "writes are acknowledged", 10*time.Second, func() bool { count, _ := writer.writes(); return count > 50 })
+	await.True(t, "writes are acknowledged", 30*time.Second, func() bool { count, _ := writer.writes(); return count > 50 })
 	dead.signal(t, w.engine, syscall.SIGKILL)
 	next := w.primary(t, w.others(dead))
 	count, _ := writer.writes()
-	await.True(t, "writes are acknowledged again", 10*time.Second, func() bool { now, _ := writer.writes(); return now > count+50 })
+	await.True(t, "writes are acknowledged again", 30*time.Second, func() bool { now, _ := writer.writes(); return now > count+50 })
 	if err := dead.in(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -57,12 +57,12 @@ func testFullOutage(t *testing.T, w *world, acked *record) {
 	primary := w.primary(t, w.members)
 	behind := w.others(primary)[0]
 	writer := w.write(t, acked)
-	await.True(t, "writes are acknowledged", 10*time.Second, func() bool { count, _ := writer.writes(); return count > 50 })
+	await.True(t, "writes are acknowledged", 30*time.Second, func() bool { count, _ := writer.writes(); return count > 50 })
 	if err := behind.PowerCut(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	count, _ := writer.writes()
-	await.True(t, "writes are acknowledged without one member", 30*time.Second, func() bool { now, _ := writer.writes(); return now > count+50 })
+	await.True(t, "writes are acknowledged without one member", time.Minute, func() bool { now, _ := writer.writes(); return now > count+50 })
 	last := w.others(primary)[1]
 	if err := last.PowerCut(t.Context()); err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func testFullOutage(t *testing.T, w *world, acked *record) {
 // leaves the member in no group.
 func testMajorityLost(t *testing.T, w *world, n *member, writer *writer) {
 	var st database.Status
-	await.NoError(t, "the primary is blocked", 20*time.Second, func(ctx context.Context) error {
+	await.NoError(t, "the primary is blocked", time.Minute, func(ctx context.Context) error {
 		var err error
 		if st, err = n.status(ctx); err == nil && st.State != spec.MemberBlocked {
 			err = fmt.Errorf("it is %s", st.State)
@@ -127,7 +127,7 @@ func testMajorityLost(t *testing.T, w *world, n *member, writer *writer) {
 	if err := n.Driver.Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(from); took > 15*time.Second {
+	if took := time.Since(from); took > 40*time.Second {
 		t.Errorf("leaving a group without a majority took %s", took)
 	}
 	if st := n.mustStatus(t); st.State != spec.MemberStranded || st.Writable {

@@ -20,7 +20,7 @@ func testSwitchover(t *testing.T, w *world, acked *record) {
 	from := w.primary(t, w.members)
 	to, third := w.others(from)[0], w.others(from)[1]
 	writer := w.write(t, acked)
-	await.True(t, "writes are acknowledged", 10*time.Second, func() bool { count, _ := writer.writes(); return count > 50 })
+	await.True(t, "writes are acknowledged", 30*time.Second, func() bool { count, _ := writer.writes(); return count > 50 })
 	// Any member can be told.
 	if err := third.Driver.SwitchOver(t.Context(), to.Name, 20*time.Second); err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func testSwitchover(t *testing.T, w *world, acked *record) {
 		t.Errorf("the primary is %s, not %s", now.Name, to.Name)
 	}
 	count, _ := writer.writes()
-	await.True(t, "writes are acknowledged again", 10*time.Second, func() bool { now, _ := writer.writes(); return now > count+50 })
+	await.True(t, "writes are acknowledged again", 30*time.Second, func() bool { now, _ := writer.writes(); return now > count+50 })
 	writer.stop()
 	_, gap := writer.writes()
 	t.Logf("without writes for %s", gap.Round(10*time.Millisecond))
@@ -153,6 +153,40 @@ func testSettings(t *testing.T, w *world, _ *record) {
 	if changes := n.Sys.takeChanges(); len(changes) > 0 {
 		t.Errorf("an apply after all that changes %q", changes)
 	}
+}
+
+// testImpatience switches over while somebody is in the middle of a transaction, with little patience: whatever comes of it, what
+// is reported has to be so.
+func testImpatience(t *testing.T, w *world, acked *record) {
+	from := w.primary(t, w.members)
+	to := w.others(from)[1]
+	db, err := w.open(from, newPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := acked.number()
+	if _, err := tx.ExecContext(t.Context(), fmt.Sprintf("INSERT INTO entries (id) VALUES (%d)", id)); err != nil {
+		t.Fatal(err)
+	}
+	err = from.Driver.SwitchOver(t.Context(), to.Name, 4*time.Second)
+	want := to
+	if err != nil {
+		t.Logf("refused: %v", err)
+		want = from
+	}
+	if tx.Commit() == nil {
+		acked.ack(id)
+	}
+	if now := w.primary(t, w.members); now != want {
+		t.Errorf("the primary is %s, but the switchover said %v", now.Name, err)
+	}
+	w.equal(t)
+	acked.check(t, w, w.members...)
 }
 
 // testCrowd has an application take all connections that there are.

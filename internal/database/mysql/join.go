@@ -177,7 +177,7 @@ func (d *Driver) join(ctx context.Context, m *database.Member) error {
 	threshold := uint64(cloneThreshold)
 	if own == "" {
 		threshold = 1
-		d.log.Info("the member has no data and takes a copy", "size", size(donors[0].bytes), "from", donors[0].node)
+		d.log.Info("the member has no data and takes a copy", "size", size(donors[0].bytes))
 	}
 	conn, err := d.local.Conn(ctx)
 	if err != nil {
@@ -188,6 +188,9 @@ func (d *Driver) join(ctx context.Context, m *database.Member) error {
 		if _, err := conn.ExecContext(ctx, "STOP GROUP_REPLICATION"); err != nil {
 			return fmt.Errorf("end the last life in the group: %w", err)
 		}
+	}
+	if err := d.silence(ctx, conn); err != nil {
+		return err
 	}
 	err = inOrder(ctx, conn,
 		// The group lifts that for its primary. Nobody else may write here before.
@@ -204,7 +207,10 @@ func (d *Driver) join(ctx context.Context, m *database.Member) error {
 
 // startGroup makes the server a member.
 func (d *Driver) startGroup(ctx context.Context, conn *sql.Conn, m *database.Member) error {
-	_, err := conn.ExecContext(ctx, "START GROUP_REPLICATION USER = "+quote(replicationUser)+", PASSWORD = "+quote(replicationPassword(m)))
+	err := quietly(ctx, conn, func() error {
+		_, err := conn.ExecContext(ctx, "START GROUP_REPLICATION USER = "+quote(replicationUser)+", PASSWORD = "+quote(replicationPassword(m)))
+		return err
+	})
 	if err == nil {
 		return nil
 	}

@@ -33,6 +33,10 @@ func (d *Driver) leave(ctx context.Context, m *database.Member) error {
 	if err != nil || !g.in() && g.self().state == stateOffline {
 		return err
 	}
+	if d.room.unfit(ctx, d.sys) != "" {
+		// Whatever writes waits for room, and leaving in order would wait for that.
+		return d.breakOut(ctx, m)
+	}
 	if p, ok := g.primary(); ok && p.id == g.own {
 		if next, ok := d.successor(ctx, m, g); ok {
 			if err := d.switchOver(ctx, m, next, handover, false); err != nil {

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -47,7 +48,12 @@ func (d *Driver) putOwnAccounts(ctx context.Context, m *database.Member) error {
 		return err
 	}
 	if have != want {
-		if err := putReplicationAccount(ctx, d.local, m, exists, want); err != nil {
+		conn, err := d.local.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		err = quietly(ctx, conn, func() error { return putReplicationAccount(ctx, conn, m, exists, want) })
+		if err := errors.Join(err, conn.Close()); err != nil {
 			return err
 		}
 	}
@@ -56,7 +62,7 @@ func (d *Driver) putOwnAccounts(ctx context.Context, m *database.Member) error {
 		return err
 	}
 	if have != want {
-		if err := putAccount(ctx, d.local, routerUser, m.Secrets.Router, "REQUIRE SSL", exists, want); err != nil {
+		if err := d.putAccountQuietly(ctx, routerUser, m.Secrets.Router, "REQUIRE SSL", exists, want); err != nil {
 			return err
 		}
 	}
@@ -112,7 +118,7 @@ func (d *Driver) putUsers(ctx context.Context, m *database.Member) error {
 			return err
 		}
 		if have != want {
-			if err := putAccount(ctx, d.local, user, u.Password, "REQUIRE NONE", exists, want); err != nil {
+			if err := d.putAccountQuietly(ctx, user, u.Password, "REQUIRE NONE", exists, want); err != nil {
 				return err
 			}
 		}

@@ -45,6 +45,8 @@ type Driver struct {
 	mu sync.Mutex
 	// member is what was applied last, nil before and after that.
 	member *database.Member
+	// logOff tells that the log of slow statements was switched off for as long as a copy may be under way.
+	logOff bool
 	// joinError is why the last attempt to join failed, "" after one that did not.
 	joinError string
 }

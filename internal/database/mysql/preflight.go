@@ -121,10 +121,15 @@ func (d *Driver) checkMachine(ctx context.Context, m *database.Member, own strin
 			find("disk", database.Blocks, "a copy of the data takes %s, and %s besides; %s has %s left below %s: make room or take a larger disk",
 				size(donors[0].bytes), size(spare), m.Node, size(free), stateDir)
 		} else {
-			find("clone", database.Warns, "%s has no data yet and copies %s from %s; %s are free", m.Node, size(donors[0].bytes), donors[0].node, size(free))
+			find("clone", database.Warns, "%s has no data yet and copies %s from another member; %s are free", m.Node, size(donors[0].bytes), size(free))
 		}
 	} else if free < spare {
-		find("disk", database.Warns, "%s has %s left below %s; a server that cannot write stops", m.Node, size(free), stateDir)
+		severity := database.Warns
+		if free < scarce {
+			// It would wait for room, and the others would wait for it.
+			severity = database.Blocks
+		}
+		find("disk", severity, "%s has %s left below %s: make room; a server that cannot write stops", m.Node, size(free), stateDir)
 	}
 	if d.rotational(ctx) {
 		find("rotational", database.Warns, "the data of %s is on a rotating disk: each commit waits for it, so this member holds the group back", m.Node)

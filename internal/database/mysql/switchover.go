@@ -31,6 +31,8 @@ const (
 	// margin is what is left of the patience, for the change of roles itself, when transactions are ended that do not end by
 	// themselves.
 	margin = 2 * time.Second
+	// endElection is how long the group may take to give an election up.
+	endElection = 10 * time.Second
 )
 
 // SwitchOver implements database.Driver.
@@ -158,8 +160,7 @@ func (d *Driver) elect(ctx context.Context, m *database.Member, to string, next 
 	running := max(1, int((patience-margin)/time.Second))
 	limited, cancel := context.WithTimeout(ctx, max(patience, margin))
 	defer cancel()
-	var said string
-	err := d.local.QueryRowContext(limited, "SELECT group_replication_set_as_primary(?, ?)", next.id, running).Scan(&said)
+	said, err := d.setAsPrimary(limited, next.id, running)
 	// Whatever the statement said, the group knows.
 	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), peerPatience)
 	defer cancelAfter()
@@ -172,13 +173,43 @@ func (d *Driver) elect(ctx context.Context, m *database.Member, to string, next 
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		// The connection was closed, which ends the statement; the old primary goes on.
 		return refuse(reasonTimeout, "it was not done within %s, and was given up", patience.Round(time.Second))
 	case err != nil:
 		return refuse(reasonRefused, "the group refuses: %v", err)
 	default:
 		return refuse(reasonRefused, "the group said %q and has another primary", said)
 	}
+}
+
+// setAsPrimary runs the group's own change of the primary, and does not return before that is over: an election that nobody waits
+// for would go on, and succeed after everybody has been told that it had not.
+func (d *Driver) setAsPrimary(ctx context.Context, id string, running int) (said string, err error) {
+	conn, err := d.local.Conn(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close() }()
+	var session uint64
+	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&session); err != nil {
+		return "", err
+	}
+	err = conn.QueryRowContext(ctx, "SELECT group_replication_set_as_primary(?, ?)", id, running).Scan(&said)
+	if err == nil || ctx.Err() == nil {
+		return said, err
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endElection)
+	defer cancel()
+	// It may just have ended by itself.
+	_, _ = d.local.ExecContext(end, fmt.Sprintf("KILL %d", session))
+	gone, waitErr := waitFor(end, endElection, func(ctx context.Context) (bool, error) {
+		var there bool
+		err := d.local.QueryRowContext(ctx, "SELECT COUNT(*) > 0 FROM performance_schema.processlist WHERE id = ?", session).Scan(&there)
+		return !there, err
+	})
+	if waitErr == nil && !gone {
+		waitErr = fmt.Errorf("the election could not be ended within %s: look again who is the primary", endElection)
+	}
+	return "", errors.Join(err, waitErr)
 }
 
 // awaitWritable waits until the new primary takes writes.
