@@ -29,6 +29,10 @@ const (
 	pauseFirst      = 500 * time.Millisecond
 	pauseMost       = 15 * time.Second
 	divergedPause   = time.Minute
+	// stepDownPatience is how long an unfit primary tries to hand over; stuckPatience how long it is the primary after that, or
+	// without taking writes, before it leaves.
+	stepDownPatience = 10 * time.Second
+	stuckPatience    = 3 * time.Second
 	// disbelief is how long a member that was not there to join is not believed to be online, unless it says so anew.
 	disbelief = 15 * time.Second
 )
@@ -372,6 +376,11 @@ func (p *part) roll(ctx context.Context, v view) bool {
 		Self: v.evidence.Self, Votes: v.evidence.Votes, Members: v.evidence.Members, Own: own, Heard: v.evidence.Heard,
 		Late: p.turn.Turn != "" && time.Since(p.turnSince) > p.m.cfg.RestartPatience,
 	}
+	if v.st.Unfit == "" || v.st.Primary != e.Self {
+		p.unfitAt = time.Time{}
+	} else if p.stepDown(ctx, v, e) {
+		return true
+	}
 	if !v.st.Writable {
 		p.turn = recovery.RolloutStep{}
 		if !recovery.MayRestart(e) {
@@ -379,14 +388,6 @@ func (p *part) roll(ctx context.Context, v view) bool {
 		}
 		p.begin(ctx, act{name: "restarts with other settings", membership: true}, restartPatience, p.driver.Restart)
 		return true
-	}
-	if v.st.Unfit != "" && !time.Now().Before(p.handAt) {
-		if to := recovery.Successor(e); to != "" {
-			p.begin(ctx, act{name: "hands over to " + to + ", being unfit: " + v.st.Unfit, after: func(error) {
-				p.handAt = time.Now().Add(pauseMost)
-			}}, 2*handPatience, func(ctx context.Context) error { return p.driver.SwitchOver(ctx, to, handPatience) })
-			return true
-		}
 	}
 	step := recovery.Rollout(e)
 	if step.Turn != p.turn.Turn || step.TurnFor != p.turn.TurnFor {
@@ -408,6 +409,30 @@ func (p *part) roll(ctx context.Context, v view) bool {
 			p.turn.Stopped = fmt.Sprintf("%s is the last one and has to hand over before it restarts, which fails: %v", e.Self, err)
 		}
 	}}, 2*handPatience, func(ctx context.Context) error { return p.driver.SwitchOver(ctx, step.SwitchOver, handPatience) })
+	return true
+}
+
+// stepDown makes another member the primary in place of this one, which is unfit: by handing over, and by leaving the group where
+// that fails or writes stand still already. It tells whether something is being done.
+func (p *part) stepDown(ctx context.Context, v view, e recovery.RolloutEvidence) bool {
+	to := recovery.Successor(e)
+	if to == "" {
+		return false
+	}
+	if v.st.Writable && p.unfitAt.IsZero() {
+		p.begin(ctx, act{name: "hands over to " + to + ", being unfit: " + v.st.Unfit, after: func(error) {
+			p.unfitAt = time.Now()
+		}}, 2*stepDownPatience, func(ctx context.Context) error { return p.driver.SwitchOver(ctx, to, stepDownPatience) })
+		return true
+	}
+	if p.unfitAt.IsZero() {
+		p.unfitAt = time.Now()
+	}
+	if time.Since(p.unfitAt) < stuckPatience {
+		return false
+	}
+	p.unfitAt = time.Time{}
+	p.begin(ctx, act{name: "leaves the group, being unfit: " + v.st.Unfit, membership: true}, leavePatience, p.driver.Leave)
 	return true
 }
 

@@ -60,6 +60,8 @@ type part struct {
 	turn      recovery.RolloutStep
 	turnSince time.Time
 	handAt    time.Time
+	// unfitAt is since when this member, unfit, is the primary all the same; zero before it has tried to hand over.
+	unfitAt   time.Time
 	last      spec.DatabaseStatus
 	published bool
 	over      bool
