@@ -147,7 +147,8 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"the leader is no member any more", outage(func(e *evidence) { e.Journal.Promise = proposal("x", 3, "1,2,3") }),
-			recovery.Wait, recovery.ReasonOutage, []string{"promised to follow x", "atoll recover --database app --accept-loss-from x"},
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"promised to follow x", "atoll recover --database app --accept-loss-from x"},
 		},
 		{
 			"and is given up", outage(accept(4, "x"), func(e *evidence) { e.Journal.Promise = proposal("x", 3, "1,2,3") }),
