@@ -114,7 +114,7 @@ func (p *part) run(ctx context.Context) error {
 		p.say("Failed", err.Error())
 		p.m.publish(p.name, spec.DatabaseStatus{State: spec.MemberFailed, Since: p.m.cfg.Now().UTC(), Problem: err.Error()}, true)
 		<-ctx.Done()
-		return nil //nolint:nilerr // it is told as the member's problem
+		return nil
 	}
 	for {
 		began := time.Now()
@@ -170,7 +170,7 @@ func (p *part) look(ctx context.Context, sight Sight) error {
 	p.settle()
 	st := p.ask(ctx)
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the look was cut short by the end of ctx, which is no error
 	}
 	d, described := find(sight, p.name)
 	view := view{d: d, described: described, generations: sight.Generations(p.name), st: st, evidence: p.evidence(ctx, d, st, sight)}
