@@ -32,7 +32,7 @@ func databaseWiped(c *Cluster) Drill {
 		Settle: w.whole,
 		Heal:   healDatabase,
 		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
-			return errors.Join(w.within(3*time.Second), w.invariants(ctx, f, o))
+			return errors.Join(w.within(momentObjective), w.invariants(ctx, f, o))
 		},
 	}
 }
@@ -89,7 +89,7 @@ func databaseErrant(c *Cluster) Drill {
 			return errors.Join(on(ctx, f, victim, "rm", "-rf", "/root/aside"), healDatabase(ctx, f))
 		},
 		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
-			return errors.Join(w.within(3*time.Second), w.invariants(ctx, f, o))
+			return errors.Join(w.within(momentObjective), w.invariants(ctx, f, o))
 		},
 	}
 }

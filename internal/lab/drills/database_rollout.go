@@ -41,10 +41,7 @@ func databaseWrongSetting(c *Cluster) Drill {
 			if refused == nil || !strings.Contains(refused.Error(), "ft_min_word_len") {
 				errs = append(errs, fmt.Errorf("a setting that the server refuses: %w", orNone(refused)))
 			}
-			if o.Failed > 0 {
-				errs = append(errs, fmt.Errorf("%d writes failed: %s", o.Failed, o.Detail))
-			}
-			return errors.Join(append(errs, w.invariants(ctx, f, o))...)
+			return errors.Join(append(errs, w.within(momentObjective), w.invariants(ctx, f, o))...)
 		},
 	}
 }
@@ -71,7 +68,7 @@ func databaseRemoved(c *Cluster) Drill {
 		},
 		Heal: func(ctx context.Context, f *Field) error { return errors.Join(f.Apply(ctx), healDatabase(ctx, f)) },
 		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
-			return errors.Join(w.within(3*time.Second), w.invariants(ctx, f, o))
+			return errors.Join(w.within(momentObjective), w.invariants(ctx, f, o))
 		},
 	}
 }
@@ -176,7 +173,7 @@ func databaseInterrupted(c *Cluster) Drill {
 			if lowest < len(databaseNodes)-1 {
 				errs = append(errs, fmt.Errorf("only %d servers answered at a time", lowest))
 			}
-			return errors.Join(append(errs, w.within(3*time.Second), w.invariants(ctx, f, o))...)
+			return errors.Join(append(errs, w.within(momentObjective), w.invariants(ctx, f, o))...)
 		},
 	}
 }
