@@ -18,7 +18,7 @@ func (o databaseOptions) measureClone(ctx context.Context, w databaseWay, g data
 	if err != nil {
 		return "", err
 	}
-	err = g.root(primary).Do(ctx, func(ctx context.Context, conn *sql.Conn) error {
+	err = g.root(primary).In("app").Do(ctx, func(ctx context.Context, conn *sql.Conn) error {
 		if _, err := conn.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS app.fill (id BIGINT AUTO_INCREMENT PRIMARY KEY, data LONGBLOB)`); err != nil {
 			return err
 		}
