@@ -10,7 +10,7 @@ import (
 )
 
 // fillRow is a row of 1 MiB that does not compress to nothing.
-const fillRow = `INSERT INTO app.fill (data) SELECT REPEAT(MD5(RAND()), 32768)`
+const fillRow = `INSERT INTO app.fill (data) SELECT REPEAT(SHA2(RAND(), 256), 16384)`
 
 // measureClone fills the database, has a secondary lose its data, and measures until it is whole again.
 func (o databaseOptions) measureClone(ctx context.Context, w databaseWay, g databaseGroup) (string, error) {
