@@ -183,6 +183,10 @@ func TestImageFaults(t *testing.T) {
 			t.Parallel()
 			c := newCloud(t, quick)
 			c.Inject(fault)
+			if fault.Method == http.MethodPut && fault.PathPrefix == "/images/private" {
+				// A sign of life is given beside the upload, which could end sooner.
+				c.Inject(emulated.Fault{Method: http.MethodPut, PathPrefix: emulated.UploadPath, Hang: true})
+			}
 			in := imageFile(t)
 			image, made, err := c.client.EnsureImage(t.Context(), in)
 			if err != nil || !made {
