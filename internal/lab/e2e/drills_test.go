@@ -14,6 +14,7 @@ import (
 // TestDrills carries out the drills that promise nothing about seconds, which a machine with other work does not keep: what nodes that
 // do not hear each other must never do, and what becomes of visitors who are logged in. atoll-lab drills has the others.
 func TestDrills(t *testing.T) {
+	onceForAllEngines(t)
 	engine := requireLab(t)
 	programs, err := rig.Build(t.Context(), filepath.Join(t.TempDir(), "bin"))
 	if err != nil {

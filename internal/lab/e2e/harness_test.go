@@ -56,6 +56,14 @@ func requireLab(t *testing.T) (engine string) {
 // be done again.
 func furtherEngine() bool { return os.Getenv("ATOLL_E2E_FURTHER") != "" }
 
+// onceForAllEngines leaves a test to the first engine of a run: acceptance tests ask each engine for what the test needs of it.
+func onceForAllEngines(t *testing.T) {
+	t.Helper()
+	if furtherEngine() {
+		t.Skip("left to the first engine of this run")
+	}
+}
+
 // newSite builds the programs, starts a lab and prepares the operator's folder. Nothing of the cluster exists yet.
 func newSite(t *testing.T) *site {
 	t.Helper()
