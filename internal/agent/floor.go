@@ -61,6 +61,15 @@ func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus
 	return servers
 }
 
+// hearsAll tells whether this node knows of every other node of a load balancer how that is now, but for those that get no traffic: by
+// the operator's will, or because a majority has found them dead.
+func hearsAll(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus, out []string, now time.Time) bool {
+	return !slices.ContainsFunc(lb.Peers, func(p topology.ServingPeer) bool {
+		_, away := in.snapshot.Maintenance[p.Name]
+		return !away && p.Enabled && !slices.Contains(out, p.Name) && !believed(p.Name, in.snapshot, peers, now)
+	})
+}
+
 // believed tells whether what a peer last reported is still true as far as this node can see.
 func believed(name string, snapshot *store.Snapshot, peers map[string]spec.PeerStatus, now time.Time) bool {
 	if seen, looked := peers[name]; looked && !seen.Reachable && !seen.Alive {

@@ -44,3 +44,34 @@ func TestFloorWithoutADatabase(t *testing.T) {
 	first.router.set(false)
 	first.waitServing("is well", http.StatusOK, "database", "ok")
 }
+
+// TestUnheardNodeMayHaveTheDatabase has two nodes lose the database while they do not hear the third: no floor keeps them in service,
+// since they may be the half of the cluster that cannot write. Once they hear that it has lost the database, too, the floor helps.
+func TestUnheardNodeMayHaveTheDatabase(t *testing.T) {
+	w, machines := running(t)
+	silent, rest := machines[0], machines[1:]
+	rest[0].push(w.sign(hostname, balancer(nil, 3, machines...)))
+	for _, m := range machines {
+		m.waitServing("is fit", http.StatusOK, "database", "ok")
+	}
+	silent.die()
+	for _, m := range rest {
+		m.router.set(true)
+	}
+	w.wait("all know that one is silent", func() error {
+		for _, m := range rest {
+			if h, err := m.health(); err != nil || h.Parts["database"] == "ok" {
+				return fmt.Errorf("%s says %+v, %w", m.name, h, err)
+			}
+		}
+		return nil
+	})
+	for _, m := range rest {
+		m.waitServing("has lost one and the database", http.StatusServiceUnavailable, "database", "the router does not run")
+	}
+	silent.router.set(true)
+	silent.start()
+	for _, m := range machines {
+		m.waitServing("hears that all have lost it", http.StatusOK, "database", "kept in service")
+	}
+}

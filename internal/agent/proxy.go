@@ -87,6 +87,13 @@ func (s *session) releaseDead(ctx context.Context, w *proxyWatch, in input) {
 	_, peers, _ := s.keeper.snapshot()
 	before := w.dead
 	w.dead = map[string]bool{}
+	var failed []string
+	defer func() {
+		// The next look tries again.
+		for _, node := range failed {
+			delete(w.dead, node)
+		}
+	}()
 	for _, b := range in.view.LoadBalancers {
 		if b.Proxy == nil || s.a.proxies[b.Proxy.Driver] == nil {
 			continue
@@ -103,6 +110,7 @@ func (s *session) releaseDead(ctx context.Context, w *proxyWatch, in input) {
 			}
 			if err := s.a.proxies[b.Proxy.Driver].Release(ctx, b.Hostname, p.Name); err != nil && ctx.Err() == nil {
 				s.log.Warn("requests go on to wait for a dead node", "hostname", b.Hostname, "node", p.Name, "error", err)
+				failed = append(failed, p.Name)
 			}
 		}
 	}

@@ -38,13 +38,18 @@ type fakeProxy struct {
 	// unwell makes it find no application well.
 	unwell bool
 	fails  error
-	// released are the nodes whose requests were ended.
+	// released are the nodes whose requests were ended, and busy how often they will not be.
 	released []string
+	busy     int
 }
 
 func (f *fakeProxy) Release(_ context.Context, host, node string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.busy > 0 {
+		f.busy--
+		return errors.New("the proxy is busy")
+	}
 	f.released = append(f.released, host+" "+node)
 	return nil
 }
@@ -423,6 +428,7 @@ func TestRequestsAtADeadNodeEnd(t *testing.T) {
 	}
 	apps[1].code.Store(http.StatusInternalServerError)
 	machines[1].waitServing("is unwell", http.StatusServiceUnavailable, "application", "answers 500")
+	machines[0].proxy.set(func(f *fakeProxy) { f.busy = 2 })
 	machines[2].die()
 	w.wait("the requests at the dead node are ended", func() error {
 		got := ""

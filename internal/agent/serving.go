@@ -176,7 +176,9 @@ type troubles struct {
 
 // troubles looks for parts of the node that keep it from serving a load balancer. A floor may help against the loss of others who are
 // dead for all that can be known, and against that of the database: what all nodes have lost at once is not made better by taking
-// all of them away. The database counts last, so that who has no other trouble can be told from the part that counts.
+// all of them away. But that all have lost it takes hearing all: a node that has lost others and the database may be in the half of
+// a cluster that cannot write, while visitors are served by the other half. The database counts last, so that who has no other
+// trouble can be told from the part that counts.
 func (s *session) troubles(all []part, lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus) troubles {
 	t := troubles{problems: map[string]string{}, keepable: true}
 	for _, p := range all {
@@ -189,6 +191,7 @@ func (s *session) troubles(all []part, lb topology.LoadBalancer, in input, peers
 		}
 		switch p.name {
 		case partDatabase:
+			t.keepable = t.keepable && hearsAll(lb, in, peers, s.outOf(lb), s.a.cfg.Now())
 		case partMesh:
 			t.keepable = t.keepable && s.findsOthersDead(lb, in, peers)
 		default:
