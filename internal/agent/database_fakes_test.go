@@ -50,7 +50,9 @@ type fakeEngine struct {
 	fails    error
 	unfit    string
 	maintain int
-	left     int
+	// keptFor is who was in the group when the primary was told last to keep what replicates.
+	keptFor []string
+	left    int
 }
 
 var _ database.Driver = (*fakeEngine)(nil)
@@ -294,6 +296,7 @@ func (f *fakeEngine) Maintain(_ context.Context, m *database.Member) error {
 	f.g.mu.Lock()
 	defer f.g.mu.Unlock()
 	f.maintain++
+	f.keptFor = slices.Sorted(slices.Values(f.g.view))
 	if m.Users["web"].Password != "correct horse" {
 		return fmt.Errorf("the password is %q", m.Users["web"].Password)
 	}

@@ -150,6 +150,14 @@ func TestDatabaseBegins(t *testing.T) {
 			t.Errorf("%s routes %v", m.name, got)
 		}
 	}
+	w.waitLong(10*time.Second, "routers can be led to whoever is in the group", func() error {
+		w.group.mu.Lock()
+		defer w.group.mu.Unlock()
+		if got := w.group.engines["hk1"].keptFor; !slices.Equal(got, []string{"hk1", "hk2", "sg1"}) {
+			return fmt.Errorf("the primary was told last while %v were in it", got)
+		}
+		return nil
+	})
 	hk1.waitDatabase("findings are told", func(v api.DatabaseView) bool { return len(v.Members["hk1"].Findings) == 1 })
 	w.waitReady(machines...)
 

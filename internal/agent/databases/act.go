@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/database"
@@ -342,10 +344,12 @@ func (p *part) serve(ctx context.Context, v view, member *database.Member, diges
 	if p.roll(ctx, v) {
 		return
 	}
+	// A router finds the next primary among the members that it was told of in time.
+	kept := digest + strings.Join(slices.Sorted(maps.Keys(v.st.View)), ",")
 	switch {
-	case v.st.Writable && (p.maintained != digest && p.maintainError == nil || now.After(p.maintainAt)):
+	case v.st.Writable && (p.maintained != kept && p.maintainError == nil || now.After(p.maintainAt)):
 		p.begin(ctx, act{name: "accounts and schemas are kept", while: isPrimary, after: func(err error) {
-			p.maintainError, p.maintained, p.maintainAt = err, digest, time.Now().Add(maintainInterval)
+			p.maintainError, p.maintained, p.maintainAt = err, kept, time.Now().Add(maintainInterval)
 			if err != nil {
 				p.maintainAt = time.Now().Add(pauseMost / 3)
 			}

@@ -41,7 +41,7 @@ type part struct {
 	// doing is what is being done, nil for nothing.
 	doing *act
 	// applied is the digest of the member that was applied last, tried that of the one that was to be, maintained that of the one that
-	// was maintained last.
+	// was maintained last and of who was in the group then.
 	applied, tried, maintained   string
 	told                         Generations
 	applyAt, maintainAt, checkAt time.Time
