@@ -70,9 +70,9 @@ func (d databaseSite) begins(t *testing.T) {
 }
 
 // during lets applications on all nodes write while something happens, and demands afterwards that no write that was acknowledged
-// is lost, that two members never took writes at the same time, and that all have the same data. How long none of the nodes that live
-// could write is told; what that may be is for drills and benchmarks to say.
-func (d databaseSite) during(t *testing.T, live []string, happens func()) {
+// is lost, that two members never took writes at the same time, and that all have the same data. It returns how long none of the
+// nodes that live could write.
+func (d databaseSite) during(t *testing.T, live []string, happens func()) time.Duration {
 	t.Helper()
 	crowd, watch := writer.Start(t.Context(), writer.Plan{Servers: d.database.Routers(), Every: 50 * time.Millisecond}), writer.StartWatch(t.Context(), d.database.Members())
 	var record writer.Record
@@ -116,11 +116,12 @@ func (d databaseSite) during(t *testing.T, live []string, happens func()) {
 		t.Fatal(err)
 	}
 	t.Logf("nobody could write for %.1f s; %d of %d writes failed: %s", outage.Length().Seconds(), len(record.Failed()), len(record), record.Failed().Reasons())
+	return outage.Length()
 }
 
 func (d databaseSite) primaryDies(t *testing.T) {
 	const dead = "hk1"
-	d.during(t, d.database.Others(dead), func() {
+	outage := d.during(t, d.database.Others(dead), func() {
 		if err := d.Kill(t.Context(), dead); err != nil {
 			t.Fatal(err)
 		}
@@ -135,6 +136,9 @@ func (d databaseSite) primaryDies(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	if outage > 15*time.Second {
+		t.Errorf("nobody could write for %v", outage)
+	}
 	d.eventually(t, "the cluster is healthy", time.Minute, d.healthy)
 	d.wantNoChange(t)
 }
@@ -174,7 +178,7 @@ func (d databaseSite) allLosePower(t *testing.T) {
 // settings changes one that takes a restart of every server, while applications write.
 func (d databaseSite) settings(t *testing.T) {
 	const name = "ft_min_word_len"
-	d.during(t, d.database.Nodes, func() {
+	outage := d.during(t, d.database.Nodes, func() {
 		d.settle(t, name+` = "5"`)
 		for _, n := range d.database.Nodes {
 			if got, err := d.database.Value(t.Context(), n, "SELECT @@GLOBAL."+name); err != nil || got != "5" {
@@ -182,6 +186,9 @@ func (d databaseSite) settings(t *testing.T) {
 			}
 		}
 	})
+	if outage > 5*time.Second {
+		t.Errorf("nobody could write for %v", outage)
+	}
 	d.wantNoChange(t)
 }
 
@@ -191,7 +198,7 @@ func (d databaseSite) primaryIsRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.during(t, d.database.Others(primary), func() {
+	outage := d.during(t, d.database.Others(primary), func() {
 		d.mustRun(t, "destroy", "-auto-approve", `-target=atoll_database_member.app["`+primary+`"]`)
 		now, err := d.Database(d.database.Others(primary)...).Primary(t.Context())
 		if err != nil || !slices.Contains(d.database.Others(primary), now) {
@@ -199,5 +206,8 @@ func (d databaseSite) primaryIsRemoved(t *testing.T) {
 		}
 		d.apply(t)
 	})
+	if outage > 5*time.Second {
+		t.Errorf("nobody could write for %v", outage)
+	}
 	d.wantNoChange(t)
 }
