@@ -89,6 +89,7 @@ resource "terraform_data" "later" {
   input = { port = 8080, type = "tcp", minimum = 2, proxy = { port = 8000 }, version = 3, token = "` + edgeToken + `" }
 }
 `
+	const latest = "resource \"terraform_data\" \"latest\" {\n  input = { port = 8001 }\n}\n"
 	config := later + crew(`
   port              = terraform_data.later.output.port
   application_check = { type = terraform_data.later.output.type }
@@ -105,6 +106,10 @@ resource "terraform_data" "later" {
 			return nil
 		})}},
 		resource.TestStep{Config: config, ConfigPlanChecks: emptyPlan()},
+		// A default that depends on what is not known yet.
+		resource.TestStep{Config: latest + crew("port = 8080\n  local_proxy = terraform_data.latest.output"), ConfigStateChecks: []statecheck.StateCheck{
+			statecheck.ExpectKnownValue(www, tfjsonpath.New("minimum_nodes"), knownvalue.Int64Exact(1)),
+		}},
 	)
 }
 

@@ -164,6 +164,17 @@ func TestLoadBalancerNodes(t *testing.T) {
 			return nil
 		})
 	}
+	minimum := func(want int) []statecheck.StateCheck {
+		return []statecheck.StateCheck{
+			value(tfjsonpath.New("minimum_nodes"), knownvalue.Int64Exact(int64(want))),
+			look(func(lb spec.LoadBalancer, _ bool) error {
+				if lb.MinimumNodes != want {
+					return fmt.Errorf("they keep %d nodes, want %d", lb.MinimumNodes, want)
+				}
+				return nil
+			}),
+		}
+	}
 	var letGo func()
 	var before uint64
 	full := func(token string, version int, more string) string {
@@ -249,8 +260,11 @@ func TestLoadBalancerNodes(t *testing.T) {
 		}},
 		resource.TestStep{
 			PreConfig: func() { letGo() },
-			Config:    crew(removal(removalToken, 1)), ConfigPlanChecks: updatesInPlace(),
+			Config:    crew(removal(removalToken, 1)), ConfigPlanChecks: updatesInPlace(), ConfigStateChecks: minimum(1),
 		},
+		// The floor is there without a check, too: for what all nodes have lost, and for the last survivors.
+		resource.TestStep{Config: crew(removal(removalToken, 1) + "\nminimum_nodes = 0"), ConfigPlanChecks: updatesInPlace(), ConfigStateChecks: minimum(0)},
+		resource.TestStep{Config: crew("port = 8080\nlocal_proxy = { port = 8000 }"), ConfigPlanChecks: updatesInPlace(), ConfigStateChecks: minimum(1)},
 	)
 	if left := len(w.edge.Account().LoadBalancers); left != 0 {
 		t.Errorf("%d load balancers are left", left)
@@ -294,7 +308,8 @@ func TestLoadBalancerNodesRefuse(t *testing.T) {
 		{told("mode = \"dns\"\n"+removal("t", 1), three...), "there are no pools"},
 		{told(`quick_removal = { api_token = "" }`, three...), "string length must be at least 1"},
 		{told(`quick_removal = {}`, three...), `attribute "api_token" is required`},
-		{told(`minimum_nodes = 1`, three...), "has no effect without application_check"},
+		{told(`minimum_nodes = 1`, three...), "has no effect without application_check, quick_removal and local_proxy"},
+		{told(removal("t", 1)+"\nminimum_nodes = 4", three...), "there are only 3 nodes"},
 		{told("application_check = { type = \"tcp\", port = 80 }\nminimum_nodes = 4", three...), "there are only 3 nodes"},
 		{told(`application_check = { type = "tcp" }`, three...), "its port must be known"},
 		{told(`application_check = { type = "tcp", port = 7480 }`, three...), "the port of the agent's health endpoint"},

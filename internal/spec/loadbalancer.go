@@ -11,8 +11,8 @@ type LoadBalancer struct {
 	Nodes map[string]ServingNode `json:"nodes"`
 	// Check asks the application on each node whether it is well; nil leaves that to the edge.
 	Check *ApplicationCheck `json:"check,omitempty"`
-	// MinimumNodes is how many nodes stay in service when the application's check fails on more of them than that allows: what
-	// fails everywhere at once is rarely the nodes' fault. 0 lets every node go.
+	// MinimumNodes is how many nodes stay in service when the application's check or the way to the database fails on more of them
+	// than that allows, or when all others are dead: what fails everywhere at once is rarely the nodes' fault. 0 lets every node go.
 	MinimumNodes int `json:"minimum_nodes,omitempty"`
 	// Removal lets the nodes take a dead one of them out of the vendor's pools; nil leaves that to the vendor's monitors.
 	Removal *QuickRemoval `json:"removal,omitempty"`

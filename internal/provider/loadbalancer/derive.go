@@ -136,15 +136,15 @@ func (m *Model) healthPath(l local) types.String {
 	}
 }
 
-// deriveMinimum settles how many nodes stay in service, which only an application that is asked can need.
+// deriveMinimum settles how many nodes stay in service, which all nodes count that know of the load balancer.
 func (m *Model) deriveMinimum(config *Model, l local) {
 	m.MinimumNodes = config.MinimumNodes
 	switch {
 	case !m.MinimumNodes.IsNull():
-	case config.ApplicationCheck.IsUnknown():
-		m.MinimumNodes = types.Int64Unknown()
-	case l.check != nil:
+	case l.any():
 		m.MinimumNodes = types.Int64Value(defaultMinimum)
+	case l.unknown:
+		m.MinimumNodes = types.Int64Unknown()
 	}
 }
 

@@ -21,7 +21,8 @@ func localAttributes() map[string]schema.Attribute {
 		"minimum_nodes": schema.Int64Attribute{
 			Optional: true, Computed: true, Validators: []validator.Int64{int64validator.AtLeast(0)},
 			MarkdownDescription: "How many nodes stay in service although `application_check` fails on them or they have no way to the database: what fails " +
-				"everywhere at once is rarely the nodes' fault. So do the last ones that have lost all others. Nodes that are in maintenance go all the same. Default 1; 0 lets every node go.",
+				"everywhere at once is rarely the nodes' fault. So do the last ones that have lost all others. Nodes that are in maintenance go all the same. " +
+				"Default 1 with any of `application_check`, `quick_removal` and `local_proxy`, and not to be had without; 0 lets every node go.",
 		},
 		"quick_removal": removalAttribute(),
 		"local_proxy":   proxyAttribute(),

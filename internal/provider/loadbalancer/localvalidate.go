@@ -10,13 +10,15 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // local checks what is asked of the nodes themselves.
 func (c *check) local(v view, l local) {
-	if !c.config.MinimumNodes.IsNull() && c.config.ApplicationCheck.IsNull() {
-		c.fault(path.Root("minimum_nodes"), "minimum_nodes has no effect without application_check, which alone can fail on every node at once.\n\nRemove it, or add application_check.")
+	if !c.config.MinimumNodes.IsNull() && !l.any() && !l.unknown {
+		c.fault(path.Root("minimum_nodes"), "minimum_nodes has no effect without application_check, quick_removal and local_proxy: nodes that know nothing of the hostname answer at %s, each for itself.\n\n"+
+			"Remove it, or add one of them.", api.HealthPath)
 	}
 	if n := c.config.MinimumNodes; known(n) && !c.m.Nodes.IsUnknown() && n.ValueInt64() > int64(len(c.m.Nodes.Elements())) {
 		c.fault(path.Root("minimum_nodes"), "there are only %d nodes, so %d of them cannot stay in service.\n\nGive a smaller number.", len(c.m.Nodes.Elements()), n.ValueInt64())
