@@ -199,6 +199,7 @@ func deriveView(snapshot *store.Snapshot, node string) (*topology.View, error) {
 		Nodes: snapshot.Nodes, Links: snapshot.Links, MeshKeys: keys,
 		LoadBalancers: snapshot.LoadBalancers, Maintenance: snapshot.Maintenance,
 		Databases: snapshot.Databases, DatabaseMembers: snapshot.DatabaseMembers, Recoveries: snapshot.Recoveries,
+		Pairs: snapshot.Pairs,
 	}, node)
 }
 

@@ -10,7 +10,7 @@ import (
 // WireVersion is the version of the signed form of objects, tickets, claims and statuses. An agent refuses what is newer
 // than it knows and says so; nothing is guessed.
 //
-//	1: cluster, node, link, loadbalancer, maintenance, database, member and recovery objects (first release).
+//	1: cluster, node, link, loadbalancer, maintenance, database, member, recovery and pair objects (first release).
 const WireVersion = 1
 
 // Kind is the kind of an object.
@@ -26,11 +26,12 @@ const (
 	KindDatabase     Kind = "database"
 	KindMember       Kind = "member"
 	KindRecovery     Kind = "recovery"
+	KindPair         Kind = "pair"
 )
 
 // Kinds lists every kind.
 func Kinds() []Kind {
-	return []Kind{KindCluster, KindNode, KindLink, KindLoadBalancer, KindMaintenance, KindDatabase, KindMember, KindRecovery}
+	return []Kind{KindCluster, KindNode, KindLink, KindLoadBalancer, KindMaintenance, KindDatabase, KindMember, KindRecovery, KindPair}
 }
 
 // Ref names an object within its cluster.
@@ -55,8 +56,8 @@ func (r *Ref) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Body is what an object of one kind says: a Cluster, a Node, a Link, a LoadBalancer, a Maintenance, a Database, a Member or a
-// Recovery.
+// Body is what an object of one kind says: a Cluster, a Node, a Link, a LoadBalancer, a Maintenance, a Database, a Member, a
+// Recovery or a Pair.
 type Body interface {
 	// Kind returns the kind of objects that have such a body.
 	Kind() Kind
@@ -80,7 +81,7 @@ type Object struct {
 	Body    json.RawMessage `json:"body,omitempty"`
 }
 
-// NewObject returns an object of cluster that carries body. Name is the node's, link's, database's or member's name, a load
+// NewObject returns an object of cluster that carries body. Name is the node's, link's, database's, member's or pair's name, a load
 // balancer's hostname, the name of the node in maintenance or of the database to recover, and the cluster's own name for a
 // cluster object.
 func NewObject(cluster, name string, generation, signed uint64, body Body) (Object, error) {
@@ -124,6 +125,8 @@ func (o Object) Decode() (Body, error) {
 		return decode[Member](o)
 	case KindRecovery:
 		return decode[Recovery](o)
+	case KindPair:
+		return decode[Pair](o)
 	default:
 		return nil, fmt.Errorf("decode object %s: unknown kind %q", o.Ref(), o.Kind)
 	}
@@ -180,7 +183,7 @@ func (o Object) validateName() Problems {
 			return Problems{{Field: "name", Message: fmt.Sprintf("is %q, a cluster object has the cluster's name %q", o.Name, o.Cluster)}}
 		}
 		return nil
-	case KindNode, KindMaintenance, KindDatabase, KindRecovery:
+	case KindNode, KindMaintenance, KindDatabase, KindRecovery, KindPair:
 		return ValidateName("name", o.Name)
 	case KindLoadBalancer:
 		ps := ValidateHost("name", o.Name)

@@ -27,6 +27,8 @@ const (
 	// ConditionDatabaseReady is true while the node's part in every database is as it should be. Only nodes with such a part
 	// have it.
 	ConditionDatabaseReady ConditionType = "DatabaseReady"
+	// ConditionFilesReady is true while every pair that the node belongs to keeps its trees equal. Only nodes with a pair have it.
+	ConditionFilesReady ConditionType = "FilesReady"
 )
 
 // ConditionStatus is whether a condition holds.
@@ -78,6 +80,8 @@ type Status struct {
 	Serving map[string]ServingStatus `json:"serving,omitempty"`
 	// Databases is this node's part in each database, by name.
 	Databases map[string]DatabaseStatus `json:"databases,omitempty"`
+	// Pairs is this node's side of each pair, by name.
+	Pairs map[string]PairStatus `json:"pairs,omitempty"`
 }
 
 // ServingStatus is how fit a node is to serve one load balancer.

@@ -25,6 +25,8 @@ type Snapshot struct {
 	Databases       map[string]spec.Database
 	DatabaseMembers map[string]spec.Member
 	Recoveries      map[string]spec.Recovery
+	// Pairs are by name.
+	Pairs map[string]spec.Pair
 	// Generations holds the newest generation of every object, tombstones included.
 	Generations map[spec.Ref]uint64
 	// Tombstones holds what is removed now. A node that was made again is not among them.
@@ -62,6 +64,7 @@ func (s *state) snapshot(cluster string, damaged []string) *Snapshot {
 		Nodes:       map[string]spec.Node{}, Links: map[string]spec.Link{},
 		LoadBalancers: map[string]spec.LoadBalancer{}, Maintenance: map[string]spec.Maintenance{},
 		Databases: map[string]spec.Database{}, DatabaseMembers: map[string]spec.Member{}, Recoveries: map[string]spec.Recovery{},
+		Pairs:       map[string]spec.Pair{},
 		Generations: map[spec.Ref]uint64{}, Tombstones: map[spec.Ref]Tombstone{},
 		Members: map[string]trust.Member{}, Statuses: map[string]spec.Status{},
 		Received: map[string]time.Time{},
@@ -128,6 +131,8 @@ func (out *Snapshot) addObject(s *state, e *entry) {
 		out.DatabaseMembers[ref.Name] = body
 	case spec.Recovery:
 		out.Recoveries[ref.Name] = body
+	case spec.Pair:
+		out.Pairs[ref.Name] = body
 	}
 }
 

@@ -32,6 +32,8 @@ type Input struct {
 	Databases       map[string]spec.Database
 	DatabaseMembers map[string]spec.Member
 	Recoveries      map[string]spec.Recovery
+	// Pairs are by name.
+	Pairs map[string]spec.Pair
 	// MeshKeys holds the public mesh key of each admitted member, for the cluster's mesh driver. A node without a key is
 	// not admitted (yet) and nobody's peer.
 	MeshKeys map[string]string
@@ -56,6 +58,8 @@ type View struct {
 	Maintenance map[string]spec.Maintenance
 	// Databases are those that the node has a part in, sorted by name.
 	Databases []Database
+	// Pairs are those that the node belongs to, sorted by name.
+	Pairs []Pair
 	// Problems is what is wrong between the objects. A view with problems still holds: whatever is not concerned works.
 	Problems spec.Problems
 }
@@ -95,6 +99,7 @@ func Derive(in Input, self string) (*View, error) {
 	}
 	v.Problems = append(v.Problems, checkLoadBalancers(in)...)
 	v.Problems = append(v.Problems, checkDatabases(in)...)
+	v.Problems = append(v.Problems, checkPairs(in)...)
 	for name, m := range in.Maintenance {
 		if _, ok := in.Nodes[name]; ok {
 			v.Maintenance[name] = m
@@ -111,6 +116,7 @@ func Derive(in Input, self string) (*View, error) {
 	slices.SortFunc(v.Peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	v.LoadBalancers = v.loadBalancers(in)
 	v.Databases = v.databases(in)
+	v.Pairs = v.pairs(in)
 	return v, nil
 }
 

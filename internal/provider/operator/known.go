@@ -21,7 +21,9 @@ type Known struct {
 	Databases       map[string]spec.Database
 	DatabaseMembers map[string]spec.Member
 	Recoveries      map[string]spec.Recovery
-	Members         map[string]trust.Member
+	// Pairs are by name.
+	Pairs   map[string]spec.Pair
+	Members map[string]trust.Member
 	// Generations holds the newest generation of each object, tombstones included.
 	Generations map[spec.Ref]uint64
 	Signed      map[spec.Ref]trust.Envelope
@@ -32,6 +34,7 @@ func (m *memory) readRecords(root trust.Root, records []store.Record) Known {
 	k := Known{
 		Nodes: map[string]spec.Node{}, Links: map[string]spec.Link{}, LoadBalancers: map[string]spec.LoadBalancer{},
 		Databases: map[string]spec.Database{}, DatabaseMembers: map[string]spec.Member{}, Recoveries: map[string]spec.Recovery{},
+		Pairs:       map[string]spec.Pair{},
 		Members:     map[string]trust.Member{},
 		Generations: map[spec.Ref]uint64{}, Signed: map[spec.Ref]trust.Envelope{},
 	}
@@ -84,6 +87,8 @@ func (k *Known) add(m *memory, root trust.Root, e trust.Envelope) {
 		k.DatabaseMembers[ref.Name] = b
 	case spec.Recovery:
 		k.Recoveries[ref.Name] = b
+	case spec.Pair:
+		k.Pairs[ref.Name] = b
 	}
 }
 

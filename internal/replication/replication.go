@@ -1,0 +1,76 @@
+// Package replication is the contract between the agent and the programs that keep a directory tree equal on two nodes, as one
+// node runs them. Package replicationtest holds the tests that every driver passes.
+//
+// The agent itself never touches the trees: a driver keeps, for each pair, one unit that may reach that tree alone.
+package replication
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// Driver keeps one node's sides of the pairs that it is given. Its methods may be called from several goroutines.
+type Driver interface {
+	// Apply makes the node's sides as pairs describe them, and removes what it made for others; the trees themselves are never
+	// removed. It may be called many times with the same pairs, and then changes nothing and interrupts nothing; what was broken
+	// meanwhile is repaired. What is wrong with one pair keeps no other from being applied.
+	Apply(ctx context.Context, pairs []Pair) error
+	// Status returns a pair's side as it is now, within a second. One that is not there or does not run is no error.
+	Status(ctx context.Context, pair string) (Status, error)
+	// Accept connects stream to the pair's side, on the node that does not lead: it is what Pair.Dial opened on the other. It
+	// returns when the stream has ended, and closes it.
+	Accept(ctx context.Context, pair string, stream net.Conn) error
+	// Canary makes a change to the tree that the other side will see, and returns what it wrote.
+	Canary(ctx context.Context, pair string) (Canary, error)
+	// Canaries returns the newest canary of the other side as soon as it differs from after.
+	Canaries(ctx context.Context, pair string, after Canary) (Canary, error)
+}
+
+// New makes a driver that works on a host. It does nothing to the host yet.
+type New func(host.System, *slog.Logger) Driver
+
+// Pair is one node's side of a pair as it should be.
+type Pair struct {
+	Name string
+	// Node is this node, Peer the other.
+	Node, Peer string
+	// Leads tells whether this node drives the synchronization.
+	Leads bool
+	// Path is the tree's root here, PeerPath on the other node.
+	Path, PeerPath string
+	// Owner and Group are the account that the program runs as.
+	Owner, Group string
+	// Exclude are the patterns of what stays on its node.
+	Exclude []string
+	Limits  spec.PairLimits
+	// Dial opens an authenticated stream to the other node's side, where Accept gets it. Only the leader's is used.
+	Dial func(context.Context) (net.Conn, error)
+}
+
+// Status is a node's side of a pair as it is.
+type Status struct {
+	State spec.PairState
+	// Synced is when both sides were last found equal; zero before the first time, and on the side that does not lead where
+	// the program tells only the leader.
+	Synced time.Time
+	// Pending is how many changed paths wait to be looked at.
+	Pending int
+	// Conflicts are the paths of kept copies of conflicting versions, from the tree's root, sorted.
+	Conflicts []string
+	// Watching is how changes are noticed, in a word.
+	Watching string
+	// Problem is what is wrong and what to do, "" for nothing.
+	Problem string
+}
+
+// Canary is a change by which the way of changes from one node to the other is measured.
+type Canary struct {
+	Nonce string
+	// Written is when, by the writer's monotonic clock where it stays in one process.
+	Written time.Time
+}
