@@ -203,10 +203,26 @@ func RefusedPorts(balancers []topology.LoadBalancer, fit map[string]spec.Serving
 }
 
 // ProxyWatch is proxyWatch for tests.
-type ProxyWatch struct{ proxyWatch }
+type ProxyWatch struct{ *proxyWatch }
 
 // NewProxyWatch returns one that has not looked yet.
-func NewProxyWatch() *ProxyWatch { return &ProxyWatch{proxyWatch{silent: map[string]time.Time{}}} }
+func NewProxyWatch() *ProxyWatch { return &ProxyWatch{newProxyWatch(time.Now())} }
+
+// Hangs returns the nodes whose requests for a hostname are to be ended, of those whose applications hang, when another serves it or
+// does not, sorted.
+func (w *ProxyWatch) Hangs(hung []string, served bool, now time.Time) []string {
+	const hostname = "www.example.com"
+	set := map[serverName]spec.ProxyDriver{}
+	for _, n := range hung {
+		set[serverName{hostname, n}] = spec.ProxyHAProxy
+	}
+	var nodes []string
+	for _, at := range w.hangs(set, map[string]bool{hostname: served}, now) {
+		nodes = append(nodes, at.node)
+	}
+	slices.Sort(nodes)
+	return nodes
+}
 
 // Believes tells whether a look at the proxy of a hostname counts.
 func (w *ProxyWatch) Believes(problem, before string, now time.Time) bool {

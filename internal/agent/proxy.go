@@ -32,20 +32,29 @@ type proxyWatch struct {
 	silent map[string]time.Time
 	// dead are the nodes whose requests were ended, since they were found dead.
 	dead map[string]bool
+	// hung is since when applications hang, and released those whose requests were ended since then.
+	hung     map[serverName]time.Time
+	released map[serverName]bool
+}
+
+// newProxyWatch is what is remembered at first.
+func newProxyWatch(now time.Time) *proxyWatch {
+	return &proxyWatch{began: now, silent: map[string]time.Time{}}
 }
 
 // watchProxy looks at the local proxies, tells the node's fitness of them, and closes and opens their ports to strangers as the
 // fitness changes, until ctx ends.
 func (s *session) watchProxy(ctx context.Context) error {
-	w := proxyWatch{began: time.Now(), silent: map[string]time.Time{}}
+	w := newProxyWatch(time.Now())
 	tick := time.NewTicker(proxyInterval)
 	defer tick.Stop()
 	for {
 		changed := s.fitness.changed()
 		if in := s.input(); in.view != nil && in.admitted {
-			s.lookAtProxies(ctx, &w, in)
-			s.releaseDead(ctx, &w, in)
-			s.keepGate(ctx, &w, in)
+			found := s.lookAtProxies(ctx, w, in)
+			s.releaseDead(ctx, w, in)
+			s.releaseHung(ctx, w, in, found)
+			s.keepGate(ctx, w, in)
 		}
 		select {
 		case <-ctx.Done():
@@ -58,8 +67,8 @@ func (s *session) watchProxy(ctx context.Context) error {
 }
 
 // lookAtProxies tells the node's fitness how its proxies are. Strangers may read that, so it is words; the condition Applied
-// has the whole story.
-func (s *session) lookAtProxies(ctx context.Context, w *proxyWatch, in input) {
+// has the whole story. It returns what it has seen.
+func (s *session) lookAtProxies(ctx context.Context, w *proxyWatch, in input) map[spec.ProxyDriver]balancer.Status {
 	found := map[spec.ProxyDriver]balancer.Status{}
 	for _, b := range in.view.LoadBalancers {
 		if b.Proxy == nil {
@@ -68,7 +77,7 @@ func (s *session) lookAtProxies(ctx context.Context, w *proxyWatch, in input) {
 		if _, looked := found[b.Proxy.Driver]; !looked && s.a.proxies[b.Proxy.Driver] != nil {
 			status, err := s.a.proxies[b.Proxy.Driver].Status(ctx)
 			if ctx.Err() != nil {
-				return
+				return nil
 			}
 			if err != nil {
 				s.log.Warn("the proxy cannot be looked at", "error", err)
@@ -80,40 +89,7 @@ func (s *session) lookAtProxies(ctx context.Context, w *proxyWatch, in input) {
 			s.setProxy(b.Hostname, problem)
 		}
 	}
-}
-
-// releaseDead ends the requests that wait for nodes that have just been found dead.
-func (s *session) releaseDead(ctx context.Context, w *proxyWatch, in input) {
-	_, peers, _ := s.keeper.snapshot()
-	before := w.dead
-	w.dead = map[string]bool{}
-	var failed []string
-	defer func() {
-		// The next look tries again.
-		for _, node := range failed {
-			delete(w.dead, node)
-		}
-	}()
-	for _, b := range in.view.LoadBalancers {
-		if b.Proxy == nil || s.a.proxies[b.Proxy.Driver] == nil {
-			continue
-		}
-		for _, p := range b.Peers {
-			seen, looked := peers[p.Name]
-			dead := seen.Public != nil && seen.Public.Dead || !seen.Reachable && !seen.Alive
-			if !looked || !dead {
-				continue
-			}
-			w.dead[p.Name] = true
-			if before[p.Name] {
-				continue
-			}
-			if err := s.a.proxies[b.Proxy.Driver].Release(ctx, b.Hostname, p.Name); err != nil && ctx.Err() == nil {
-				s.log.Warn("requests go on to wait for a dead node", "hostname", b.Hostname, "node", p.Name, "error", err)
-				failed = append(failed, p.Name)
-			}
-		}
-	}
+	return found
 }
 
 // believes tells whether a look at a proxy counts: that one which was well until now does not serve must have been so for a while.

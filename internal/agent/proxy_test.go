@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,8 @@ type fakeProxy struct {
 	// unwell makes it find no application well.
 	unwell bool
 	fails  error
+	// hanging are the nodes whose applications hang; those of all others are well then.
+	hanging []string
 	// released are the nodes whose requests were ended, and busy how often they will not be.
 	released []string
 	busy     int
@@ -74,6 +77,12 @@ func (f *fakeProxy) Status(context.Context) (contract.Status, error) {
 	out.Running = true
 	for _, s := range f.config.Services {
 		out.Services[s.Hostname] = map[string]bool{s.Servers[0].Node: !f.unwell}
+		if len(f.hanging) > 0 {
+			for _, server := range s.Servers {
+				out.Services[s.Hostname][server.Node] = !slices.Contains(f.hanging, server.Node)
+			}
+			out.Hanging = map[string][]string{s.Hostname: f.hanging}
+		}
 	}
 	return out, nil
 }
@@ -438,6 +447,51 @@ func TestRequestsAtADeadNodeEnd(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestRequestsAtAHungApplicationEnd has the application of another node hang: what waits for it is ended again and again, also when the
+// proxy could not be told at first, and nothing else is.
+func TestRequestsAtAHungApplicationEnd(t *testing.T) {
+	w := newWorld(t)
+	machines, _ := w.serving("hk1", "sg1")
+	machines[0].push(w.sign(hostname, proxied(80, machines...)))
+	machines[0].waitServing("is fit", http.StatusOK, "proxy", "ok")
+	machines[0].proxy.set(func(f *fakeProxy) { f.hanging, f.busy = []string{"sg1"}, 1 })
+	w.wait("the requests at the application that hangs are ended", func() error {
+		var got []string
+		machines[0].proxy.set(func(f *fakeProxy) { got = slices.Clone(f.released) })
+		if len(got) < 2 || slices.ContainsFunc(got, func(r string) bool { return r != hostname+" sg1" }) {
+			return fmt.Errorf("those of %q were", got)
+		}
+		return nil
+	})
+}
+
+// TestHangs: what waits for an application that hangs is ended when it has hung for ten seconds without a pause and another serves.
+func TestHangs(t *testing.T) {
+	type look struct {
+		after  time.Duration
+		hung   string
+		served bool
+		want   string
+	}
+	for name, looks := range map[string][]look{
+		"for a moment":            {{0, "hk1", true, ""}, {9 * time.Second, "hk1", true, ""}, {11 * time.Second, "", true, ""}},
+		"long":                    {{0, "hk1", true, ""}, {10 * time.Second, "hk1", true, "hk1"}, {11 * time.Second, "hk1", true, "hk1"}},
+		"with a pause":            {{0, "hk1", true, ""}, {9 * time.Second, "", true, ""}, {11 * time.Second, "hk1", true, ""}, {21 * time.Second, "hk1", true, "hk1"}},
+		"one after another":       {{0, "hk1", true, ""}, {5 * time.Second, "hk1 hk2", true, ""}, {10 * time.Second, "hk1 hk2", true, "hk1"}, {15 * time.Second, "hk1 hk2", true, "hk1 hk2"}},
+		"all":                     {{0, "hk1 hk2", false, ""}, {time.Minute, "hk1 hk2", false, ""}},
+		"all, and one comes back": {{0, "hk1 hk2", false, ""}, {time.Minute, "hk2", true, "hk2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, now := agent.NewProxyWatch(), time.Now()
+			for i, l := range looks {
+				if got := strings.Join(w.Hangs(strings.Fields(l.hung), l.served, now.Add(l.after)), " "); got != l.want {
+					t.Errorf("look %d (%+v): the requests at %q are ended", i, l, got)
+				}
+			}
+		})
+	}
 }
 
 // TestOneLookAtAProxyIsNone: a proxy that serves and does not say so once still serves; what else is wrong counts at once.

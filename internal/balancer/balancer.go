@@ -24,8 +24,9 @@ type Driver interface {
 	// after a restart of the machine, and the error says why. A port that another program has is left out, which is a
 	// *PortsTakenError, and all others are served. A nil configuration removes everything that the driver made, private keys too.
 	Apply(ctx context.Context, c *Config) error
-	// Release ends the requests that wait for the application of another node, which has died: whoever sent them would wait for as long
-	// as the application may take to answer. A proxy that does not run, or does not know the hostname or node, is no error.
+	// Release ends the requests that wait for the application of a node that has died, or for one that hangs: whoever sent them would
+	// wait for as long as the application may take to answer. What a server was not heard to answer and may be sent twice is given to
+	// another one. A proxy that does not run, or does not know the hostname or node, is no error.
 	Release(ctx context.Context, hostname, node string) error
 	// Status returns the proxy as it is now. A proxy that is not there or not running is no error.
 	Status(ctx context.Context) (Status, error)
@@ -89,4 +90,7 @@ type Status struct {
 	Running bool
 	// Services holds for each hostname of the running configuration which of its servers are well, by the nodes' names.
 	Services map[string]map[string]bool
+	// Hanging holds for each hostname those servers that are unwell since a check got no answer in time, by the nodes' names: they
+	// take the connection, or not even that, and say nothing. One that answers that it is unwell, or refuses, is not among them.
+	Hanging map[string][]string
 }

@@ -37,6 +37,7 @@ func Run(t *testing.T, newDriver NewDriver, unit string) {
 		{"ChangeUnderLoad", s.changeUnderLoad},
 		{"ApplicationDies", s.applicationDies},
 		{"UnderWay", func(t *testing.T) { underWay(t, s) }},
+		{"Hangs", func(t *testing.T) { hangs(t, s) }},
 		{"AllUnwell", s.allUnwell},
 		{"NothingSentTwice", s.nothingSentTwice},
 		{"Gate", s.gate},

@@ -85,6 +85,8 @@ type application struct {
 	drops atomic.Int32
 	// unwell makes it fail its check, and nothing else.
 	unwell atomic.Bool
+	// mute makes it take every connection and say nothing, also to its check.
+	mute atomic.Bool
 	// waiting counts the requests that wait to be released.
 	waiting atomic.Int32
 	goOn    chan struct{}
@@ -118,6 +120,12 @@ func (a *application) release() { a.goOn <- struct{}{} }
 
 // ServeHTTP implements http.Handler.
 func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.mute.Load() {
+		a.waiting.Add(1)
+		defer a.waiting.Add(-1)
+		<-r.Context().Done() // whoever asks has gone
+		panic(http.ErrAbortHandler)
+	}
 	switch r.URL.Path {
 	case "/drop":
 		a.drops.Add(1)

@@ -170,7 +170,7 @@ func hosts(s balancer.Service) []string {
 //
 // "fall 1 rise 2" every second finds a dead application within a second. A connection that fails has the next check made at
 // once. What a server is at goes on while it is down: one failed check, which it takes, is no reason to end requests that are
-// being answered. Those that wait for a machine that is gone end by Release, when the cluster has found it dead.
+// being answered. Those that wait for a machine that is gone, or for an application that answers no check for long, end by Release.
 func writeBackend(b *strings.Builder, s balancer.Service) error {
 	fmt.Fprintf(b, "\nbackend %s\n", backendName(s))
 	check := s.Check

@@ -84,31 +84,93 @@ func (d *Driver) runningMark(ctx context.Context) string {
 	return ""
 }
 
-// Release implements balancer.Driver.
+// unknownServer begins the answer to a command about a backend or server that is not in the configuration.
+const unknownServer = "No such "
+
+// hangUp ends a conversation with the first process, which takes one command after another until it is told that there is none any
+// more.
+const hangUp = "\nquit"
+
+// Release implements balancer.Driver. Workers that have been replaced hold what they had begun, so they are told as well.
 func (d *Driver) Release(ctx context.Context, hostname, node string) error {
-	var commands []string
-	for _, prefix := range []string{backendPrefix, resortPrefix} {
-		commands = append(commands, "shutdown sessions server "+prefix+hostname+"/"+node)
+	fail := func(err error) error { return fmt.Errorf("end requests at %s: %w", node, err) }
+	backends := []string{backendPrefix + hostname, resortPrefix + hostname}
+	for _, backend := range backends {
+		answer, err := d.ask(ctx, socketPath, "shutdown sessions server "+backend+"/"+node, askPatience)
+		text := strings.TrimSpace(string(answer))
+		switch {
+		case errors.Is(err, errSilent): // whatever does not run has no requests
+		case err != nil:
+			return fail(err)
+		case text != "" && !strings.HasPrefix(text, unknownServer):
+			return fail(fmt.Errorf("HAProxy says %q", text))
+		}
 	}
-	answer, err := d.ask(ctx, socketPath, strings.Join(commands, ";"), askPatience)
-	text := strings.TrimSpace(string(answer))
-	switch {
-	case errors.Is(err, errSilent):
-		return nil // whatever does not run has no requests
-	case err != nil:
-		return fmt.Errorf("end requests at %s: %w", node, err)
-	case text != "" && !strings.Contains(text, "No such"):
-		return fmt.Errorf("end requests at %s: HAProxy says %q", node, text)
+	old, err := d.oldWorkers(ctx)
+	if err != nil && !errors.Is(err, errSilent) {
+		return fail(err)
+	}
+	for _, pid := range old {
+		if err := d.releaseOld(ctx, pid, backends, node); err != nil {
+			return fail(err)
+		}
 	}
 	return nil
 }
+
+// releaseOld is Release for one worker that has been replaced. That takes no commands for servers any more, but for sessions (HAProxy's
+// management guide, "show sess", "shutdown session"). One that has ended meanwhile has nothing to end.
+func (d *Driver) releaseOld(ctx context.Context, pid string, backends []string, node string) error {
+	out, err := d.ask(ctx, masterPath, "@!"+pid+" show sess"+hangUp, askPatience)
+	if err != nil {
+		return err
+	}
+	var commands []string
+	for line := range strings.Lines(string(out)) {
+		id, rest, _ := strings.Cut(line, ": ")
+		fields := strings.Fields(rest)
+		at := slices.ContainsFunc(backends, func(b string) bool { return slices.Contains(fields, "be="+b) })
+		if at && slices.Contains(fields, "srv="+node) {
+			commands = append(commands, "@!"+pid+" shutdown session "+id)
+		}
+	}
+	if len(commands) == 0 {
+		return nil
+	}
+	_, err = d.ask(ctx, masterPath, strings.Join(commands, "\n")+hangUp, askPatience)
+	return err
+}
+
+// oldWorkers returns the process ids of the workers that end with their last connection (HAProxy's management guide, "show proc").
+func (d *Driver) oldWorkers(ctx context.Context) ([]string, error) {
+	out, err := d.ask(ctx, masterPath, "show proc"+hangUp, askPatience)
+	if err != nil {
+		return nil, err
+	}
+	var pids []string
+	old := false
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		switch {
+		case strings.HasPrefix(line, "#"):
+			old = strings.HasPrefix(line, "# old workers")
+		case old && len(fields) > 1 && fields[1] == "worker":
+			pids = append(pids, fields[0])
+		}
+	}
+	return pids, nil
+}
+
+// timedOut ends what the last check of a server came to when it got no answer in time, at whatever layer: L4TOUT, L6TOUT, L7TOUT
+// (HAProxy's management guide, "CSV format", check_status).
+const timedOut = "TOUT"
 
 // Status implements balancer.Driver.
 func (d *Driver) Status(ctx context.Context) (balancer.Status, error) {
 	d.mu.Lock()
 	mark := d.mark
 	d.mu.Unlock()
-	out := balancer.Status{Services: map[string]map[string]bool{}}
+	out := balancer.Status{Services: map[string]map[string]bool{}, Hanging: map[string][]string{}}
 	running := d.runningMark(ctx)
 	if running == "" {
 		return out, nil
@@ -122,9 +184,10 @@ func (d *Driver) Status(ctx context.Context) (balancer.Status, error) {
 	if err != nil || len(rows) == 0 {
 		return out, fmt.Errorf("read what the proxy says of its servers: %w", err)
 	}
-	proxy, server, status := slices.Index(rows[0], "pxname"), slices.Index(rows[0], "svname"), slices.Index(rows[0], "status")
-	if proxy < 0 || server < 0 || status < 0 {
-		return out, fmt.Errorf("read what the proxy says of its servers: no columns pxname, svname and status in %q", rows[0])
+	proxy, server := slices.Index(rows[0], "pxname"), slices.Index(rows[0], "svname")
+	status, check := slices.Index(rows[0], "status"), slices.Index(rows[0], "check_status")
+	if min(proxy, server, status, check) < 0 {
+		return out, fmt.Errorf("read what the proxy says of its servers: no columns pxname, svname, status and check_status in %q", rows[0])
 	}
 	for _, row := range rows[1:] {
 		hostname, ours := strings.CutPrefix(row[proxy], backendPrefix)
@@ -134,7 +197,11 @@ func (d *Driver) Status(ctx context.Context) (balancer.Status, error) {
 		if out.Services[hostname] == nil {
 			out.Services[hostname] = map[string]bool{}
 		}
-		out.Services[hostname][row[server]] = strings.HasPrefix(row[status], "UP")
+		well := strings.HasPrefix(row[status], "UP")
+		out.Services[hostname][row[server]] = well
+		if !well && strings.HasSuffix(row[check], timedOut) {
+			out.Hanging[hostname] = append(out.Hanging[hostname], row[server])
+		}
 	}
 	return out, nil
 }
