@@ -29,6 +29,8 @@ type edge struct {
 	env map[string]string
 	// adjust changes what the provider is configured with.
 	adjust func(*operator.Config)
+	// warned is what the provider has warned of.
+	warned warnings
 
 	mu    sync.Mutex
 	calls []string
@@ -98,14 +100,14 @@ func (e *edge) runSteps(t *testing.T, steps ...resource.TestStep) {
 	t.Helper()
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: map[string]func() (tfprotov6.ProviderServer, error){
-			"atoll": providerserver.NewProtocol6WithError(provider.New("test",
+			"atoll": e.warned.watched(providerserver.NewProtocol6WithError(provider.New("test",
 				provider.WithEnvironment(func(name string) string { return e.env[name] }),
 				provider.WithConfig(func(c *operator.Config) {
 					c.Cloudflare.Pause, c.Cloudflare.Timeout = 20*time.Millisecond, 2*time.Second
 					if e.adjust != nil {
 						e.adjust(c)
 					}
-				}))()),
+				}))())),
 		},
 		Steps: steps,
 	})

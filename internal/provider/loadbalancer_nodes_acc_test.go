@@ -311,6 +311,8 @@ func TestLoadBalancerNodesRefuse(t *testing.T) {
 		{told(`minimum_nodes = 1`, three...), "has no effect without application_check, quick_removal and local_proxy"},
 		{told(removal("t", 1)+"\nminimum_nodes = 4", three...), "there are only 3 nodes"},
 		{told("application_check = { type = \"tcp\", port = 80 }\nminimum_nodes = 4", three...), "there are only 3 nodes"},
+		{told(`application_check = { type = "http", port = 8080, status = 150 }`, three...), "application_check.status value must be between 200 and 599, got: 150"},
+		{told(`application_check = { type = "http", port = 8080, status = 600 }`, three...), "application_check.status value must be between 200 and 599, got: 600"},
 		{told(`application_check = { type = "tcp" }`, three...), "its port must be known"},
 		{told(`application_check = { type = "tcp", port = 7480 }`, three...), "the port of the agent's health endpoint"},
 		{told(`application_check = { type = "http", port = 7443 }`, three...), "the port of the agent's API"},

@@ -37,6 +37,8 @@ type world struct {
 	env map[string]string
 	// adjust changes what the provider is configured with.
 	adjust func(*operator.Config)
+	// warned is what the provider has warned of.
+	warned warnings
 }
 
 // agentLog is where the agents of the named test log to, for whoever wants to know why it failed.
@@ -107,7 +109,7 @@ func newWorld(t *testing.T) *world {
 // providers are the provider as Terraform starts it, with this world's environment and with short pauses.
 func (w *world) providers() map[string]func() (tfprotov6.ProviderServer, error) {
 	return map[string]func() (tfprotov6.ProviderServer, error){
-		"atoll": providerserver.NewProtocol6WithError(provider.New("test",
+		"atoll": w.warned.watched(providerserver.NewProtocol6WithError(provider.New("test",
 			provider.WithEnvironment(func(name string) string { return w.env[name] }),
 			provider.WithConfig(func(c *operator.Config) {
 				c.Linode.Poll, c.Linode.Pause, c.Linode.Timeout = 50*time.Millisecond, 50*time.Millisecond, 2*time.Second
@@ -115,7 +117,7 @@ func (w *world) providers() map[string]func() (tfprotov6.ProviderServer, error) 
 				if w.adjust != nil {
 					w.adjust(c)
 				}
-			}))()),
+			}))())),
 	}
 }
 

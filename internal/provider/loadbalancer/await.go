@@ -36,14 +36,11 @@ func (c *crew) request(ctx context.Context, node string, hostnames []string) (st
 	return answer.Request, nil
 }
 
-// awaitNodes is how long nodes may take to put into effect what they were told.
-const awaitNodes = time.Minute
-
 // await waits until the nodes that are alive have put into effect what they were told last: what Cloudflare asks them for next must
 // be there. It fails when it is nowhere although it is needed, since a change of Cloudflare would then take the hostname down.
 func (c *crew) await(ctx context.Context, needed bool) diag.Diagnostics {
 	var diags diag.Diagnostics
-	ctx, cancel := context.WithTimeout(ctx, awaitNodes)
+	ctx, cancel := context.WithTimeout(ctx, c.op.Patience().Effect)
 	defer cancel()
 	behind, done := map[string]string{}, 0
 	for {
@@ -60,7 +57,7 @@ func (c *crew) await(ctx context.Context, needed bool) diag.Diagnostics {
 		for _, name := range slices.Sorted(maps.Keys(behind)) {
 			lines = append(lines, "- "+name+": "+behind[name])
 		}
-		text := fmt.Sprintf("What they were told of %s is not in effect after %v:\n%s", c.ref.Name, awaitNodes, strings.Join(lines, "\n"))
+		text := fmt.Sprintf("What they were told of %s is not in effect after %v:\n%s", c.ref.Name, c.op.Patience().Effect, strings.Join(lines, "\n"))
 		if done == 0 && needed {
 			diags.AddAttributeError(path.Root("nodes"), "Nodes are not as described", text+"\n\nWhat is at Cloudflare was left as it is. Their agents go on trying; apply again.")
 		} else {

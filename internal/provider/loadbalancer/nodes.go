@@ -98,13 +98,17 @@ func (t *task) tellAfter(ctx context.Context, _ *desired) diag.Diagnostics {
 	return t.tell(ctx, t.message())
 }
 
+// tell tells the nodes, unless they have been told, and waits until they are as described. It also waits for those that an earlier
+// run has told, which broke off for that they were not, when Cloudflare is to rely on it.
 func (t *task) tell(ctx context.Context, m message) diag.Diagnostics {
+	needed := m.body.Proxy != nil && t.orders.newProxy()
 	mark, err := m.fingerprint()
-	if err != nil || mark == t.crew.memory.Told {
+	told := mark == t.crew.memory.Told
+	if err != nil || told && (!needed || mark == t.crew.awaited) {
 		return nil
 	}
 	var diags diag.Diagnostics
-	if m.body.Removal != nil {
+	if m.body.Removal != nil && !told {
 		diags.Append(t.prove(ctx, m)...)
 	}
 	if diags.HasError() {
@@ -112,7 +116,8 @@ func (t *task) tell(ctx context.Context, m message) diag.Diagnostics {
 	}
 	diags.Append(t.crew.tell(ctx, m)...)
 	if !diags.HasError() {
-		diags.Append(t.crew.await(ctx, m.body.Proxy != nil && t.orders.newProxy())...)
+		t.crew.awaited = mark
+		diags.Append(t.crew.await(ctx, needed)...)
 	}
 	return diags
 }

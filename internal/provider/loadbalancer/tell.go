@@ -30,6 +30,8 @@ type crew struct {
 	memory  memory
 	// waited tells that nodes were waited for to find themselves fit, which is done once.
 	waited bool
+	// awaited is what this run has waited for to be in effect.
+	awaited string
 	// private keeps memory beside the state.
 	private privateWriter
 }

@@ -63,6 +63,8 @@ type Patience struct {
 	Direct time.Duration
 	// Resume is how long a machine that an earlier run left is asked whether it is finished. Default 3 min.
 	Resume time.Duration
+	// Effect is how long nodes may take to put into effect what they were told of a load balancer. Default 1 min.
+	Effect time.Duration
 }
 
 // Operator is one configured provider. Safe for concurrent use.
@@ -91,6 +93,9 @@ func New(cfg Config) *Operator {
 	}
 	if cfg.Patience.Resume == 0 {
 		cfg.Patience.Resume = 3 * time.Minute
+	}
+	if cfg.Patience.Effect == 0 {
+		cfg.Patience.Effect = time.Minute
 	}
 	if cfg.Patience.Direct == 0 {
 		cfg.Patience.Direct = 15 * time.Second
