@@ -47,6 +47,9 @@ func NewHandler(root trust.Root, b Backend, now func() time.Time) http.Handler {
 	if s, ok := b.(Switcher); ok {
 		mux.HandleFunc("POST /v1/databases/{name}/switchover", h.operator(h.switchover(s)))
 	}
+	if s, ok := b.(Streamer); ok {
+		mux.HandleFunc("POST /v1/pairs/{name}/stream", h.anybody(h.stream(s)))
+	}
 	mux.HandleFunc("/", h.anybody(func(w http.ResponseWriter, r *http.Request, _ trust.Caller) {
 		fail(w, &Error{StatusCode: http.StatusNotFound, Reason: ReasonNotFound, Message: fmt.Sprintf("this agent has no %s %s", r.Method, r.URL.Path)})
 	}))
