@@ -29,12 +29,19 @@ const removalObjective = 3 * time.Second
 // the monitor; visitors come to every site.
 const website = `TF_VAR_website={ hostname = "` + edgeHost + `", zone = "example.com", interval = 60, steering = "random" }`
 
+// watchedWebsite is the same with a monitor that asks every ten seconds: where the cluster cannot agree that a node is to be taken out,
+// it is by the monitor that the edge learns of a node that serves nobody well.
+const watchedWebsite = `TF_VAR_website={ hostname = "` + edgeHost + `", zone = "example.com", interval = 10, steering = "random" }`
+
 // edgeDrills are what may happen to the nodes behind an edge.
 func edgeDrills() []Drill {
-	three := edgeCluster("three nodes behind an edge", nil, "hk1", "hk2", "sg1")
-	four := edgeCluster("four nodes behind an edge", []lab.Machine{
+	machines := []lab.Machine{
 		{Name: "hk1", Site: network.SiteColo}, {Name: "hk2", Site: network.SiteVPS}, {Name: "hk3", Site: network.SiteVPS},
-	}, "hk1", "hk2", "hk3", "sg1")
+	}
+	three := edgeCluster("three nodes behind an edge", website, nil, "hk1", "hk2", "sg1")
+	four := edgeCluster("four nodes behind an edge", website, machines, "hk1", "hk2", "hk3", "sg1")
+	data := withDatabase(edgeCluster("three nodes with a database behind an edge", watchedWebsite, nil, "hk1", "hk2", "sg1"))
+	halves := withDatabase(edgeCluster("four nodes with a database behind an edge", watchedWebsite, machines, "hk1", "hk2", "hk3", "sg1"))
 	return []Drill{
 		edgePowerCut(three), edgeCutOff(three), edgeApplicationKilled(three), edgeMidRequest(three),
 		edgeDrain(three), edgeMaintenance(three),
@@ -42,6 +49,7 @@ func edgeDrills() []Drill {
 		edgeAgentRestarts(three), edgeRateLimited(three),
 		edgePartitionTwoTwo(four),
 		edgeSessions(four, "edge/sessions", 20*time.Second), long(edgeSessions(four, "edge/sessions-five-minutes", 5*time.Minute)),
+		edgeRouterStopped(data), edgeRoutersStopped(data), edgeHalvesOfADatabase(halves),
 	}
 }
 
@@ -51,9 +59,9 @@ func long(d Drill) Drill {
 	return d
 }
 
-// edgeCluster are nodes that serve the demo's application behind the edge, with all that the stack has for it. Machines are those
-// of the lab when nil; sg1 is a Linode.
-func edgeCluster(name string, machines []lab.Machine, nodes ...string) *Cluster {
+// edgeCluster are nodes that serve the demo's application behind the edge, with all that the stack has for it. Site is the variable
+// that says how. Machines are those of the lab when nil; sg1 is a Linode.
+func edgeCluster(name, site string, machines []lab.Machine, nodes ...string) *Cluster {
 	c := &Cluster{Name: name, Machines: machines}
 	if machines != nil {
 		c.Env = append(c.Env, "TF_VAR_machines="+machinesVariable(machines))
@@ -68,7 +76,7 @@ func edgeCluster(name string, machines []lab.Machine, nodes ...string) *Cluster 
 			}
 		}
 		// The applications answer before they are first asked: a monitor that finds one unwell asks again a minute later.
-		f.Work.Env = append(f.Work.Env, website)
+		f.Work.Env = append(f.Work.Env, site)
 		return f.Apply(ctx)
 	}
 	c.Ready = func(ctx context.Context, f *Field) error { return edgeReady(ctx, f, nodes) }

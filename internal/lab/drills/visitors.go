@@ -3,6 +3,7 @@
 package drills
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ const (
 
 // visitors are a load of people who are logged in at the demo's application. A drill has one value of it.
 type visitors struct {
+	// method and path are what they ask for; for their accounts when empty.
+	method, path string
+
 	stop  context.CancelFunc
 	ended chan struct{}
 
@@ -37,14 +41,14 @@ type visitors struct {
 
 var _ Traffic = (*visitors)(nil)
 
-// begin lets visitors log in and ask for their accounts. It returns when they are logged in. It is a drill's Traffic.
+// begin lets visitors log in and ask. It returns when they are logged in. It is a drill's Traffic.
 func (v *visitors) begin(ctx context.Context, f *Field) (Traffic, error) {
 	// The load outlives the call, and is ended by Stop.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	begun, ended := make(chan struct{}), make(chan struct{})
 	v.stop, v.ended = stop, ended
 	plan := load.Plan{
-		URL: lab.EdgeURL + demo.AccountPath, Host: edgeHost, Login: demo.LoginPath, Rate: visitRate, Sessions: visitSessions, Timeout: visitPatience,
+		URL: lab.EdgeURL + cmp.Or(v.path, demo.AccountPath), Method: v.method, Host: edgeHost, Login: demo.LoginPath, Rate: visitRate, Sessions: visitSessions, Timeout: visitPatience,
 		Dial: f.Network().OperatorNamespace().Connect,
 		Began: func(at time.Time) {
 			v.mu.Lock()
@@ -157,6 +161,16 @@ func (v *visitors) atMost(limit int) error {
 func (v *visitors) lastAnsweredBy(node string) error {
 	if last := v.report.LastNodes(visitSessions); len(last) != 1 || last[0] != node {
 		return fmt.Errorf("at the end %v answered", last)
+	}
+	return nil
+}
+
+// lastAnsweredBySome demands that of those who came at the end nobody was answered by another node than these.
+func (v *visitors) lastAnsweredBySome(nodes ...string) error {
+	for _, n := range v.report.LastNodes(visitSessions) {
+		if !slices.Contains(nodes, n) {
+			return fmt.Errorf("at the end %s answered, which can do nothing for visitors", n)
+		}
 	}
 	return nil
 }

@@ -21,6 +21,8 @@ import (
 // Plan says what is asked. URL and Rate must be set.
 type Plan struct {
 	URL string
+	// Method is how it is asked for; GET when empty. Values of a form are in the URL.
+	Method string
 	// Host is the Host header; that of URL when empty.
 	Host string
 	// Rate is the number of requests that begin each second, whether or not earlier ones were answered.
@@ -77,7 +79,10 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 	if p.Dial == nil {
 		p.Dial = (&net.Dialer{}).DialContext
 	}
-	if _, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL, nil); err != nil {
+	if p.Method == "" {
+		p.Method = http.MethodGet
+	}
+	if _, err := http.NewRequestWithContext(ctx, p.Method, p.URL, nil); err != nil {
 		return nil, fmt.Errorf("make the load: %w", err)
 	}
 	if p.Login != "" && p.Sessions == 0 {
@@ -210,7 +215,7 @@ func (r *runner) visit(ctx context.Context, n int) visit {
 	if r.plan.Sessions > 0 {
 		v.session = client
 	}
-	v.node, v.failure = r.ask(ctx, r.clients[client], http.MethodGet, r.plan.URL)
+	v.node, v.failure = r.ask(ctx, r.clients[client], r.plan.Method, r.plan.URL)
 	v.ended = time.Since(r.began)
 	return v
 }

@@ -54,6 +54,21 @@ func TestRateAndNodes(t *testing.T) {
 	}
 }
 
+func TestMethod(t *testing.T) {
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.FormValue("text") != "a note" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	r := run(t, load.Plan{URL: url + "/?text=a+note", Method: http.MethodPost, Rate: 100, Duration: 50 * time.Millisecond})
+	if r.Requests != 5 || r.Failed != 0 {
+		t.Errorf("%d requests, %d failed", r.Requests, r.Failed)
+	}
+	if _, err := load.Run(t.Context(), load.Plan{URL: url, Method: "NO METHOD", Rate: 1}); err == nil {
+		t.Error("what is no method was taken")
+	}
+}
+
 func TestFailures(t *testing.T) {
 	var n atomic.Int64
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {

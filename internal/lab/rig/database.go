@@ -53,6 +53,9 @@ func (s *Site) Database(nodes ...string) *Database {
 // Name is the database's name.
 func (d *Database) Name() string { return databaseName }
 
+// RouterUnit is the service of MySQL Router on each node.
+func (d *Database) RouterUnit() string { return "atoll-mysqlrouter-" + databaseName + ".service" }
+
 // Router is an application's way to the primary on a node.
 func (d *Database) Router(node string) writer.Server { return d.server(node, "127.0.0.1:6446") }
 

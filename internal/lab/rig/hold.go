@@ -1,0 +1,53 @@
+//go:build linux
+
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// What a unit of systemd needs to be stopped and to stay so, although somebody starts it again and again, as agents do; and what ends
+// that. A unit of /etc cannot be masked for a time.
+const (
+	holdUnit = `set -eu
+mkdir -p "/run/systemd/system/$1.d"
+printf '[Unit]\nAssertPathExists=/nothing/holds/it\n' >"/run/systemd/system/$1.d/held.conf"
+systemctl daemon-reload
+systemctl stop "$1"`
+	freeUnit = `set -eu
+rm -rf "/run/systemd/system/$1.d"
+systemctl daemon-reload
+systemctl reset-failed "$1" || true
+systemctl start "$1"`
+)
+
+// HoldDown stops a unit on nodes and keeps it from being started, until LetGo or the end of the node's power.
+func (s *Site) HoldDown(ctx context.Context, unit string, nodes ...string) error {
+	return s.onEach(ctx, holdUnit, unit, nodes)
+}
+
+// LetGo ends HoldDown and starts the unit. Where it was not held it is started.
+func (s *Site) LetGo(ctx context.Context, unit string, nodes ...string) error {
+	return s.onEach(ctx, freeUnit, unit, nodes)
+}
+
+// onEach runs a script about a unit on nodes, at the same time.
+func (s *Site) onEach(ctx context.Context, script, unit string, nodes []string) error {
+	done := make(chan error, len(nodes))
+	for _, n := range nodes {
+		go func() {
+			_, err := s.Exec(ctx, n, "sh", "-c", script, "sh", unit)
+			if err != nil {
+				err = fmt.Errorf("%s of %s: %w", unit, n, err)
+			}
+			done <- err
+		}()
+	}
+	var errs []error
+	for range nodes {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(errs...)
+}
