@@ -6,6 +6,7 @@ package replication
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -49,12 +50,16 @@ type Pair struct {
 	Exclude []string
 	Limits  spec.PairLimits
 	// Dial opens an authenticated stream to the other node's side, where Accept gets it. Only the leader's is used.
-	Dial func(context.Context) (net.Conn, error)
+	Dial func(context.Context) (io.ReadWriteCloser, error)
 }
 
 // Status is a node's side of a pair as it is.
 type Status struct {
+	// State is PairStarting until the first synchronization since Started has ended; the side that does not lead cannot tell by itself
+	// and says PairSyncing.
 	State spec.PairState
+	// Started is when the side's programs started that run now, zero while none does.
+	Started time.Time
 	// Synced is when both sides were last found equal; zero before the first time, and on the side that does not lead where
 	// the program tells only the leader.
 	Synced time.Time
