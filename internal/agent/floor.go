@@ -46,19 +46,32 @@ func keptInService(minimum int, servers []server) map[string]bool {
 
 // others returns the other nodes of a load balancer as the floor counts them. A node that the operator has taken out, one
 // that is found dead, one that gets no traffic from the vendor (out), and one whose last report is too old are none to count on.
-func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus, out []string, now time.Time) []server {
+// A node that has lost its way to the database goes by how theirs is by now: they call themselves unfit only when they have been without
+// one for a while, so whoever loses it with all others at once would count on them.
+func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus, out []string, now time.Time, database bool) []server {
 	var servers []server
 	for _, p := range lb.Peers {
 		if _, away := in.snapshot.Maintenance[p.Name]; away || !p.Enabled || slices.Contains(out, p.Name) || !believed(p.Name, in.snapshot, peers, now) {
 			continue
 		}
-		s := in.snapshot.Statuses[p.Name].Serving[lb.Hostname]
+		s, lost := in.snapshot.Statuses[p.Name].Serving[lb.Hostname], database && lostDatabase(in.snapshot.Statuses[p.Name])
 		servers = append(servers, server{
-			name: p.Name, well: s.Fit && s.Node == "" && s.Application == "", keepable: s.Kept || s.Node == partDatabase || s.Node == "" && s.Application != "",
+			name: p.Name, well: s.Fit && s.Node == "" && s.Application == "" && !lost,
+			keepable: s.Kept || s.Node == partDatabase || s.Node == partFiles || s.Node == "" && (s.Application != "" || lost),
 		})
 	}
 	slices.SortFunc(servers, func(a, b server) int { return strings.Compare(a.name, b.name) })
 	return servers
+}
+
+// lostDatabase tells whether some database's router on a node leads to no member that takes writes, or none runs.
+func lostDatabase(status spec.Status) bool {
+	for _, d := range status.Databases {
+		if !d.Router.Writable {
+			return true
+		}
+	}
+	return false
 }
 
 // hearsAll tells whether this node knows of every other node of a load balancer how that is now, but for those that get no traffic: by

@@ -45,6 +45,40 @@ func TestFloorWithoutADatabase(t *testing.T) {
 	first.waitServing("is well", http.StatusOK, "database", "ok")
 }
 
+// TestAllLoseTheDatabaseAtOnce takes every node's way to the database away, one's a moment before the others': it is never out of
+// service, although the others still call themselves fit when it has been without one for long enough.
+func TestAllLoseTheDatabaseAtOnce(t *testing.T) {
+	w, machines := running(t)
+	first, last := machines[0], machines[2]
+	first.push(w.sign(hostname, balancer(nil, 1, machines...)))
+	for _, m := range machines {
+		m.waitServing("is fit", http.StatusOK, "database", "ok")
+	}
+	first.router.set(true)
+	w.wait("the others know that one has lost it", func() error {
+		v, err := last.view()
+		if err == nil && v.Members[first.name].Router.Writable {
+			err = fmt.Errorf("%+v", v.Members[first.name].Router)
+		}
+		return err
+	})
+	for _, m := range machines[1:] {
+		m.router.set(true)
+	}
+	w.wait("the others are unfit", func() error {
+		if code, h, err := first.serving(hostname); err != nil || code != http.StatusOK {
+			t.Fatalf("the first one is out of service: %d, %v, %v", code, h.Parts, err)
+		}
+		for _, m := range machines[1:] {
+			if code, h, err := m.serving(hostname); err != nil || code == http.StatusOK {
+				return fmt.Errorf("%s is fit: %v, %w", m.name, h.Parts, err)
+			}
+		}
+		return nil
+	})
+	first.waitServing("is kept", http.StatusOK, "database", "kept in service")
+}
+
 // TestUnheardNodeMayHaveTheDatabase has two nodes lose the database while they do not hear the third: no floor keeps them in service,
 // since they may be the half of the cluster that cannot write. Once they hear that it has lost the database, too, the floor helps.
 func TestUnheardNodeMayHaveTheDatabase(t *testing.T) {

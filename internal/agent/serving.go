@@ -15,7 +15,7 @@ const (
 	servingInterval = time.Second
 	// floorPatience is how long a node whose application is unwell waits before it leaves a load balancer with a floor. What
 	// fails everywhere at once fails within that time, so the nodes know of each other before the first one goes; without it
-	// all would go and then some of them come back.
+	// all would go and then some of them come back. Of the database they know of each other before it counts.
 	floorPatience = time.Second
 )
 
@@ -30,6 +30,7 @@ const (
 	partProxy       = "proxy"
 	partApplication = "application"
 	partDatabase    = "database"
+	partFiles       = "files"
 )
 
 // parts returns how the parts of the node itself are. A node is fit to serve when it stands with at least half of its
@@ -53,7 +54,7 @@ func (s *session) parts() []part {
 	if away != nil {
 		maintenance.problem = "since " + away.Since.UTC().Format(time.RFC3339)
 	}
-	return append([]part{membership, inMesh, maintenance}, s.databasePart()...)
+	return append(append([]part{membership, inMesh, maintenance}, s.databasePart()...), s.filesPart()...)
 }
 
 // watchServing judges how fit this node is whenever that may have changed, until ctx ends.
@@ -143,7 +144,7 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 		return j
 	}
 	self := server{name: s.m.record.Node, keepable: true}
-	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.outOf(lb), s.a.cfg.Now()), self))
+	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.outOf(lb), s.a.cfg.Now(), bad.name == partDatabase), self))
 	before, judged := s.fitness.of(lb.Hostname)
 	age := time.Since(since)
 	switch {
@@ -155,7 +156,7 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 		if trouble != nil {
 			j.parts[partApplication] = keptText + trouble.Reason
 		}
-	case bad.name != partMesh && judged && before.Fit && !before.Kept && age < floorPatience:
+	case trouble != nil && bad.name != partMesh && judged && before.Fit && !before.Kept && age < floorPatience:
 		j.status.Fit, j.wait = true, floorPatience-age
 	}
 	return j
@@ -176,9 +177,9 @@ type troubles struct {
 
 // troubles looks for parts of the node that keep it from serving a load balancer. A floor may help against the loss of others who are
 // dead for all that can be known, and against that of the database: what all nodes have lost at once is not made better by taking
-// all of them away. But that all have lost it takes hearing all: a node that has lost others and the database may be in the half of
-// a cluster that cannot write, while visitors are served by the other half. The database counts last, so that who has no other
-// trouble can be told from the part that counts.
+// all of them away. The same holds for files that are not kept equal any more. But that all have lost the database takes hearing all: a node that has lost others and the database may be in the half of
+// a cluster that cannot write, while visitors are served by the other half. The database and files count last, so that who has no
+// other trouble can be told from the part that counts.
 func (s *session) troubles(all []part, lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus) troubles {
 	t := troubles{problems: map[string]string{}, keepable: true}
 	for _, p := range all {
@@ -186,12 +187,13 @@ func (s *session) troubles(all []part, lb topology.LoadBalancer, in input, peers
 			continue
 		}
 		t.problems[p.name] = p.problem
-		if t.name == "" || t.name == partDatabase {
+		if t.name == "" || t.name == partDatabase || t.name == partFiles {
 			t.name = p.name
 		}
 		switch p.name {
 		case partDatabase:
 			t.keepable = t.keepable && hearsAll(lb, in, peers, s.outOf(lb), s.a.cfg.Now())
+		case partFiles:
 		case partMesh:
 			t.keepable = t.keepable && s.findsOthersDead(lb, in, peers)
 		default:
