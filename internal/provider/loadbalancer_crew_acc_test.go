@@ -2,8 +2,6 @@ package provider_test
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,69 +14,6 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	emulated "github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
 )
-
-// TestLoadBalancerCertificates has a certificate issued for each node, whose key never leaves it, and revokes what is not used any more.
-func TestLoadBalancerCertificates(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	config := func(days int) string {
-		return crew(fmt.Sprintf("port = 8080\n  local_proxy = { port = 8000, tls = { port = 8443, validity_days = %d } }", days))
-	}
-	var before map[string]string
-	held := func() map[string]string {
-		out := map[string]string{}
-		for _, c := range w.edge.Account().Certificates {
-			out[c.ID] = c.PEM
-		}
-		return out
-	}
-	// issued demands that there are three, so many of them new, that the nodes hold those, and that Cloudflare goes to the proxy.
-	issued := func(fresh int) statecheck.StateCheck {
-		return checkState(func() error {
-			now := held()
-			for id := range before {
-				if now[id] != "" {
-					fresh++
-				}
-			}
-			lb, _, _ := w.held(t, "b1")
-			if len(now) != 3 || fresh != 3 || lb.Proxy == nil || len(lb.Proxy.Certificates) != 3 {
-				return fmt.Errorf("%d certificates, %d of them as they should be, the nodes hold %+v", len(now), fresh, lb.Proxy)
-			}
-			for node, pem := range lb.Proxy.Certificates {
-				if !slices.Contains(slices.Collect(maps.Values(now)), pem) {
-					return fmt.Errorf("%s has one that is revoked", node)
-				}
-			}
-			if o := w.edge.Account().Pools[0].Origins[0]; o.Port != 8443 {
-				return fmt.Errorf("Cloudflare goes to port %d", o.Port)
-			}
-			before = now
-			return nil
-		})
-	}
-	w.test(t,
-		resource.TestStep{Config: config(365), ConfigStateChecks: []statecheck.StateCheck{
-			issued(3), statecheck.ExpectKnownValue(www, tfjsonpath.New("certificates"), knownvalue.MapSizeExact(3)),
-		}},
-		resource.TestStep{Config: config(365), ConfigPlanChecks: emptyPlan()},
-		resource.TestStep{Config: config(365), Taint: []string{"atoll_node.c1"}, ConfigStateChecks: []statecheck.StateCheck{issued(1)}},
-		resource.TestStep{Config: config(90), ConfigPlanChecks: updatesInPlace(), ConfigStateChecks: []statecheck.StateCheck{issued(3)}},
-		resource.TestStep{Config: crew("port = 8080"), ConfigPlanChecks: updatesInPlace(), ConfigStateChecks: []statecheck.StateCheck{checkState(func() error {
-			if n := len(held()); n != 0 {
-				return fmt.Errorf("%d certificates are not revoked", n)
-			}
-			if o := w.edge.Account().Pools[0].Origins[0]; o.Port != 8080 {
-				return fmt.Errorf("Cloudflare goes to port %d", o.Port)
-			}
-			return nil
-		})}},
-		resource.TestStep{Config: config(7)},
-	)
-	if n := len(held()); n != 0 {
-		t.Errorf("%d certificates outlived the load balancer", n)
-	}
-}
 
 // TestLoadBalancerNodesUnknown plans with values that are known only after another resource is made.
 func TestLoadBalancerNodesUnknown(t *testing.T) {
@@ -228,43 +163,4 @@ func TestLoadBalancerImportedWithNodes(t *testing.T) {
 		resource.TestStep{Config: plain, ConfigStateChecks: holds(false)},
 		resource.TestStep{Config: plain, ConfigPlanChecks: emptyPlan()},
 	)
-}
-
-// TestLoadBalancerImportedCertificates imports a load balancer whose nodes serve HTTPS: their certificates are good, so they stay, and
-// go with it.
-func TestLoadBalancerImportedCertificates(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	config := crew("port = 8080\n  local_proxy = { port = 8000, tls = { port = 8443, validity_days = 365 } }")
-	bare := linodes(crewNames()...)
-	held := func() []string {
-		var ids []string
-		for _, c := range w.edge.Account().Certificates {
-			ids = append(ids, c.ID)
-		}
-		slices.Sort(ids)
-		return ids
-	}
-	var before []string
-	w.test(t,
-		resource.TestStep{Config: config, ConfigStateChecks: []statecheck.StateCheck{checkState(func() error {
-			before = held()
-			return nil
-		})}},
-		resource.TestStep{Config: bare + "removed {\n  from = " + www + "\n  lifecycle {\n    destroy = false\n  }\n}\n"},
-		resource.TestStep{ResourceName: www, ImportState: true, ImportStatePersist: true, ImportStateId: "www.example.com", Config: config},
-		resource.TestStep{Config: config, ConfigStateChecks: []statecheck.StateCheck{
-			statecheck.ExpectKnownValue(www, tfjsonpath.New("certificates"), knownvalue.MapSizeExact(3)),
-			checkState(func() error {
-				if now := held(); len(now) != 3 || !slices.Equal(now, before) {
-					return fmt.Errorf("the certificates are %v, they were %v", now, before)
-				}
-				return nil
-			}),
-		}},
-		resource.TestStep{Config: config, ConfigPlanChecks: emptyPlan()},
-	)
-	if left := held(); len(left) != 0 {
-		t.Errorf("%v outlived the load balancer", left)
-	}
 }

@@ -3,10 +3,12 @@ package cloudflare
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudflare/cloudflare-go/v7/origin_ca_certificates"
@@ -21,6 +23,8 @@ type Certificate struct {
 	PEM string
 	// Expires is when it is not valid any more, by the certificate itself.
 	Expires time.Time
+	// Days is the validity that it was issued with.
+	Days int
 }
 
 // CertificateRequest is what a certificate is issued for.
@@ -58,7 +62,12 @@ func (c *Client) CreateCertificate(ctx context.Context, zone string, r Certifica
 	}
 	began := time.Now()
 	made, _, err := once(ctx, c, func(ctx context.Context) (Certificate, bool, error) {
-		return c.findCertificate(ctx, zone, key, r, began)
+		found, err := c.certificatesOf(ctx, zone, key, r, began)
+		n := slices.IndexFunc(found, func(one Certificate) bool { return one.Days == r.Days })
+		if err != nil || n < 0 {
+			return Certificate{}, false, err
+		}
+		return found[n], true, nil
 	}, func(ctx context.Context) (Certificate, error) {
 		made, err := call(ctx, "create certificate", func(ctx context.Context) (*origin_ca_certificates.OriginCACertificate, error) {
 			return c.certificates.New(ctx, origin_ca_certificates.OriginCACertificateNewParams{}, body(certificateWire{
@@ -73,18 +82,19 @@ func (c *Client) CreateCertificate(ctx context.Context, zone string, r Certifica
 	return made, lacking(err, PermissionCertificates(true))
 }
 
-// FindCertificate returns a certificate of the zone that was issued for the key, the hostnames and the validity of a request, the one
-// that is valid longest, and whether there is one that is valid still.
-func (c *Client) FindCertificate(ctx context.Context, zone string, r CertificateRequest) (Certificate, bool, error) {
+// FindCertificates returns the certificates of the zone that were issued for the key and the hostnames of a request, of whatever
+// validity, and that are good still: neither expired, nor revoked, nor known to the caller. The one that is valid longest is first.
+func (c *Client) FindCertificates(ctx context.Context, zone string, r CertificateRequest) ([]Certificate, error) {
 	key, err := requestKey(r.CSR)
 	if err != nil {
-		return Certificate{}, false, fmt.Errorf("find certificate: %w", err)
+		return nil, fmt.Errorf("find certificates: %w", err)
 	}
-	found, ok, err := c.findCertificate(ctx, zone, key, r, time.Time{})
+	found, err := c.certificatesOf(ctx, zone, key, r, time.Time{})
 	if err != nil {
-		return Certificate{}, false, lacking(err, PermissionCertificates(true))
+		return nil, lacking(err, PermissionCertificates(true))
 	}
-	return found, ok && found.Expires.After(time.Now()), nil
+	now := time.Now()
+	return slices.DeleteFunc(found, func(one Certificate) bool { return !one.Expires.After(now) }), nil
 }
 
 // issuedBefore is how much earlier than this machine's clock says a certificate may have been issued that was asked for just now:
@@ -94,8 +104,9 @@ const issuedBefore = 15 * time.Minute
 // certificatesPerPage is the most that the API gives at once.
 const certificatesPerPage = 50
 
-// findCertificate returns the certificate of a key that was issued for a request since, of several the one that is valid longest.
-func (c *Client) findCertificate(ctx context.Context, zone string, key []byte, r CertificateRequest, since time.Time) (Certificate, bool, error) {
+// certificatesOf returns the certificates of a key that were issued for the hostnames of a request since, and are not revoked. The one
+// that is valid longest is first.
+func (c *Client) certificatesOf(ctx context.Context, zone string, key []byte, r CertificateRequest, since time.Time) ([]Certificate, error) {
 	list, err := pagesOf(ctx, "list certificates", certificatesPerPage, func(ctx context.Context, n float64) ([]origin_ca_certificates.OriginCACertificate, error) {
 		var p origin_ca_certificates.OriginCACertificateListParams
 		p.ZoneID.Value, p.ZoneID.Present = zone, true
@@ -108,12 +119,12 @@ func (c *Client) findCertificate(ctx context.Context, zone string, key []byte, r
 		return page.Result, nil
 	})
 	if err != nil {
-		return Certificate{}, false, err
+		return nil, err
 	}
-	var found Certificate
+	var found []Certificate
 	for i := range list {
 		one, err := certificateFromAPI(&list[i])
-		if err != nil || slices.Contains(r.Known, one.ID) || int(list[i].RequestedValidity) != r.Days {
+		if err != nil || slices.Contains(r.Known, one.ID) || isRevoked(&list[i]) {
 			continue // not every one was made here
 		}
 		parsed, err := parseCertificate(one.PEM)
@@ -121,11 +132,22 @@ func (c *Client) findCertificate(ctx context.Context, zone string, key []byte, r
 			continue
 		}
 		of, err := x509.MarshalPKIXPublicKey(parsed.PublicKey)
-		if err == nil && slices.Equal(of, key) && one.Expires.After(found.Expires) {
-			found = one
+		if err == nil && slices.Equal(of, key) {
+			found = append(found, one)
 		}
 	}
-	return found, found.ID != "", nil
+	slices.SortStableFunc(found, func(a, b Certificate) int { return b.Expires.Compare(a.Expires) })
+	return found, nil
+}
+
+// isRevoked tells whether a certificate of a list is one that was revoked: the API has a time for that, which the library's type of
+// lists has not. Whether lists have revoked ones at all is written nowhere.
+func isRevoked(in *origin_ca_certificates.OriginCACertificate) bool {
+	var more struct {
+		RevokedAt string `json:"revoked_at"`
+	}
+	err := json.Unmarshal([]byte(in.JSON.RawJSON()), &more)
+	return err != nil || more.RevokedAt != "" && !strings.HasPrefix(more.RevokedAt, "0001-01-01")
 }
 
 func sameNames(a, b []string) bool {
@@ -140,7 +162,7 @@ func (c *Client) RevokeCertificate(ctx context.Context, id string) error {
 }
 
 func certificateFromAPI(in *origin_ca_certificates.OriginCACertificate) (Certificate, error) {
-	out := Certificate{ID: in.ID, Hostnames: in.Hostnames, PEM: in.Certificate}
+	out := Certificate{ID: in.ID, Hostnames: in.Hostnames, PEM: in.Certificate, Days: int(in.RequestedValidity)}
 	parsed, err := parseCertificate(in.Certificate)
 	if err != nil {
 		return out, fmt.Errorf("certificate %s: %w", in.ID, err)

@@ -7,9 +7,12 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/cloudflare"
 	emulated "github.com/atollhq/terraform-provider-atoll/internal/lab/cloudflare"
@@ -69,6 +72,67 @@ func TestCertificate(t *testing.T) {
 	}
 	if n := len(c.Account().Certificates); n != 0 {
 		t.Errorf("%d certificates are left", n)
+	}
+}
+
+// TestFindCertificates looks for the certificates of a key, also where the list has those that are revoked: neither is such a one found,
+// nor taken for one whose answer was lost.
+func TestFindCertificates(t *testing.T) {
+	t.Parallel()
+	for _, listed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("revoked ones are listed %v", listed), func(t *testing.T) {
+			t.Parallel()
+			c, ctx := newCloud(t, nil), t.Context()
+			c.ListRevoked = listed
+			request := cloudflare.CertificateRequest{CSR: signingRequest(t), Hostnames: []string{"www." + domain}, Days: 30}
+			issue := func(days int, known ...string) cloudflare.Certificate {
+				t.Helper()
+				request.Days, request.Known = days, known
+				made, err := c.client.CreateCertificate(ctx, c.zone, request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return made
+			}
+			first := issue(30)
+			long, second := issue(365, first.ID), issue(30, first.ID)
+			for _, csr := range []string{signingRequest(t), request.CSR} {
+				// Another key's, and another hostname's of the same key.
+				other := cloudflare.CertificateRequest{CSR: csr, Hostnames: []string{"www." + domain, "app." + domain}, Days: 30}
+				if _, err := c.client.CreateCertificate(ctx, c.zone, other); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.client.RevokeCertificate(ctx, first.ID); err != nil {
+				t.Fatal(err)
+			}
+			find := func(known ...string) []string {
+				t.Helper()
+				request.Known = known
+				found, err := c.client.FindCertificates(ctx, c.zone, request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out := []string{}
+				for _, one := range found {
+					out = append(out, fmt.Sprint(one.ID, " ", one.Days))
+				}
+				return out
+			}
+			if diff := cmp.Diff([]string{long.ID + " 365", second.ID + " 30"}, find()); diff != "" {
+				t.Errorf("found (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{long.ID + " 365"}, find(second.ID)); diff != "" {
+				t.Errorf("found beside what is known (-want +got):\n%s", diff)
+			}
+			if err := c.client.RevokeCertificate(ctx, second.ID); err != nil {
+				t.Fatal(err)
+			}
+			c.Inject(emulated.Fault{Method: http.MethodPost, Path: "/certificates", LoseAnswer: true})
+			if third := issue(30); third.ID == first.ID || third.ID == second.ID || third.ID == long.ID {
+				t.Errorf("got %s, which is not new", third.ID)
+			}
+		})
 	}
 }
 

@@ -28,6 +28,8 @@ type Certificate struct {
 	Days        int       `json:"requested_validity"`
 	PEM         string    `json:"certificate"`
 	ExpiresOn   time.Time `json:"expires_on"`
+	// RevokedAt is nil for one that is not revoked.
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
 }
 
 // CertificatesPath is where the operations of the Origin CA are.
@@ -203,7 +205,11 @@ func (s *Server) listCertificates(c *call) (any, error) {
 		return nil, fail(http.StatusBadRequest, codeHostname, "The zone_id is missing or invalid")
 	}
 	var list []Certificate
-	for _, one := range s.state.Certificates {
+	all := s.state.Certificates
+	if s.ListRevoked {
+		all = slices.Concat(s.state.Revoked, all)
+	}
+	for _, one := range all {
 		if slices.ContainsFunc(one.Hostnames, func(name string) bool { return zone.holds(strings.TrimPrefix(name, "*.")) }) {
 			list = append(list, one)
 		}
@@ -238,9 +244,11 @@ func (s *Server) revokeCertificate(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := s.state.Certificates[n].ID
+	gone, now := s.state.Certificates[n], s.now().UTC().Truncate(time.Second)
+	gone.RevokedAt = &now
+	s.state.Revoked = append(slices.Clone(s.state.Revoked), gone)
 	s.state.Certificates = slices.Delete(slices.Clone(s.state.Certificates), n, n+1)
-	return revoked{id, s.now()}, nil
+	return revoked{gone.ID, now}, nil
 }
 
 // MarshalJSON implements [json.Marshaler]: the authority's times have their own form.

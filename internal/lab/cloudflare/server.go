@@ -53,6 +53,9 @@ type Server struct {
 	// Limits are the vendor's own when zero.
 	Limits Limits
 
+	// ListRevoked lets the list of certificates have those that are revoked, too. Whether the vendor's has them it says nowhere.
+	ListRevoked bool
+
 	// Health says what the monitors found. When nil, every endpoint of a pool that has a monitor is healthy. It must not
 	// call the server's handler.
 	Health Health

@@ -21,7 +21,9 @@ type Account struct {
 	LoadBalancers []LoadBalancer `json:"load_balancers"`
 	// Certificates are those that OriginCA has issued and that are not revoked.
 	Certificates []Certificate `json:"certificates"`
-	OriginCA     OriginCA      `json:"origin_ca"`
+	// Revoked are those that were.
+	Revoked  []Certificate `json:"revoked_certificates,omitempty"`
+	OriginCA OriginCA      `json:"origin_ca"`
 }
 
 func newAccount(zones []string, now time.Time) Account {
@@ -82,7 +84,7 @@ func (s *Server) publish() {
 	s.current.Store(&Account{
 		Version: s.state.Version, Zones: slices.Clone(s.state.Zones), Records: slices.Clone(s.state.Records),
 		Monitors: slices.Clone(s.state.Monitors), Pools: slices.Clone(s.state.Pools), LoadBalancers: slices.Clone(s.state.LoadBalancers),
-		Certificates: slices.Clone(s.state.Certificates), OriginCA: s.state.OriginCA,
+		Certificates: slices.Clone(s.state.Certificates), Revoked: slices.Clone(s.state.Revoked), OriginCA: s.state.OriginCA,
 	})
 }
 

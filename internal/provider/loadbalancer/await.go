@@ -147,13 +147,17 @@ func (c *crew) behind(s api.ClusterStatus) (behind map[string]string, done int) 
 // toldByOther stands for a message of another run.
 const toldByOther = "another run"
 
-// nodesDiffer returns how what the nodes hold is not what they were told.
+// nodesDiffer returns how what the nodes hold is not what they were told, and what an apply that broke off has left of theirs.
 func (r *Resource) nodesDiffer(ctx context.Context, state *Model, from privateReader, to privateWriter) ([]string, diag.Diagnostics) {
 	known, diags := recall(ctx, from)
+	var lines []string
+	if n := len(known.Replaced); n > 0 {
+		lines = []string{fmt.Sprintf("certificates: %d that nobody uses any more are still to be revoked", n)}
+	}
 	l, more := state.local(ctx)
 	diags.Append(more...)
 	if diags.HasError() || !l.any() && known.Told == "" {
-		return nil, diags
+		return lines, diags
 	}
 	c, more := r.crew(ctx, known, to, state)
 	diags.Append(more...)
@@ -164,7 +168,7 @@ func (r *Resource) nodesDiffer(ctx context.Context, state *Model, from privateRe
 		if len(c.peers) > 0 {
 			diags.AddWarning("Nodes cannot be read", fmt.Sprintf("No node of %s answers; what they know of it is taken to be as it was.", c.ref.Name))
 		}
-		return nil, diags
+		return lines, diags
 	}
 	_, alive := seen.LoadBalancers[c.ref.Name]
 	newest := seen.Generations[c.ref]
@@ -172,13 +176,13 @@ func (r *Resource) nodesDiffer(ctx context.Context, state *Model, from privateRe
 	case l.any() && !alive, newest < known.Generation:
 		c.memory = c.memory.news(newest, "")
 		diags.Append(c.remember(ctx)...)
-		return []string{"nodes: they do not know of application_check, quick_removal and local_proxy"}, diags
+		return append(lines, "nodes: they do not know of application_check, quick_removal and local_proxy"), diags
 	case newest > known.Generation:
 		c.memory = c.memory.news(newest, toldByOther)
 		diags.Append(c.remember(ctx)...)
-		return []string{"nodes: another run has told them something else of application_check, quick_removal and local_proxy"}, diags
+		return append(lines, "nodes: another run has told them something else of application_check, quick_removal and local_proxy"), diags
 	}
-	return nil, diags
+	return lines, diags
 }
 
 // noPrivate is for an operation after which there is no state.

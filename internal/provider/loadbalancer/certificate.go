@@ -121,7 +121,7 @@ func (t *task) certify(ctx context.Context, d *desired) diag.Diagnostics {
 		if ok && have.good(e, l, t.crew.op.Now()) {
 			continue
 		}
-		made, err := t.issue(ctx, d.hostname, e, !ok)
+		made, others, err := t.issue(ctx, d.hostname, e, !ok)
 		if err != nil && t.crew.op.Cluster(t.crew.cluster).Removed(e.name) {
 			continue
 		}
@@ -134,8 +134,9 @@ func (t *task) certify(ctx context.Context, d *desired) diag.Diagnostics {
 			return append(diags, more...)
 		}
 		if ok {
-			t.crew.memory.Replaced = append(t.crew.memory.Replaced, have.ID.ValueString())
+			others = append(others, have.ID.ValueString())
 		}
+		t.crew.memory.Replaced = append(t.crew.memory.Replaced, others...)
 		t.ids.certificates[e.key] = made
 		diags.Append(t.crew.remember(ctx)...)
 		if diags.Append(t.save(t.ids)...); diags.HasError() {
@@ -146,12 +147,13 @@ func (t *task) certify(ctx context.Context, d *desired) diag.Diagnostics {
 }
 
 // issue has a key of a node certified. When search, a certificate is looked for first that the key has already: what a load balancer
-// was imported from goes on to be good, and is revoked with it.
-func (t *task) issue(ctx context.Context, hostname string, e endpoint, search bool) (certificate, error) {
+// was imported from goes on to be good, and is revoked with it. Others are the ids of those that the key has besides, which nobody
+// uses any more.
+func (t *task) issue(ctx context.Context, hostname string, e endpoint, search bool) (got certificate, others []string, err error) {
 	names := []string{hostname}
 	csr, err := t.crew.request(ctx, e.name, names)
 	if err != nil {
-		return certificate{}, &silentError{err}
+		return certificate{}, nil, &silentError{err}
 	}
 	days := t.orders.local.tls.ValidityDays
 	request := cloudflare.CertificateRequest{CSR: csr, Hostnames: names, Days: int(days.ValueInt64()), Known: t.knownCertificates()}
@@ -162,19 +164,26 @@ func (t *task) issue(ctx context.Context, hostname string, e endpoint, search bo
 		}
 	}
 	if search {
-		found, ok, err := t.client.FindCertificate(ctx, t.ids.zone, request)
+		found, err := t.client.FindCertificates(ctx, t.ids.zone, request)
 		if err != nil {
-			return certificate{}, err
+			return certificate{}, nil, err
 		}
-		if have := known(found); ok && !have.due(t.crew.op.Now()) {
-			return have, nil
+		for _, one := range found {
+			if have := known(one); got.ID.IsNull() && one.Days == request.Days && !have.due(t.crew.op.Now()) {
+				got = have
+			} else {
+				others = append(others, one.ID)
+			}
+		}
+		if !got.ID.IsNull() {
+			return got, others, nil
 		}
 	}
 	made, err := t.client.CreateCertificate(ctx, t.ids.zone, request)
 	if err != nil {
-		return certificate{}, err
+		return certificate{}, nil, err
 	}
-	return known(made), nil
+	return known(made), others, nil
 }
 
 // knownCertificates returns the ids of those that state knows.
