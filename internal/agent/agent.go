@@ -18,6 +18,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -31,11 +32,13 @@ type Agent struct {
 	proxies map[spec.ProxyDriver]balancer.Driver
 	engines map[spec.DatabaseEngine]database.Driver
 	routers map[spec.RouterDriver]router.Driver
-	gate    *balancer.Gate
-	keys    *serverKeys
-	bootID  string
-	http    healthServer
-	herald  herald
+	// replications keep the sides of pairs.
+	replications map[spec.ReplicationDriver]replication.Driver
+	gate         *balancer.Gate
+	keys         *serverKeys
+	bootID       string
+	http         healthServer
+	herald       herald
 
 	// cut lets a test end the agent after a persistent step, as a power cut would.
 	cut func(step string) error
@@ -82,6 +85,10 @@ func (a *Agent) makeDrivers() {
 	}
 	for name, driver := range a.cfg.Routers {
 		a.routers[name] = driver(a.cfg.System, a.log.With("driver", string(name)))
+	}
+	a.replications = map[spec.ReplicationDriver]replication.Driver{}
+	for name, driver := range a.cfg.Replications {
+		a.replications[name] = driver(a.cfg.System, a.log.With("driver", string(name)))
 	}
 	a.gate = balancer.NewGate(a.cfg.System)
 	a.keys = &serverKeys{state: a.state, now: a.cfg.Now, log: a.log}

@@ -15,6 +15,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -42,6 +43,8 @@ type Config struct {
 	// Databases are the engines of databases that the agent has, Routers the drivers of local routers to them.
 	Databases map[spec.DatabaseEngine]database.New
 	Routers   map[spec.RouterDriver]router.New
+	// Replications are the drivers of pairs that the agent has.
+	Replications map[spec.ReplicationDriver]replication.New
 	// RolloutPatience is how long a database's member may take to come back with new settings before a rollout stops; 0 means
 	// five minutes.
 	RolloutPatience time.Duration

@@ -97,11 +97,17 @@ func (a *Agent) whatIsLeft() (leaving, bool) {
 	}, true
 }
 
-// takeBack removes the databases' members, while the mesh is there to hand over by, the proxies, the mesh and the agent's state of its membership, all private keys included: also those that were set
-// aside. It may be repeated.
+// takeBack removes the databases' members, while the mesh is there to hand over by, what keeps pairs equal but not their trees,
+// the proxies, the mesh and the agent's state of its membership, all private keys included: also those that were set aside. It may
+// be repeated.
 func (a *Agent) takeBack(ctx context.Context) error {
 	if err := databases.TakeBack(ctx, a.databaseConfig()); err != nil {
 		return err
+	}
+	for name, driver := range a.replications {
+		if err := driver.Apply(ctx, nil); err != nil {
+			return fmt.Errorf("remove the pairs of driver %s: %w", name, err)
+		}
 	}
 	for name, driver := range a.proxies {
 		if err := driver.Apply(ctx, nil); err != nil {

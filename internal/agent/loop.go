@@ -53,6 +53,7 @@ func (s *session) hostSteps() []step {
 		}},
 		meshStep{s},
 		proxyStep{s},
+		filesStep{s},
 	}
 }
 

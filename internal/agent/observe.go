@@ -211,7 +211,7 @@ func (s *session) healthFor(hostname string) (h api.Health, known bool) {
 		return h, !s.fitness.judged()
 	}
 	// What a floor helps against was judged; all else, such as maintenance, counts at once.
-	h = s.healthBut(map[string]bool{partMesh: status.Kept, partDatabase: status.Fit})
+	h = s.healthBut(map[string]bool{partMesh: status.Kept, partDatabase: status.Fit, partFiles: status.Fit})
 	for name, text := range s.fitness.partsOf(hostname) {
 		h.Parts[name] = text
 		if h.Healthy && !status.Fit && text != "ok" {

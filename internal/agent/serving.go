@@ -144,7 +144,7 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 		return j
 	}
 	self := server{name: s.m.record.Node, keepable: true}
-	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.outOf(lb), s.a.cfg.Now(), bad.name == partDatabase), self))
+	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.outOf(lb), s.a.cfg.Now(), bad.problems[partDatabase] != ""), self))
 	before, judged := s.fitness.of(lb.Hostname)
 	age := time.Since(since)
 	switch {
@@ -156,7 +156,7 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 		if trouble != nil {
 			j.parts[partApplication] = keptText + trouble.Reason
 		}
-	case trouble != nil && bad.name != partMesh && judged && before.Fit && !before.Kept && age < floorPatience:
+	case (trouble != nil || bad.problems[partFiles] != "") && bad.name != partMesh && judged && before.Fit && !before.Kept && age < floorPatience:
 		j.status.Fit, j.wait = true, floorPatience-age
 	}
 	return j

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/databases"
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/gossip"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
@@ -38,6 +39,9 @@ type session struct {
 	databases *databases.Manager
 	seeing    sync.Mutex
 
+	// pairs watches this node's sides of pairs.
+	pairs *pairs.Manager
+
 	// acceptance is what other nodes think of this one.
 	acceptance acceptance
 	// leave holds a wish to leave.
@@ -48,8 +52,8 @@ type session struct {
 	poked, look, suspicion chan struct{}
 	// weigh wakes watchServing, proxied wakes watchProxy.
 	weigh, proxied chan struct{}
-	// databased wakes judgeDatabases.
-	databased chan struct{}
+	// databased wakes judgeDatabases, paired judgePairs.
+	databased, paired chan struct{}
 	// public asks peers at their public addresses.
 	public publicProber
 
@@ -109,11 +113,12 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
 		prober: prober,
 		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
-		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), proxied: make(chan struct{}, 1), databased: make(chan struct{}, 1),
+		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), proxied: make(chan struct{}, 1), databased: make(chan struct{}, 1), paired: make(chan struct{}, 1),
 		firstSeen: map[string]time.Time{},
 	}
 	s.fitness.remember(a.state, log)
 	s.databases = s.newDatabases()
+	s.pairs = s.newPairs()
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, prober.Close())
 	}
@@ -172,11 +177,12 @@ func (s *session) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		s.watchHome, s.loop, s.observe, s.watchServing, s.watchProxy, s.removeDead, s.askPublic, s.keepDatabases, s.judgeDatabases, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+		s.watchHome, s.loop, s.observe, s.watchServing, s.watchProxy, s.removeDead, s.askPublic, s.keepDatabases, s.judgeDatabases, s.pairs.Run, s.judgePairs, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}
 	err := group.Wait()
+	s.pairs.Close()
 	s.api.close()
 	return errors.Join(err, s.stopGossip(), s.prober.Close())
 }

@@ -90,6 +90,8 @@ func (out *ClusterStatus) servingView(hostname, name string, part spec.ServingNo
 		return ServingView{State: ServingKept, Since: status.Since, Reason: "it has lost the others"}
 	case status.Kept && status.Node == "database":
 		return ServingView{State: ServingKept, Since: status.Since, Reason: "it has no way to the database"}
+	case status.Kept && status.Node == "files":
+		return ServingView{State: ServingKept, Since: status.Since, Reason: "its files are not kept equal"}
 	case status.Fit && status.Application == "":
 		return ServingView{State: ServingIn, Since: status.Since}
 	case status.Fit:

@@ -8,7 +8,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
@@ -25,7 +24,7 @@ type Driver interface {
 	Status(ctx context.Context, pair string) (Status, error)
 	// Accept connects stream to the pair's side, on the node that does not lead: it is what Pair.Dial opened on the other. It
 	// returns when the stream has ended, and closes it.
-	Accept(ctx context.Context, pair string, stream net.Conn) error
+	Accept(ctx context.Context, pair string, stream io.ReadWriteCloser) error
 	// Canary makes a change to the tree that the other side will see, and returns what it wrote.
 	Canary(ctx context.Context, pair string) (Canary, error)
 	// Canaries returns the newest canary of the other side as soon as it differs from after.

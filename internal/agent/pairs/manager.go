@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -299,12 +300,12 @@ func (m *Manager) Stream(pair, node string) (func(net.Conn), error) {
 	if driver == nil {
 		return nil, &api.Error{StatusCode: http.StatusNotFound, Reason: api.ReasonNoSuchPair, Message: fmt.Sprintf("node %q does not know driver %q", m.cfg.Node, p.Driver)}
 	}
-	return func(conn net.Conn) { m.take(driver, pair, conn) }, nil
+	return func(conn net.Conn) { m.take(driver, pair, Limit(conn, p.Limits.Bandwidth)) }, nil
 }
 
 // take gives a stream to a pair's side, and ends an earlier one: a leader has one at a time, so that the other is of a connection
 // that broke without a word.
-func (m *Manager) take(driver replication.Driver, pair string, conn net.Conn) {
+func (m *Manager) take(driver replication.Driver, pair string, stream io.ReadWriteCloser) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.mu.Lock()
 	if earlier := m.streams[pair]; earlier != nil {
@@ -313,7 +314,7 @@ func (m *Manager) take(driver replication.Driver, pair string, conn net.Conn) {
 	m.streams[pair] = cancel
 	m.mu.Unlock()
 	defer cancel()
-	if err := driver.Accept(ctx, pair, conn); err != nil {
+	if err := driver.Accept(ctx, pair, stream); err != nil {
 		m.cfg.Log.Info("a stream of a pair has ended", "pair", pair, "error", err)
 	}
 }

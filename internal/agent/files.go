@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// pairInterval is how often it is judged how pairs are when nothing has happened: what is damped goes by time.
+const pairInterval = time.Second
+
+func (s *session) newPairs() *pairs.Manager {
+	return pairs.New(pairs.Config{
+		Node: s.m.record.Node, Drivers: s.a.replications, See: s.seePairs, Now: s.a.cfg.Now, Log: s.log,
+		Changed: func(urgent bool) {
+			s.mu.Lock()
+			s.appliedVersion++
+			s.mu.Unlock()
+			if urgent {
+				s.urgent.Store(true)
+				poke(s.poked)
+			}
+			poke(s.paired)
+		},
+	})
+}
+
+// seePairs returns what the keeper of pairs has to know.
+func (s *session) seePairs() pairs.Sight {
+	in := s.input()
+	_, peers, _ := s.keeper.snapshot()
+	out := pairs.Sight{
+		Known: in.view != nil && in.admitted, Statuses: in.snapshot.Statuses, Received: in.snapshot.Received,
+		Reaches: func(node string) bool { return peers[node].Reachable },
+	}
+	if in.view != nil {
+		out.Pairs = in.view.Pairs
+		_, out.Away = in.view.Maintenance[s.m.record.Node]
+	}
+	return out
+}
+
+// judgePairs says how this node's sides of pairs are, until ctx ends.
+func (s *session) judgePairs(ctx context.Context) error {
+	tick := time.NewTicker(pairInterval)
+	defer tick.Stop()
+	before := ""
+	for {
+		switch status, reason, message, pending := s.pairs.Condition(); {
+		case pending:
+		case status == "":
+			s.keeper.unset(spec.ConditionFilesReady)
+		default:
+			s.keeper.set(spec.ConditionFilesReady, status, reason, "%s", message)
+		}
+		if problem, _ := s.pairs.Health(); problem != before {
+			before = problem
+			poke(s.weigh)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.paired:
+		case <-tick.C:
+		}
+	}
+}
+
+// filesPart is the pairs' part of the node's health, if it has any.
+func (s *session) filesPart() []part {
+	problem, none := s.pairs.Health()
+	if none {
+		return nil
+	}
+	return []part{{partFiles, problem}}
+}
+
+// Stream implements api.Streamer.
+func (b backend) Stream(pair, node string) (func(net.Conn), error) {
+	return b.s.pairs.Stream(pair, node)
+}

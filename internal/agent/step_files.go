@@ -1,0 +1,87 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+// filesStep keeps this node's sides of pairs.
+type filesStep struct {
+	s *session
+}
+
+func (filesStep) name() string { return "files" }
+
+func (f filesStep) reconcile(ctx context.Context, in input) error {
+	// While objects are missing, or others do not believe this node, what is there stays.
+	if in.view == nil || !in.admitted {
+		return nil
+	}
+	sides := map[spec.ReplicationDriver][]replication.Pair{}
+	var problems []error
+	for _, p := range in.view.Pairs {
+		if _, known := f.s.a.replications[p.Driver]; !known {
+			problems = append(problems, fmt.Errorf("pair %q: this agent (version %s) does not know driver %q: update it", p.Name, f.s.a.cfg.Version, p.Driver))
+			continue
+		}
+		sides[p.Driver] = append(sides[p.Driver], f.side(p))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.s.a.replications)) {
+		if err := f.s.a.replications[name].Apply(ctx, sides[name]); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (f filesStep) side(p topology.Pair) replication.Pair {
+	return replication.Pair{
+		Name: p.Name, Node: f.s.m.record.Node, Peer: p.Peer.Node, Leads: p.Leads(), Path: p.Self.Path, PeerPath: p.Peer.Path,
+		Owner: p.Owner, Group: p.Group, Exclude: p.Exclude, Limits: p.Limits,
+		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) { return f.s.openStream(ctx, p.Name) },
+	}
+}
+
+// streamPatience is how long what was sent on a stream may go without a word from the other node until the stream is given up.
+const streamPatience = 20 * time.Second
+
+// openStream opens a stream to the other node's side of a pair: over the mesh, to the identity that is admitted now.
+func (s *session) openStream(ctx context.Context, name string) (io.ReadWriteCloser, error) {
+	in := s.input()
+	if in.view == nil {
+		return nil, fmt.Errorf("open a stream of pair %q: the objects of the cluster are missing", name)
+	}
+	p, ok := in.view.Pair(name)
+	member, admitted := in.snapshot.Members[p.Peer.Node]
+	if !ok || !admitted {
+		return nil, fmt.Errorf("open a stream of pair %q: its other node is no admitted member", name)
+	}
+	client := s.client(api.Target{
+		Cluster: in.snapshot.ClusterName, Node: p.Peer.Node, Pin: &member.Identity,
+		Endpoints: []string{net.JoinHostPort(s.a.cfg.MeshBind(p.Peer.MeshAddress).String(), strconv.Itoa(p.Peer.APIPort))},
+		Dial:      (&net.Dialer{Control: giveUpSilence, KeepAliveConfig: keepAlive()}).DialContext,
+	})
+	stream, err := client.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return pairs.Limit(stream, p.Limits.Bandwidth), nil
+}
+
+// keepAlive finds out about a peer that is gone while nothing is to be sent.
+func keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: streamPatience / 2, Interval: streamPatience / 4, Count: 2}
+}
