@@ -188,6 +188,18 @@ func (k ServerKeys) PEM(loadBalancer string) ([]byte, error) { return k.keys.pem
 // Sweep is sweep.
 func (k ServerKeys) Sweep(wanted map[string]bool) error { return k.keys.sweep(wanted) }
 
+// Floor returns the nodes of www.example.com that its floor keeps in service as one with a trouble sees it, which is that of the database
+// or that of its application, by the others' reports.
+func Floor(self string, minimum int, statuses map[string]spec.Status, database bool) map[string]bool {
+	now := time.Now()
+	lb, in := topology.LoadBalancer{Hostname: "www.example.com"}, input{snapshot: &store.Snapshot{Statuses: statuses, Received: map[string]time.Time{}}}
+	for name := range statuses {
+		lb.Peers = append(lb.Peers, topology.ServingPeer{Peer: topology.Peer{Name: name}, ServingNode: spec.ServingNode{Enabled: true}})
+		in.snapshot.Received[name] = now
+	}
+	return keptInService(minimum, append(others(lb, in, nil, nil, now, database), server{name: self, keepable: true}))
+}
+
 // RefusedPorts is refusedPorts.
 func RefusedPorts(balancers []topology.LoadBalancer, fit map[string]spec.ServingStatus, statuses map[string]spec.Status,
 	received map[string]time.Time, peers map[string]spec.PeerStatus, out []string, now time.Time, before []int,

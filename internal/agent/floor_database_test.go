@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/agent"
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // TestFloorWithoutADatabase takes every node's way to the database away at once: the floor keeps two in service, each node is unfit in
@@ -45,38 +47,50 @@ func TestFloorWithoutADatabase(t *testing.T) {
 	first.waitServing("is well", http.StatusOK, "database", "ok")
 }
 
-// TestAllLoseTheDatabaseAtOnce takes every node's way to the database away, one's a moment before the others': it is never out of
-// service, although the others still call themselves fit when it has been without one for long enough.
-func TestAllLoseTheDatabaseAtOnce(t *testing.T) {
-	w, machines := running(t)
-	first, last := machines[0], machines[2]
-	first.push(w.sign(hostname, balancer(nil, 1, machines...)))
-	for _, m := range machines {
-		m.waitServing("is fit", http.StatusOK, "database", "ok")
-	}
-	first.router.set(true)
-	w.wait("the others know that one has lost it", func() error {
-		v, err := last.view()
-		if err == nil && v.Members[first.name].Router.Writable {
-			err = fmt.Errorf("%+v", v.Members[first.name].Router)
+// TestFloorAmongThoseWithoutADatabase: a node that has been without a way to the database for long enough does not count on others that
+// have lost theirs by their own word and still call themselves fit. For a node whose application is unwell they are fit.
+func TestFloorAmongThoseWithoutADatabase(t *testing.T) {
+	const (
+		fit   = "fit"   // serves, and its router leads to who takes writes
+		lost  = "lost"  // serves still, its router does not
+		unfit = "unfit" // has been without a way for long enough
+		none  = "none"  // serves and has no part in the database
+	)
+	report := func(how string) spec.Status {
+		s := spec.Status{Serving: map[string]spec.ServingStatus{hostname: {Fit: how != unfit}}}
+		if how == unfit {
+			s.Serving[hostname] = spec.ServingStatus{Node: "database"}
 		}
-		return err
-	})
-	for _, m := range machines[1:] {
-		m.router.set(true)
-	}
-	w.wait("the others are unfit", func() error {
-		if code, h, err := first.serving(hostname); err != nil || code != http.StatusOK {
-			t.Fatalf("the first one is out of service: %d, %v, %v", code, h.Parts, err)
+		if how != none {
+			s.Databases = map[string]spec.DatabaseStatus{"app": {Router: spec.RouterStatus{Running: how == fit, Writable: how == fit}}}
 		}
-		for _, m := range machines[1:] {
-			if code, h, err := m.serving(hostname); err != nil || code == http.StatusOK {
-				return fmt.Errorf("%s is fit: %v, %w", m.name, h.Parts, err)
+		return s
+	}
+	tests := []struct {
+		name      string
+		minimum   int
+		hk2, sg1  string
+		database  bool
+		wantKept  bool
+		wantOther bool // hk2 would be kept
+	}{
+		{"alone", 1, fit, fit, true, false, false},
+		{"alone, others with no part in it", 1, none, none, true, false, false},
+		{"at once", 1, lost, lost, true, true, false},
+		{"at once, two are to stay", 2, lost, lost, true, true, true},
+		{"one goes on", 1, lost, fit, true, false, false},
+		{"one goes on, two are to stay", 2, lost, fit, true, true, false},
+		{"one later than the others", 1, unfit, lost, true, true, false},
+		{"an application that is unwell in a failover", 1, lost, lost, false, false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			kept := agent.Floor("hk1", tt.minimum, map[string]spec.Status{"hk2": report(tt.hk2), "sg1": report(tt.sg1)}, tt.database)
+			if kept["hk1"] != tt.wantKept || kept["hk2"] != tt.wantOther || kept["sg1"] {
+				t.Errorf("kept in service are %v", kept)
 			}
-		}
-		return nil
-	})
-	first.waitServing("is kept", http.StatusOK, "database", "kept in service")
+		})
+	}
 }
 
 // TestUnheardNodeMayHaveTheDatabase has two nodes lose the database while they do not hear the third: no floor keeps them in service,
