@@ -1,0 +1,363 @@
+package pairs_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+// fakeDriver says of pair uploads what a test wants.
+type fakeDriver struct {
+	replication.Driver
+
+	mu       sync.Mutex
+	status   replication.Status
+	hangs    bool
+	accepted chan io.ReadWriteCloser
+}
+
+func (f *fakeDriver) Status(ctx context.Context, _ string) (replication.Status, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.hangs {
+		<-ctx.Done()
+		return replication.Status{}, errors.New("the worker does not answer")
+	}
+	return f.status, nil
+}
+
+// Accept holds a stream until its context ends.
+func (f *fakeDriver) Accept(ctx context.Context, _ string, stream io.ReadWriteCloser) error {
+	f.accepted <- stream
+	<-ctx.Done()
+	return stream.Close()
+}
+
+// node is the node hk1, whose pair uploads with sg1 is led by one of them.
+type node struct {
+	t      *testing.T
+	driver *fakeDriver
+
+	mu      sync.Mutex
+	sight   pairs.Sight
+	reaches bool
+	told    int
+	manager *pairs.Manager
+}
+
+func newNode(t *testing.T, leader string) *node {
+	n := &node{t: t, driver: &fakeDriver{accepted: make(chan io.ReadWriteCloser, 4)}, reaches: true}
+	n.sight = pairs.Sight{
+		Known: true, Statuses: map[string]spec.Status{}, Received: map[string]time.Time{},
+		Pairs: []topology.Pair{{
+			Name: "uploads", Pair: spec.Pair{Driver: spec.ReplicationUnison, Leader: leader}, Self: spec.PairEnd{Path: "/srv/uploads"},
+			Peer: topology.PairPeer{Node: "sg1", PairEnd: spec.PairEnd{Path: "/srv/uploads"}},
+		}},
+		Reaches: func(string) bool { return n.reaches },
+	}
+	return n
+}
+
+// start runs a manager until the test ends. It must be called in a bubble.
+func (n *node) start() {
+	n.manager = pairs.New(pairs.Config{
+		Node: "hk1", Drivers: map[spec.ReplicationDriver]replication.Driver{spec.ReplicationUnison: n.driver},
+		See: func() pairs.Sight {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return n.sight
+		},
+		Changed: func(bool) { n.told++ }, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(n.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = n.manager.Run(ctx)
+	}()
+	n.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
+// says sets what the node's own side says and lets a manager look at it.
+func (n *node) says(s replication.Status) {
+	n.driver.mu.Lock()
+	n.driver.status = s
+	n.driver.mu.Unlock()
+	pass(2 * time.Second)
+}
+
+// hears sets what sg1 says of its side, received now.
+func (n *node) hears(state spec.PairState) {
+	n.mu.Lock()
+	n.sight.Statuses["sg1"] = spec.Status{Node: "sg1", Pairs: map[string]spec.PairStatus{"uploads": {State: state, Synced: time.Now()}}}
+	n.sight.Received["sg1"] = time.Now()
+	n.mu.Unlock()
+	pass(2 * time.Second)
+}
+
+func (n *node) change(f func(*pairs.Sight)) {
+	n.mu.Lock()
+	f(&n.sight)
+	n.mu.Unlock()
+	pass(2 * time.Second)
+}
+
+// pass lets time go by.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func (n *node) expect(state spec.PairState, reason, health string) {
+	n.t.Helper()
+	_, got, _, _ := n.manager.Condition()
+	problem, none := n.manager.Health()
+	if said := n.manager.All()["uploads"].State; said != state || got != reason || !strings.Contains(problem, health) || (health == "") != (problem == "") || none {
+		n.t.Errorf("got state %s, condition %s, health %q, %t; want %s, %s, %q", said, got, problem, none, state, reason, health)
+	}
+}
+
+func TestLeaderMayServeOnceBothSidesAreEqual(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.start()
+		began := time.Now()
+		n.says(replication.Status{State: spec.PairStarting, Started: began})
+		n.expect(spec.PairStarting, "Waiting", "not synchronized yet")
+		n.says(replication.Status{State: spec.PairSyncing, Started: began})
+		n.expect(spec.PairSyncing, "Waiting", "not synchronized yet")
+		n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+		n.expect(spec.PairSynced, "Ready", "")
+		// From now on changes on their way are nothing unusual.
+		n.says(replication.Status{State: spec.PairSyncing, Started: began})
+		n.expect(spec.PairSyncing, "Ready", "")
+		// After a restart of the programs nothing is known again.
+		n.says(replication.Status{State: spec.PairStarting, Started: time.Now()})
+		n.expect(spec.PairStarting, "Waiting", "not synchronized yet")
+	})
+}
+
+func TestFollowerBelievesWhatItsLeaderSaysAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "sg1")
+		n.start()
+		// Said before the follower was there: it cannot be true of it.
+		n.hears(spec.PairSynced)
+		n.says(replication.Status{State: spec.PairSyncing, Started: time.Now()})
+		n.expect(spec.PairStarting, "Waiting", "not synchronized yet")
+		n.hears(spec.PairStarting)
+		n.expect(spec.PairStarting, "Waiting", "not synchronized yet")
+		n.hears(spec.PairSynced)
+		n.expect(spec.PairSynced, "Ready", "")
+	})
+}
+
+func TestNodeOutOfMaintenanceCatchesUpFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "sg1")
+		n.start()
+		began := time.Now()
+		n.says(replication.Status{State: spec.PairSyncing, Started: began})
+		n.hears(spec.PairSynced)
+		n.expect(spec.PairSynced, "Ready", "")
+		n.change(func(s *pairs.Sight) { s.Away = true })
+		n.change(func(s *pairs.Sight) { s.Away = false })
+		n.expect(spec.PairStarting, "Waiting", "not synchronized yet")
+		n.hears(spec.PairSyncing)
+		n.expect(spec.PairSyncing, "Waiting", "not synchronized yet")
+		n.hears(spec.PairSynced)
+		n.expect(spec.PairSynced, "Ready", "")
+	})
+}
+
+func TestNodeWhosePeerIsDeadServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.start()
+		n.reaches = false
+		n.says(replication.Status{State: spec.PairStarting, Started: time.Now()})
+		n.expect(spec.PairStarting, "Waiting", "")
+		n.says(replication.Status{State: spec.PairDisconnected, Started: time.Now()})
+		n.expect(spec.PairDisconnected, "Disconnected", "")
+	})
+}
+
+func TestNodeWhosePeerHasFailedServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.start()
+		n.hears(spec.PairFailed)
+		n.says(replication.Status{State: spec.PairStarting, Started: time.Now()})
+		n.expect(spec.PairStarting, "Waiting", "")
+	})
+}
+
+func TestFailedSideTakesItsNodeOutAfterAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.start()
+		n.says(replication.Status{State: spec.PairSynced, Started: time.Now()})
+		n.says(replication.Status{State: spec.PairFailed, Problem: "the disk is full"})
+		n.expect(spec.PairFailed, "Failed", "")
+		pass(15 * time.Second)
+		n.expect(spec.PairFailed, "Failed", "uploads: failed")
+		if _, _, message, _ := n.manager.Condition(); message != "pair uploads: the disk is full" {
+			t.Errorf("the condition says %q", message)
+		}
+		n.says(replication.Status{State: spec.PairSynced, Started: time.Now()})
+		n.expect(spec.PairSynced, "Ready", "")
+	})
+}
+
+func TestAgentsRestartInterruptsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "sg1")
+		began := time.Now()
+		n.driver.status = replication.Status{State: spec.PairSyncing, Started: began}
+		n.sight.Statuses["hk1"] = spec.Status{Node: "hk1", Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSynced, Since: began}}}
+		pass(time.Minute)
+		n.start()
+		if problem, _ := n.manager.Health(); problem != "" {
+			t.Errorf("before the first look: %s", problem)
+		}
+		pass(2 * time.Second)
+		n.expect(spec.PairSynced, "Ready", "")
+		if since := n.manager.All()["uploads"].Since; !since.Equal(began) {
+			t.Errorf("synced since %s, want %s", since, began)
+		}
+	})
+}
+
+func TestWorkerThatHangsIsAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.driver.hangs = true
+		n.start()
+		pass(3 * time.Second)
+		n.expect(spec.PairFailed, "Failed", "")
+	})
+}
+
+func TestOthersAreToldOfChangesOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.start()
+		began := time.Now()
+		n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+		told := n.told
+		for range 10 {
+			n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+		}
+		if n.told != told {
+			t.Errorf("told %d times that nothing has changed", n.told-told)
+		}
+		n.says(replication.Status{State: spec.PairSynced, Started: began, Conflicts: []string{"a (conflict)"}})
+		if got := n.manager.All()["uploads"]; n.told != told+1 || got.Conflicts != 1 || got.ConflictPaths[0] != "a (conflict)" {
+			t.Errorf("told %d times, says %+v", n.told-told, got)
+		}
+		n.change(func(s *pairs.Sight) { s.Pairs = nil })
+		if _, none := n.manager.Health(); len(n.manager.All()) != 0 || !none {
+			t.Errorf("still says %v", n.manager.All())
+		}
+	})
+}
+
+func TestOnlyTheLeaderOpensAStream(t *testing.T) {
+	for _, tt := range []struct {
+		name, leader, pair, caller string
+		reason                     trust.Reason
+	}{
+		{"the leader", "sg1", "uploads", "sg1", ""},
+		{"another node", "sg1", "uploads", "hk2", trust.ReasonNotAllowed},
+		{"a node that does not lead", "hk1", "uploads", "sg1", trust.ReasonNotAllowed},
+		{"for another pair", "sg1", "photos", "sg1", api.ReasonNoSuchPair},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t, tt.leader)
+				n.start()
+				take, err := n.manager.Stream(tt.pair, tt.caller)
+				var refused *api.Error
+				if tt.reason != "" && (!errors.As(err, &refused) || refused.Reason != tt.reason) {
+					t.Fatalf("got %v, want reason %s", err, tt.reason)
+				}
+				if tt.reason == "" && (err != nil || take == nil) {
+					t.Fatalf("got %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestNewStreamEndsTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "sg1")
+		n.start()
+		open := func() (net.Conn, io.ReadWriteCloser) {
+			take, err := n.manager.Stream("uploads", "sg1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			far, near := net.Pipe()
+			go take(near)
+			return far, <-n.driver.accepted
+		}
+		first, _ := open()
+		second, stream := open()
+		if _, err := first.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("the first stream: %v, want its end", err)
+		}
+		go func() { _, _ = stream.Write([]byte("x")) }()
+		if _, err := io.ReadFull(second, make([]byte, 1)); err != nil {
+			t.Errorf("the second stream: %v", err)
+		}
+		n.manager.Close()
+		if _, err := second.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("after Close: %v, want its end", err)
+		}
+	})
+}
+
+func TestLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far, near := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		stream := pairs.Limit(near, 64)
+		from := time.Now()
+		if n, err := stream.Write(make([]byte, 640<<10)); n != 640<<10 || err != nil {
+			t.Fatalf("wrote %d bytes: %v", n, err)
+		}
+		if took := time.Since(from); took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("640 KiB at 64 KiB/s took %s", took)
+		}
+		wrote := make(chan error)
+		go func() {
+			_, err := stream.Write(make([]byte, 640<<10))
+			wrote <- err
+		}()
+		pass(time.Second)
+		if err := stream.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-wrote; err == nil {
+			t.Error("a write to a closed stream succeeds")
+		}
+	})
+}
