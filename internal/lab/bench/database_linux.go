@@ -68,7 +68,7 @@ func benchDatabase(ctx context.Context, out io.Writer) error {
 	flags.IntVar(&o.clone, "clone", 1024, "MiB that a member without data has to copy; 0 leaves that out")
 	flags.StringVar(&o.ways, "ways", "stock,atoll", "what is measured")
 	flags.StringVar(&o.fault, "faults", "switchover,crash,silent death,full outage", "what happens")
-	if err := flags.Parse(databaseArguments(os.Args[1:])); err != nil {
+	if err := flags.Parse(argumentsOf("database", os.Args[1:])); err != nil {
 		return err
 	}
 	table := databaseTable{columns: []string{"event", "way", "p50", "worst", "runs", "of which ended by itself", "lost"}}
@@ -91,9 +91,9 @@ func benchDatabase(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// databaseArguments returns what comes after the benchmark's name.
-func databaseArguments(args []string) []string {
-	if i := slices.Index(args, "database"); i >= 0 {
+// argumentsOf returns what follows the name of a benchmark: it is its own.
+func argumentsOf(name string, args []string) []string {
+	if i := slices.Index(args, name); i >= 0 {
 		return args[i+1:]
 	}
 	return nil

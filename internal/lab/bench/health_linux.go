@@ -3,26 +3,38 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
-// The health benchmark: how often each cause is repeated, on which node, and how often its health endpoint is asked.
+// The health benchmark: on which node something happens, how often its health endpoint is asked, for how long at most, and for how long
+// at least when the node is to stay in service.
 const (
-	healthRuns  = 5
 	healthNode  = "sg1"
 	healthEvery = 5 * time.Millisecond
 	healthWait  = time.Minute
+	healthKept  = 10 * time.Second
+)
+
+// The units that are held down on the node.
+const (
+	healthMesh  = "atoll-tinc.service"
+	healthProxy = "atoll-haproxy.service"
 )
 
 // healthApplication is the program that the nodes serve. The nodes have perl.
@@ -33,14 +45,29 @@ const healthApplication = `use IO::Socket::INET; my $l = IO::Socket::INET->new(L
 type cause struct {
 	name string
 	// check is that of the application; its zero value asks for a page.
-	check      spec.ApplicationCheck
-	begin, end func(context.Context) error
-	out, in    sample
+	check spec.ApplicationCheck
+	// proxy tells that the load balancer has a local proxy.
+	proxy bool
+	// cutOff tells that the node does not hear the others. Keeps tells that a floor keeps it in service.
+	cutOff, keeps bool
+	begin, end    func(context.Context) error
+}
+
+// healthRow is what was measured of a cause.
+type healthRow struct {
+	cause   *cause
+	floor   int
+	out, in sample
 }
 
 // benchHealth measures how soon a node's health endpoint says that the node is unfit, by cause, and how soon that it is fit
-// again, in a three-site cluster in the lab.
+// again, in a three-site cluster in the lab: without a database, and with one.
 func benchHealth(ctx context.Context, out io.Writer) error {
+	flags := flag.NewFlagSet("bench health", flag.ContinueOnError)
+	runs := flags.Int("runs", 5, "how often each cause is measured")
+	if err := flags.Parse(argumentsOf("health", os.Args[1:])); err != nil {
+		return err
+	}
 	return withLab(ctx, out, func(b *labBench) error {
 		if r, err := b.Work.Run(ctx, "apply", "-auto-approve"); err != nil {
 			return fmt.Errorf("%w\n%s", err, r.Stdout)
@@ -55,16 +82,26 @@ func benchHealth(ctx context.Context, out io.Writer) error {
 				return err
 			}
 		}
-		if err := b.reactions(ctx, 0); err != nil {
+		rows, err := b.reactions(ctx, b.nodeCauses(), *runs)
+		if err != nil {
 			return err
 		}
-		return b.reactions(ctx, 1)
+		b.Work.Env = append(b.Work.Env, rig.WithDatabase("", labNodes...))
+		if r, err := b.Work.Run(ctx, "apply", "-auto-approve"); err != nil {
+			return fmt.Errorf("%w\n%s", err, r.Stdout)
+		}
+		more, err := b.reactions(ctx, b.databaseCauses(), *runs)
+		if err != nil {
+			return err
+		}
+		b.printReactions(append(rows, more...))
+		return nil
 	})
 }
 
-// reactions measures every cause with a floor of so many nodes.
-func (b *labBench) reactions(ctx context.Context, floor int) error {
-	causes := []*cause{
+// nodeCauses are what may be wrong with a node that has no part in a database.
+func (b *labBench) nodeCauses() []*cause {
+	return []*cause{
 		{
 			name:  "the application is killed",
 			begin: func(ctx context.Context) error { return b.run(ctx, "systemctl", "kill", "--signal=KILL", "www") },
@@ -90,37 +127,89 @@ func (b *labBench) reactions(ctx context.Context, floor int) error {
 			end: func(ctx context.Context) error { return b.order(ctx, spec.KindMaintenance, healthNode, nil) },
 		},
 		{
-			name: "cut off from the other nodes",
-			begin: func(ctx context.Context) error {
-				return errors.Join(b.Network().Impair(ctx, healthNode, "hk1", 100, false), b.Network().Impair(ctx, healthNode, "hk2", 100, false))
-			},
-			end: func(ctx context.Context) error { return b.Network().HealAll(ctx) },
+			name: "the local proxy is stopped", proxy: true,
+			begin: func(ctx context.Context) error { return b.HoldDown(ctx, healthProxy, healthNode) },
+			end:   func(ctx context.Context) error { return b.LetGo(ctx, healthProxy, healthNode) },
 		},
+		{
+			name:  "the mesh's daemon is stopped",
+			begin: func(ctx context.Context) error { return b.HoldDown(ctx, healthMesh, healthNode) },
+			end:   func(ctx context.Context) error { return b.LetGo(ctx, healthMesh, healthNode) },
+		},
+		b.cutFromOthers("cut off from the other nodes", true),
 	}
+}
+
+// databaseCauses are what may be wrong with a node's way to a database.
+func (b *labBench) databaseCauses() []*cause {
+	unit := b.Database(labNodes...).RouterUnit()
+	return []*cause{
+		{
+			name:  "the database's router is stopped",
+			begin: func(ctx context.Context) error { return b.HoldDown(ctx, unit, healthNode) },
+			end:   func(ctx context.Context) error { return b.LetGo(ctx, unit, healthNode) },
+		},
+		b.cutFromOthers("cut off from the other nodes, who have the database", false),
+	}
+}
+
+// cutFromOthers is a node that does not hear the others, and whom visitors reach.
+func (b *labBench) cutFromOthers(name string, keeps bool) *cause {
+	return &cause{
+		name: name, cutOff: true, keeps: keeps,
+		begin: func(ctx context.Context) error {
+			return errors.Join(b.Network().Impair(ctx, healthNode, "hk1", 100, false), b.Network().Impair(ctx, healthNode, "hk2", 100, false))
+		},
+		end: func(ctx context.Context) error { return b.Network().HealAll(ctx) },
+	}
+}
+
+// reactions measures every cause, without a floor and with a floor of one node.
+func (b *labBench) reactions(ctx context.Context, causes []*cause, runs int) ([]*healthRow, error) {
+	var rows []*healthRow
 	for _, c := range causes {
-		for range healthRuns {
-			if err := b.react(ctx, c, floor); err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
+		for floor := range 2 {
+			row := &healthRow{cause: c, floor: floor}
+			for range runs {
+				if err := b.react(ctx, row); err != nil {
+					return nil, fmt.Errorf("%s, minimum_nodes %d: %w", c.name, floor, err)
+				}
 			}
+			rows = append(rows, row)
 		}
 	}
-	fmt.Fprintf(b.out, "A node's health endpoint, from the cause to 503 and from its end to 200 (check every second, fall 2, rise 2, minimum_nodes %d):\n\n", floor)
-	var rows [][]string
-	for _, c := range causes {
-		rows = append(rows, append([]string{c.name, "503"}, c.out.cells()...), append([]string{"", "200"}, c.in.cells()...))
-	}
-	printTable(b.out, append([]string{"cause", "until"}, sampleColumns...), rows)
-	return nil
+	return rows, nil
 }
+
+func (b *labBench) printReactions(rows []*healthRow) {
+	fmt.Fprint(b.out, "A node's health endpoint, from the cause until it says so and from the cause's end until it says 200 in its own right (check every second, fall 2, rise 2):\n\n")
+	var cells [][]string
+	for _, r := range rows {
+		out := "503"
+		if r.kept() {
+			out = "kept in service, 200 all the time"
+		}
+		cells = append(cells,
+			append([]string{r.cause.name, fmt.Sprint(r.floor), out}, r.out.cells()...),
+			append([]string{"", "", "200"}, r.in.cells()...))
+	}
+	printTable(b.out, append([]string{"cause", "minimum_nodes", "until"}, sampleColumns...), cells)
+}
+
+// kept tells that the node is to stay in service.
+func (r *healthRow) kept() bool { return r.cause.keeps && r.floor > 0 }
 
 // react measures a cause once, for a load balancer of its own: of one, an application that has fallen a few times would have to
 // be well for a minute.
-func (b *labBench) react(ctx context.Context, c *cause, floor int) error {
-	check := c.check
+func (b *labBench) react(ctx context.Context, r *healthRow) error {
+	check := r.cause.check
 	if check.Type == "" {
 		check.Type = spec.CheckHTTP
 	}
-	lb := spec.LoadBalancer{Nodes: map[string]spec.ServingNode{}, MinimumNodes: floor, Check: &check}
+	lb := spec.LoadBalancer{Nodes: map[string]spec.ServingNode{}, MinimumNodes: r.floor, Check: &check}
+	if r.cause.proxy {
+		lb.Proxy = &spec.Proxy{Driver: spec.ProxyHAProxy, Port: 80}
+	}
 	for _, node := range labNodes {
 		lb.Nodes[node] = spec.ServingNode{Enabled: true, Port: 8080}
 	}
@@ -129,60 +218,130 @@ func (b *labBench) react(ctx context.Context, c *cause, floor int) error {
 	if err := b.order(ctx, spec.KindLoadBalancer, hostname, lb); err != nil {
 		return err
 	}
-	if err := b.await(ctx, labNodes, func(node string) bool { return b.fit(ctx, node, hostname) }); err != nil {
+	if err := b.await(ctx, labNodes, func(node string) bool { return b.look(ctx, node, hostname) == inService }); err != nil {
 		return err
+	}
+	if r.cause.cutOff && r.floor > 0 {
+		// Only whom it has heard at their public addresses once can it find dead.
+		if err := b.await(ctx, []string{healthNode}, func(node string) bool { return b.provesOthers(ctx, node) }); err != nil {
+			return fmt.Errorf("it hears the others in public: %w", err)
+		}
 	}
 	from := time.Now()
-	if err := c.begin(ctx); err != nil {
+	if err := r.cause.begin(ctx); err != nil {
 		return err
 	}
-	if err := b.awaitFit(ctx, hostname, false); err != nil {
+	want := outOfService
+	if r.kept() {
+		want = keptInService
+	}
+	if err := b.awaitLook(ctx, hostname, want); err != nil {
 		return err
 	}
-	c.out = append(c.out, time.Since(from))
+	r.out = append(r.out, time.Since(from))
+	if err := b.stays(ctx, hostname, want); err != nil {
+		return err
+	}
 	from = time.Now()
-	if err := c.end(ctx); err != nil {
+	if err := r.cause.end(ctx); err != nil {
 		return err
 	}
-	if err := b.awaitFit(ctx, hostname, true); err != nil {
+	if err := b.awaitLook(ctx, hostname, inService); err != nil {
 		return err
 	}
-	c.in = append(c.in, time.Since(from))
+	r.in = append(r.in, time.Since(from))
 	return b.order(ctx, spec.KindLoadBalancer, hostname, nil)
 }
 
-// awaitFit waits until the health endpoint says that.
-func (b *labBench) awaitFit(ctx context.Context, hostname string, fit bool) error {
+// standing is what a node's health endpoint says of a load balancer.
+type standing string
+
+// What that may be. What no answer says counts as out of service.
+const (
+	inService     standing = "200"
+	keptInService standing = "200, kept in service"
+	outOfService  standing = "503"
+)
+
+// awaitLook waits until the health endpoint says what is wanted. Who is to be kept in service must never have been out of it.
+func (b *labBench) awaitLook(ctx context.Context, hostname string, want standing) error {
 	ctx, cancel := context.WithTimeout(ctx, healthWait)
 	defer cancel()
-	for b.fit(ctx, healthNode, hostname) != fit {
+	for {
+		got := b.look(ctx, healthNode, hostname)
+		if got == want {
+			return nil
+		}
+		if want == keptInService && got == outOfService && ctx.Err() == nil {
+			return errors.New("it was out of service before it was kept in it")
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("fit=%t: %w", fit, ctx.Err())
+			return fmt.Errorf("it says %s and not %s: %w", got, want, ctx.Err())
 		case <-time.After(healthEvery):
+		}
+	}
+}
+
+// stays demands that a node that is kept in service is for a while.
+func (b *labBench) stays(ctx context.Context, hostname string, want standing) error {
+	if want != keptInService {
+		return nil
+	}
+	for until := time.Now().Add(healthKept); time.Now().Before(until); {
+		if got := b.look(ctx, healthNode, hostname); got != want {
+			return fmt.Errorf("it says %s, and was kept in service", got)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * healthEvery):
 		}
 	}
 	return nil
 }
 
-// fit tells what a node's health endpoint says of the load balancer, asked from the operator's network.
-func (b *labBench) fit(ctx context.Context, node, hostname string) bool {
+// look asks a node's health endpoint about a load balancer, from the operator's network.
+func (b *labBench) look(ctx context.Context, node, hostname string) standing {
 	machine, err := b.Node(node)
 	if err != nil {
-		return false
+		return outOfService
 	}
 	at := net.JoinHostPort(machine.IPv4, strconv.Itoa(spec.DefaultPorts().Health))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+api.HealthPath+"/"+hostname, http.NoBody)
 	if err != nil {
-		return false
+		return outOfService
 	}
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: b.Network().OperatorNamespace().Dial}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return false
+		return outOfService
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return resp.StatusCode == http.StatusOK
+	var h api.Health
+	if err := json.NewDecoder(resp.Body).Decode(&h); err != nil || resp.StatusCode != http.StatusOK {
+		return outOfService
+	}
+	for _, says := range h.Parts {
+		if strings.HasPrefix(says, "kept in service") {
+			return keptInService
+		}
+	}
+	return inService
+}
+
+// provesOthers tells whether a node has had answers at the public addresses of all others.
+func (b *labBench) provesOthers(ctx context.Context, node string) bool {
+	report, err := b.Report(ctx, b.cluster, node)
+	if err != nil {
+		return false
+	}
+	for _, other := range without(node) {
+		if p := report.Peers[other]; p.Public == nil || !p.Public.Answers {
+			return false
+		}
+	}
+	return true
 }
 
 // order signs an object, or a tombstone when body is nil, and gives it to one node.
