@@ -26,18 +26,21 @@ func (w *warnings) take() []string {
 	return out
 }
 
-// expect is a state check that demands that since the last one there was a warning that says all of words, or none.
-func (w *warnings) expect(want bool, words ...string) statecheck.StateCheck {
-	return checkState(func() error {
-		all := w.take()
-		got := slices.ContainsFunc(all, func(one string) bool {
-			return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(one, word) })
-		})
-		if got != want {
-			return fmt.Errorf("a warning that says %q: %v, want %v; all warnings: %q", words, got, want, all)
-		}
-		return nil
+// check demands that since the last call there was a warning that says all of words, or none.
+func (w *warnings) check(want bool, words ...string) error {
+	all := w.take()
+	got := slices.ContainsFunc(all, func(one string) bool {
+		return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(one, word) })
 	})
+	if got != want {
+		return fmt.Errorf("a warning that says %q: %v, want %v; all warnings: %q", words, got, want, all)
+	}
+	return nil
+}
+
+// expect is check as a state check.
+func (w *warnings) expect(want bool, words ...string) statecheck.StateCheck {
+	return checkState(func() error { return w.check(want, words...) })
 }
 
 func (w *warnings) note(all []*tfprotov6.Diagnostic) {

@@ -2,7 +2,6 @@ package loadbalancer
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -43,7 +42,7 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	}
 	plan.expect(state, v, l, time.Now())
 	resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
-	resp.Diagnostics.Append(warn(&plan, v)...)
+	resp.Diagnostics.Append(plan.warnDomains(ctx, v)...)
 	resp.Diagnostics.Append(plan.warnPorts(v, l)...)
 	if r.op != nil && (state == nil || !sameArguments(&plan, state)) {
 		diags := r.look(ctx, &plan, state, v)
@@ -134,23 +133,6 @@ func (v view) siteNames() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// warn reports what works but would not survive what it is there to survive.
-func warn(m *Model, v view) diag.Diagnostics {
-	var diags diag.Diagnostics
-	domains := map[string]bool{}
-	for _, e := range v.endpoints {
-		if e.enabled {
-			domains[e.provider+"/"+e.site] = true
-		}
-	}
-	if v.placed && len(domains) == 1 {
-		diags.AddAttributeWarning(path.Root("nodes"), "One failure domain", fmt.Sprintf(
-			"All nodes that serve %s are in one failure domain (%s): its failure takes the hostname down. Add a node elsewhere.",
-			m.Hostname.ValueString(), slices.Collect(maps.Keys(domains))[0]))
-	}
-	return diags
 }
 
 // lookTimeout bounds what a plan asks, since it also works without the answers.

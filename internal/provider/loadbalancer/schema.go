@@ -115,6 +115,7 @@ func Schema(ctx context.Context) schema.Schema {
 	return schema.Schema{
 		MarkdownDescription: "A public hostname that several nodes serve through Cloudflare: one monitor, a pool for each site, and the load balancer, " +
 			"or plain DNS records. The resource owns them all and makes, changes and removes them in the right order; something that was made by a run that broke off is found again by its name.\n\n" +
+			"However many nodes there are, the hostname depends on this one vendor; the guide on load balancing says what is left without it.\n\n" +
 			"The monitor asks each node's health endpoint unless told otherwise. Needs the provider's Cloudflare token, with the permissions " +
 			"`Load Balancing: Monitors and Pools Write` (account), `Load Balancers Write`, `DNS Read` and `Zone Read` (zone), with `local_proxy.tls` also `SSL and Certificates Write` (zone); in mode `dns` with `DNS Write`, `Load Balancers Read` and `Zone Read` (zone).",
 		Attributes: attributes,
@@ -134,7 +135,8 @@ func texts[T ~string](in []T) []string {
 func nodesAttribute() schema.MapNestedAttribute {
 	return schema.MapNestedAttribute{
 		Required: true, Validators: []validator.Map{mapvalidator.SizeAtLeast(1)},
-		MarkdownDescription: "The nodes that serve the hostname, by any key that stays the same: usually all nodes of a `for_each`, `nodes = atoll_node.web`.",
+		MarkdownDescription: "The nodes that serve the hostname, by any key that stays the same: usually all nodes of a `for_each`, `nodes = atoll_node.web`. " +
+			"A plan warns when those that may get traffic are all at one site or at one provider.",
 		NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
 			"cluster": schema.SingleNestedAttribute{
 				Optional: true, MarkdownDescription: "The node's `cluster`.",
