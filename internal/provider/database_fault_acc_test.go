@@ -33,7 +33,7 @@ func databaseIs(state string) statecheck.StateCheck {
 // TestDatabaseFailover: nobody plans anything because the primary has failed, and what is changed meanwhile reaches the others.
 func TestDatabaseFailover(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w, run := newWorld(t), &applies{}
 	config := replicated("", crewNames()...)
 	changed := replicated(`settings = { max_connections = "300" }`, crewNames()...)
 	var dead *inproc.Machine
@@ -46,16 +46,24 @@ func TestDatabaseFailover(t *testing.T) {
 			w.awaitPrimary(t, "b1")
 		}
 	}
-	w.test(t,
+	run.test(t, w,
 		resource.TestStep{Config: config},
 		resource.TestStep{
 			PreConfig: stop("a1"), Config: config, ConfigPlanChecks: emptyPlan(),
 			ConfigStateChecks: []statecheck.StateCheck{primaryIs("b1"), databaseIs("degraded")},
 		},
-		// The one that is away is not waited for.
-		resource.TestStep{Config: changed, ConfigPlanChecks: changesInPlace(appDatabase), ConfigStateChecks: []statecheck.StateCheck{primaryIs("b1")}},
+		// The one that is away is not waited for, and nobody restarts without it.
+		resource.TestStep{Config: changed, ConfigPlanChecks: changesInPlace(appDatabase), ConfigStateChecks: []statecheck.StateCheck{
+			primaryIs("b1"), run.says("a1 is unknown. What is new is known to the member and takes effect by itself when all are back."),
+		}},
 		resource.TestStep{
-			PreConfig: func() { dead.Start(); w.awaitOnline(t, 3) }, Config: changed, ConfigPlanChecks: emptyPlan(),
+			PreConfig: func() {
+				dead.Start()
+				if err := w.rolledOut(t, 3); err != nil {
+					t.Fatal(err)
+				}
+			},
+			Config: changed, ConfigPlanChecks: emptyPlan(),
 			ConfigStateChecks: []statecheck.StateCheck{databaseIs("online")},
 		},
 	)

@@ -326,7 +326,6 @@ func (p *part) tell(v view, decided recovery.Decision) {
 		s.Since = p.last.Since
 	}
 	p.say(reason, message)
-	p.m.looked(p.name, p.told)
 	changed, urgent := differs(p.last, s)
 	if !p.published || changed {
 		if p.last.State != s.State || p.last.Writable != s.Writable {
@@ -335,6 +334,8 @@ func (p *part) tell(v view, decided recovery.Decision) {
 		p.m.publish(p.name, s, urgent || !p.published)
 		p.last, p.published = s, true
 	}
+	// Whoever reads that the member was told something must not read what it said before: that it needs no restart, say.
+	p.m.looked(p.name, p.told)
 }
 
 // rollout is what the member says of a change that restarts members.

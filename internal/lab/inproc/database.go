@@ -47,6 +47,8 @@ type server struct {
 	// has is how much data it has, own whether some of it is nobody else's.
 	has     uint64
 	fresh   bool
+	// started tells that the server has run with some settings, stopped that it does not come up with those that it has.
+	started bool
 	stopped bool
 	running map[string]string
 	wanted  map[string]string
@@ -155,8 +157,8 @@ func (s *server) Apply(_ context.Context, m *database.Member) error {
 		return fmt.Errorf("there is data of group %s in the way", s.member.Group)
 	}
 	s.member, s.wanted = m, maps.Clone(m.Settings)
-	if s.running == nil || s.stopped && s.wanted[BrokenSetting] != m.Node {
-		s.running, s.stopped = maps.Clone(s.wanted), false
+	if !s.started || s.stopped && s.wanted[BrokenSetting] != m.Node {
+		s.running, s.started, s.stopped = maps.Clone(s.wanted), true, false
 	}
 	return nil
 }

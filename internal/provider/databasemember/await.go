@@ -246,11 +246,32 @@ func (t *task) failing(l look) verdict {
 	return v
 }
 
+// away returns the other voting members that are not online while no member restarts, and for how many looks that is waited for:
+// a node that is gone is not expected back soon.
+func (t *task) away(l look) (who []string, patience int) {
+	if l.db.Rollout != nil && l.db.Rollout.Turn != "" {
+		return nil, 0
+	}
+	patience = forLong
+	for _, node := range slices.Sorted(maps.Keys(l.db.Members)) {
+		m := l.db.Members[node]
+		state := database.StateOfMember(m)
+		if node == t.Node || m.Role != spec.MemberVoter || state == spec.MemberOnline {
+			continue
+		}
+		if m.Stale {
+			patience = shortly
+		}
+		who = append(who, fmt.Sprintf("%s is %s", node, state))
+	}
+	return who, patience
+}
+
 // awaitCurrent waits until the member has put the newest objects into effect, in its turn. A node that is gone is not waited for.
 func (t *task) awaitCurrent(ctx context.Context) diag.Diagnostics {
 	ref := spec.Ref{Kind: spec.KindDatabase, Name: t.Database}
 	wanted := t.crew.Op().Cluster(t.cluster).PushedAt(ref)
-	gone := 0
+	gone, held := 0, 0
 	return t.wait(ctx, "Member has not taken over the change", func(l look) verdict {
 		newest := max(wanted, l.status.Generations[ref])
 		if gone++; l.alive() || l.node.State == api.NodeJoining {
@@ -275,6 +296,15 @@ func (t *task) awaitCurrent(ctx context.Context) diag.Diagnostics {
 			v.doing = "it is its turn to restart: " + v.doing
 		case l.member.RestartNeeded:
 			v.doing = "it waits for its turn to restart"
+		}
+		// Nobody restarts while somebody is away, and whoever is may stay so for days.
+		if away, patience := t.away(l); told && l.member.RestartNeeded && len(away) > 0 {
+			if held++; held >= patience {
+				v.warning = fmt.Sprintf("Members restart for new settings one at a time and only while all of them are online, and that is not so: %s. "+
+					"What is new is known to the member and takes effect by itself when all are back.", strings.Join(away, ", "))
+			}
+		} else {
+			held = 0
 		}
 		if t.Role == spec.MemberClient {
 			v.done = current && l.alive() && l.member.Router.Running
