@@ -142,7 +142,7 @@ func (d *Driver) judge(ctx context.Context, text string) (err error) {
 	_, err = d.sys.Run(ctx, host.Command{Name: "systemd-run", Args: []string{
 		"--quiet", "--wait", "--pipe", "--collect", "--service-type=exec", "--property=User=mysql", "--property=Group=mysql",
 		"--property=LoadCredential=my.cnf:" + nextPath, "--property=AppArmorProfile=-unconfined", "--property=PrivateTmp=yes",
-		"/bin/sh", "-c", `exec mysqld --defaults-file="$CREDENTIALS_DIRECTORY/my.cnf" --validate-config`,
+		"/bin/sh", "-c", unprofiled + `; exec mysqld --defaults-file="$CREDENTIALS_DIRECTORY/my.cnf" --validate-config`,
 	}, ReadOnly: true})
 	var failed *host.CommandError
 	if errors.As(err, &failed) {

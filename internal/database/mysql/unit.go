@@ -37,7 +37,7 @@ const (
 // can read.
 //
 // Debian's AppArmor profile knows only the paths of Debian's own service. The unit's own limits take its place: they are
-// narrower.
+// narrower. AppArmorProfile= is about the program that the unit starts: a shell needs unprofiled for the server that it starts.
 func serviceUnit() host.Unit {
 	return host.Unit{Name: unitName, Enabled: true, Running: true, Content: []byte(strings.TrimLeft(`
 # Written by atolld; changes are overwritten.
@@ -105,6 +105,10 @@ WantedBy=multi-user.target
 `, "\n"))}
 }
 
+// unprofiled is a command of a shell: the next program that the shell becomes has no AppArmor profile, which the kernel would else
+// choose by the program's path. (aa_change_onexec(2) writes the same.) Without AppArmor it does nothing.
+const unprofiled = `{ echo "exec unconfined" >/proc/self/attr/apparmor/exec; } 2>/dev/null || true`
+
 // initStatements run in a server that makes its data. The plugin is loaded by the configuration from then on.
 const initStatements = `SET SESSION sql_log_bin = OFF;
 INSTALL PLUGIN auth_socket SONAME 'auth_socket.so';
@@ -115,7 +119,7 @@ UNINSTALL PLUGIN auth_socket;
 // prepare returns the script that runs before each start of the server, as its user: it makes data where there is none, refuses
 // what is not the group's, and waits for the address.
 func prepare(group, address string, hexAddress string) string {
-	return strings.NewReplacer("@state", stateDir, "@group", group, "@started", startedPath,
+	return strings.NewReplacer("@state", stateDir, "@group", group, "@started", startedPath, "@unprofiled", unprofiled,
 		"@address", address, "@hex", hexAddress).Replace(`# Written by atolld; changes are overwritten.
 set -eu
 umask 0027
@@ -124,8 +128,12 @@ if [ ! -d "$current/data" ] || [ -z "$(ls -A "$current/data")" ]; then
   # Either all of it or nothing: what a power cut has left of an attempt is no data.
   rm -rf @state/new
   mkdir @state/new
-  /usr/sbin/mysqld --defaults-file="$CREDENTIALS_DIRECTORY/my.cnf" --datadir=@state/new/data \
-    --initialize-insecure --init-file="$CREDENTIALS_DIRECTORY/init.sql" --super-read-only=OFF
+  # By its path the server would get Debian's AppArmor profile, which does not know these paths.
+  (
+    @unprofiled
+    exec /usr/sbin/mysqld --defaults-file="$CREDENTIALS_DIRECTORY/my.cnf" --datadir=@state/new/data \
+      --initialize-insecure --init-file="$CREDENTIALS_DIRECTORY/init.sql" --super-read-only=OFF
+  )
   echo @group >@state/new/group
   sync
   if [ -e "$current" ]; then mv -T "$current" "@state/wiped-$(date -u +%Y%m%dT%H%M%SZ)"; fi
