@@ -200,6 +200,17 @@ func Floor(self string, minimum int, statuses map[string]spec.Status, database b
 	return keptInService(minimum, append(others(lb, in, nil, nil, now, database), server{name: self, keepable: true}))
 }
 
+// LostPeers is lostPeers for tests.
+type LostPeers struct{ lost lostPeers }
+
+// NewLostPeers returns what is remembered at first.
+func NewLostPeers() LostPeers { return LostPeers{lostPeers{}} }
+
+// All tells whether all peers that are not reached are dead, as far as that is known.
+func (l LostPeers) All(names []string, peers map[string]spec.PeerStatus, now time.Time) bool {
+	return l.lost.all(names, peers, now)
+}
+
 // RefusedPorts is refusedPorts.
 func RefusedPorts(balancers []topology.LoadBalancer, fit map[string]spec.ServingStatus, statuses map[string]spec.Status,
 	received map[string]time.Time, peers map[string]spec.PeerStatus, out []string, now time.Time, before []int,

@@ -227,30 +227,6 @@ func (s *session) checkOf(lb topology.LoadBalancer, checks *checks, j *judgement
 	return &app, true
 }
 
-// findsOthersDead tells whether every other node of a load balancer that this one does not reach over the mesh is silent at its public
-// address as well. Then this node cannot tell whether it has lost the others or they have lost it: it may be the last one that is
-// there. Those that the operator has taken out do not count.
-func (s *session) findsOthersDead(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus) bool {
-	s.mu.Lock()
-	running := s.running
-	s.mu.Unlock()
-	if !running {
-		return false
-	}
-	dead := false
-	for _, p := range lb.Peers {
-		seen := peers[p.Name]
-		if _, away := in.snapshot.Maintenance[p.Name]; away || seen.Reachable {
-			continue
-		}
-		if seen.Public == nil || !seen.Public.Dead {
-			return false
-		}
-		dead = true
-	}
-	return dead
-}
-
 func sayOK(problem string) string {
 	if problem == "" {
 		return "ok"

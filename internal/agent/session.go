@@ -57,6 +57,8 @@ type session struct {
 	// public asks peers at their public addresses.
 	public publicProber
 
+	// lost are the peers that were found dead; only watchServing uses it.
+	lost lostPeers
 	// firstSeen is when each peer appeared; only observe uses it.
 	firstSeen map[string]time.Time
 	// announced tells that the console has been told that this node is up; only observe uses it.
@@ -114,7 +116,7 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 		prober: prober,
 		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), proxied: make(chan struct{}, 1), databased: make(chan struct{}, 1), paired: make(chan struct{}, 1),
-		firstSeen: map[string]time.Time{},
+		firstSeen: map[string]time.Time{}, lost: lostPeers{},
 	}
 	s.fitness.remember(a.state, log)
 	s.databases = s.newDatabases()

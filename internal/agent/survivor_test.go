@@ -1,0 +1,46 @@
+package agent_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// TestLostPeers: who finds all dead that it does not reach may be the last one, also for the moment in which they answer again at their
+// public addresses and the mesh has not found them yet.
+func TestLostPeers(t *testing.T) {
+	var (
+		reached = spec.PeerStatus{Reachable: true}
+		dead    = spec.PeerStatus{Public: &spec.PublicStatus{Dead: true}}
+		lives   = spec.PeerStatus{Public: &spec.PublicStatus{Answers: true}}
+		unasked = spec.PeerStatus{}
+	)
+	type look struct {
+		after    time.Duration
+		hk2, sg1 spec.PeerStatus
+		want     bool
+	}
+	for name, looks := range map[string][]look{
+		"all is well":                     {{0, reached, reached, false}},
+		"both die":                        {{0, reached, reached, false}, {time.Second, dead, dead, true}, {time.Hour, dead, dead, true}},
+		"one dies":                        {{0, dead, reached, true}},
+		"one dies, one cannot be asked":   {{0, dead, unasked, false}},
+		"cut off from the mesh alone":     {{0, lives, lives, false}},
+		"both come back":                  {{0, dead, dead, true}, {time.Second, lives, lives, true}, {4 * time.Second, reached, reached, false}},
+		"one comes back":                  {{time.Minute, dead, dead, true}, {61 * time.Second, lives, dead, true}, {63 * time.Second, reached, dead, true}},
+		"both come back, the mesh cannot": {{0, dead, dead, true}, {9 * time.Second, lives, lives, true}, {11 * time.Second, lives, lives, false}},
+		"only the mesh is lost later":     {{0, dead, dead, true}, {time.Second, reached, reached, false}, {2 * time.Second, lives, lives, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, now := agent.NewLostPeers(), time.Now()
+			for i, k := range looks {
+				peers := map[string]spec.PeerStatus{"hk2": k.hk2, "sg1": k.sg1}
+				if got := l.All([]string{"hk2", "sg1"}, peers, now.Add(k.after)); got != k.want {
+					t.Errorf("look %d: got %t", i, got)
+				}
+			}
+		})
+	}
+}
