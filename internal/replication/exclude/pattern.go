@@ -43,28 +43,36 @@ func (t *token) one(b byte) bool {
 }
 
 func parse(text string) (pattern, error) {
-	fail := func(reason string) (pattern, error) { return pattern{}, &PatternError{Pattern: text, Reason: reason} }
+	p, reason := split(text)
+	if reason != "" {
+		return pattern{}, &PatternError{Pattern: text, Reason: reason}
+	}
+	return p, nil
+}
+
+// split takes a pattern apart. The string is the reason why it is none.
+func split(text string) (p pattern, reason string) {
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] == 0x7f {
-			return fail(`control characters cannot be written: use "?" in their place`)
+			return p, `control characters cannot be written: use "?" in their place`
 		}
 	}
 	switch {
 	case text == "":
-		return fail("is empty")
+		return p, "is empty"
 	case text[0] == '!':
-		return fail(`"!" takes nothing back here: list what to exclude, or write "\!" for a name that begins so`)
+		return p, `"!" takes nothing back here: list what to exclude, or write "\!" for a name that begins so`
 	case strings.HasSuffix(text, "/"):
-		return fail(`ends in a slash: a pattern cannot mean directories only; leave the slash out, or write "/**" after the directory for all that is in it`)
+		return p, `ends in a slash: a pattern cannot mean directories only; leave the slash out, or write "/**" after the directory for all that is in it`
 	}
-	p := pattern{text: text, name: !strings.Contains(text, "/")}
+	p = pattern{text: text, name: !strings.Contains(text, "/")}
 	all := true
 	for piece := range strings.SplitSeq(strings.TrimPrefix(text, "/"), "/") {
 		switch piece {
 		case "":
-			return fail("has two slashes in a row")
+			return p, "has two slashes in a row"
 		case ".", "..":
-			return fail(`"." and ".." are no parts of a path from the tree's root`)
+			return p, `"." and ".." are no parts of a path from the tree's root`
 		case "**":
 			if n := len(p.parts); n == 0 || !p.parts[n-1].deep {
 				p.parts = append(p.parts, part{deep: true})
@@ -73,15 +81,15 @@ func parse(text string) (pattern, error) {
 		}
 		tokens, reason := tokenize(piece)
 		if reason != "" {
-			return fail(reason)
+			return p, reason
 		}
 		p.parts = append(p.parts, part{tokens: tokens})
 		all = all && onlyStars(tokens)
 	}
 	if all && len(p.parts) == 1 || all && p.parts[0].deep {
-		return fail("excludes all of the tree")
+		return p, "excludes all of the tree"
 	}
-	return p, nil
+	return p, ""
 }
 
 func onlyStars(tokens []token) bool {
