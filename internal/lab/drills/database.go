@@ -33,9 +33,9 @@ func databaseDrills() []Drill {
 	list := []Drill{
 		databaseCrash(c), databasePowerCut(c), databaseHang(c), databaseSwitchover(c),
 		databaseCutOff(c), databaseOneWay(c), databaseLoss(c), databaseTwoDead(c),
-		databaseWiped(c), databaseErrant(c), databaseDiskFull(c), databaseNoPrimaryKey(c),
+		databaseJoined(c), databaseWiped(c), databaseErrant(c), databaseDiskFills(c), databaseDiskFull(c), databaseNoPrimaryKey(c),
 		databaseWrongSetting(c), databaseRemoved(c), databaseInterrupted(c),
-		databaseHAProxy(c),
+		databaseHAProxy(c), databaseDataLost(c), databaseGivenUp(c),
 	}
 	return append(list, databaseOutages(c)...)
 }
@@ -89,6 +89,9 @@ type writers struct {
 	record writer.Record
 	probes writer.Probes
 	fault  time.Time
+	// gone are the writes that were acknowledged and are not there any more, goneAt the members that lost one which they took themselves.
+	gone   writer.Record
+	goneAt []string
 }
 
 var _ Traffic = (*writers)(nil)
@@ -128,15 +131,13 @@ func (w *writers) Stop(ctx context.Context, fault time.Time) (Seen, error) {
 		return seen, err
 	}
 	there := w.database.Root(primary).In(w.database.Name())
-	lost, err := w.record.Lost(ctx, there)
-	if err != nil {
+	if w.gone, err = w.record.Lost(ctx, there); err != nil {
 		return seen, err
 	}
-	members, err := w.probes.Lost(ctx, there)
-	if err != nil {
+	if w.goneAt, err = w.probes.Lost(ctx, there); err != nil {
 		return seen, err
 	}
-	seen.Lost = len(lost) + len(members)
+	seen.Lost = len(w.gone) + len(w.goneAt)
 	return seen, nil
 }
 

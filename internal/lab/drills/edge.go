@@ -43,7 +43,7 @@ func edgeDrills() []Drill {
 	data := withDatabase(edgeCluster("three nodes with a database behind an edge", watchedWebsite, nil, "hk1", "hk2", "sg1"))
 	halves := withDatabase(edgeCluster("four nodes with a database behind an edge", watchedWebsite, machines, "hk1", "hk2", "hk3", "sg1"))
 	return []Drill{
-		edgePowerCut(three), edgeCutOff(three), edgeApplicationKilled(three), edgeMidRequest(three),
+		edgePowerCut(three), edgeCutOff(three), edgeApplicationKilled(three), edgeApplicationHangs(three), edgeMidRequest(three),
 		edgeDrain(three), edgeMaintenance(three),
 		edgeUnwellEverywhere(three), edgePartitionOneTwo(three), edgeLostMajority(three),
 		edgeAgentRestarts(three), edgeRateLimited(three),

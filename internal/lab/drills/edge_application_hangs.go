@@ -1,0 +1,40 @@
+//go:build linux
+
+package drills
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// hungObjective is how long a visitor may wait who was at an application when it began to hang: two checks of it, ten seconds in which
+// it might have been busy, and the answer of another node.
+const hungObjective = 15 * time.Second
+
+// edgeApplicationHangs stops a node's application without ending it: it takes connections and never answers.
+func edgeApplicationHangs(c *Cluster) Drill {
+	v := &visitors{}
+	const node = "hk2"
+	return Drill{
+		Name: "edge/application-hangs", Proves: "when a node's application hangs, those whose requests it had are answered by another node within 15 s, and nobody else waits",
+		Cluster: c, Traffic: v.begin,
+		Inject: func(ctx context.Context, f *Field) error { return unit(ctx, f, node, "kill", "--signal=STOP") },
+		Settle: func(ctx context.Context, f *Field) error {
+			err := f.Measure(ctx, "the node is unfit", 20*time.Second, func(ctx context.Context) error {
+				h, err := f.HealthFor(ctx, node, edgeHost)
+				if err == nil && h.Healthy {
+					err = errors.New("it is fit")
+				}
+				return err
+			})
+			// What waits has an end by then.
+			pause(ctx, hungObjective)
+			return err
+		},
+		Heal: func(ctx context.Context, f *Field) error { return unit(ctx, f, node, "kill", "--signal=CONT") },
+		Verdict: func(context.Context, *Field, Outcome) error {
+			return errors.Join(v.nobody(), v.notSlowerThan(hungObjective), v.leaves(node))
+		},
+	}
+}
