@@ -73,6 +73,15 @@ func promised() api.DatabaseView {
 	return v
 }
 
+// wiped is a database in an outage of which all members are heard, one of them without its data.
+func wiped() api.DatabaseView {
+	v := lostDatabase()
+	v.Members["hk2"] = part(func(m *api.DatabaseMemberView) {
+		m.State, m.Problem, m.Router = spec.MemberPreparing, "has lost its data, which was of life 2 of the group, and no other member is online", spec.RouterStatus{}
+	})
+	return v
+}
+
 func withDatabase(v api.DatabaseView) api.ClusterStatus {
 	s := cluster("hk1")
 	s.Databases = map[string]api.DatabaseView{"app": v}
@@ -292,6 +301,7 @@ func TestRecover(t *testing.T) {
 			[]string{"hk1", "hk2"},
 		},
 		{"a majority that is not heard", only("sg1"), []string{"--accept-loss-from", "hk1,hk2"}, "app\n", cli.Healthy, []string{"are a majority and are not heard from here", "hk1 had 2 transactions"}, []string{"hk1", "hk2"}},
+		{"one whose data is gone", wiped(), []string{"--accept-loss-from", "hk2", "--yes"}, "", cli.Healthy, []string{"3 of its 3 voting members are heard", "hk2: has lost its data", "hk2 has no data any more: whatever it had acknowledged"}, []string{"hk2"}},
 		{"second thoughts", lostDatabase(), []string{"--accept-loss-from", "hk2"}, "no\n", cli.Failed, []string{"nothing was decided: that is not the database's name"}, nil},
 		{"nobody there", lostDatabase(), []string{"--accept-loss-from", "hk2"}, "", cli.Failed, []string{"there is nobody to ask"}, nil},
 		{"too few named", only("hk1"), []string{"--accept-loss-from", "hk2", "--yes"}, "", cli.Failed, []string{"sg1 does not answer either, and is not named"}, nil},

@@ -152,6 +152,8 @@ func (c outageCase) losses(loss []string) []string {
 		case m.Position != "" && err == nil && sure:
 			own := set.Minus(kept)
 			out = append(out, fmt.Sprintf("%s had %d transactions that no other member has when it was last heard of (%s), and may have acknowledged more since", node, own.Count(), m.Seen.UTC().Format(time.RFC3339)))
+		case !m.Stale && m.State == spec.MemberPreparing && m.Incarnation > 0:
+			out = append(out, fmt.Sprintf("%s has no data any more: whatever it had acknowledged and no other member has is lost to the database", node))
 		case m.Seen.IsZero():
 			out = append(out, fmt.Sprintf("nobody knows what %s has: whatever it has acknowledged and no other member has is lost to the database", node))
 		default:
