@@ -24,6 +24,7 @@ const over = 2 * time.Hour
 // TestNobodyConfirms has a node without seeds, to which nobody ever speaks. While its ticket is good it may be the first of
 // its cluster; then it must say that nobody would admit it, and what to do.
 func TestNobodyConfirms(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	move := adjustable(m)
@@ -62,6 +63,7 @@ func TestNobodyConfirms(t *testing.T) {
 
 // TestUnconfirmedSaysWhatToDo reads the message of a node that nobody has confirmed.
 func TestUnconfirmedSaysWhatToDo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	// A short ticket, so that the operator's certificate is good when it is over.
@@ -81,6 +83,7 @@ func TestUnconfirmedSaysWhatToDo(t *testing.T) {
 // TestSilenceOfOthersIsNoRefusal has a member of a cluster that starts alone, long after its ticket was over, while nobody
 // answers. That others once had it as a peer is enough.
 func TestSilenceOfOthersIsNoRefusal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines := []*machine{w.machine(1, "hk1"), w.machine(2, "hk2")}
 	move := adjustable(machines...)

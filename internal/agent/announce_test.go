@@ -34,6 +34,7 @@ func (m *machine) waitConsole(words ...string) {
 
 // TestConsoleTellsOfPeers joins a node whose peers are not there yet.
 func TestConsoleTellsOfPeers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	first, second := w.machine(1, "hk1"), w.machine(2, "sg1")
 	first.provision(first.payload(first.ticket(ticketFor{}), first.node("")))

@@ -26,6 +26,7 @@ func three(w *world) []*machine {
 }
 
 func TestThreeAgentsBecomeACluster(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines := three(w)
 	w.waitReady(machines...)
@@ -80,6 +81,7 @@ func TestThreeAgentsBecomeACluster(t *testing.T) {
 }
 
 func TestClusterHealsWithoutItsMesh(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines := three(w)
 	w.waitReady(machines...)
@@ -126,6 +128,7 @@ func TestClusterHealsWithoutItsMesh(t *testing.T) {
 }
 
 func TestSecondIdentityIsNotAdmittedUntilPinned(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	first, second, thief := w.machine(1, "hk1"), w.machine(2, "hk2"), w.machine(3, "hk2")
 	first.provision(first.payload(first.ticket(ticketFor{}), first.node("")))
@@ -167,6 +170,7 @@ func TestSecondIdentityIsNotAdmittedUntilPinned(t *testing.T) {
 }
 
 func TestLeaveByTheOperator(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	payload := m.payload(m.ticket(ticketFor{}), m.node(""))
@@ -189,6 +193,7 @@ func TestLeaveByTheOperator(t *testing.T) {
 }
 
 func TestNodeRemovedWhileItWasOff(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines := three(w)
 	w.waitReady(machines...)
@@ -212,6 +217,7 @@ func identity(t *testing.T, m *machine, node string) string {
 }
 
 func TestJoinedNodeObeysANewTicketOfItsOwn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines := three(w)
 	w.waitReady(machines...)
@@ -243,6 +249,7 @@ func TestJoinedNodeObeysANewTicketOfItsOwn(t *testing.T) {
 }
 
 func TestJoinedNodeRefusesAnotherCluster(t *testing.T) {
+	t.Parallel()
 	w, other := newWorld(t), newWorld(t)
 	m, stranger := w.machine(1, "hk1"), other.machine(1, "hk1")
 	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
@@ -258,6 +265,7 @@ func TestJoinedNodeRefusesAnotherCluster(t *testing.T) {
 }
 
 func TestAgentThatMayNotProbe(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, b := w.machine(1, "hk1"), w.machine(2, "hk2")
 	a.blind, b.blind = true, true

@@ -28,6 +28,7 @@ func (w *world) settled(setting string) func(api.DatabaseView) bool {
 
 // TestDatabaseRollout changes a setting that takes a restart.
 func TestDatabaseRollout(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	machines[0].push(w.database("b"))
 	v := machines[0].waitDatabase("all run with the new setting", w.settled("b"))
@@ -45,6 +46,7 @@ func TestDatabaseRollout(t *testing.T) {
 
 // TestDatabaseRolloutStops has a setting with which a server does not come up: one is out, the others go on.
 func TestDatabaseRolloutStops(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	w.group.do(func() { w.group.broken = "b" })
 	machines[0].push(w.database("b"))
@@ -72,6 +74,7 @@ func TestDatabaseRolloutStops(t *testing.T) {
 
 // TestDatabaseMemberRemoved removes the primary's member, and then its node's part altogether.
 func TestDatabaseMemberRemoved(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	machines[0].push(w.tombstoneOf(spec.KindMember, "app.hk1"))
 	machines[1].waitDatabase("another one takes writes", func(v api.DatabaseView) bool {
@@ -111,6 +114,7 @@ func TestDatabaseMemberRemoved(t *testing.T) {
 
 // TestDatabaseNodeRemoved takes the primary's node out of the cluster.
 func TestDatabaseNodeRemoved(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	machines[1].push(w.tombstone("hk1"))
 	machines[0].waitHealth("waits again", waiting)
@@ -126,6 +130,7 @@ func TestDatabaseNodeRemoved(t *testing.T) {
 }
 
 func TestDatabaseSwitchover(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	client := machines[1].operator()
 	t.Cleanup(client.Close)
@@ -157,6 +162,7 @@ func TestDatabaseSwitchover(t *testing.T) {
 
 // TestDatabaseRouterDown has a node whose applications do not reach the database.
 func TestDatabaseRouterDown(t *testing.T) {
+	t.Parallel()
 	_, machines := running(t)
 	machines[0].router.set(true)
 	machines[0].waitHealth("the router is down", func(h api.Health) bool {
@@ -172,6 +178,7 @@ func TestDatabaseRouterDown(t *testing.T) {
 
 // TestDatabaseMadeAgain has a node that is made again under the name that may begin the group: it joins.
 func TestDatabaseMadeAgain(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	machines[1].push(w.tombstone("hk1"))
 	machines[0].waitHealth("waits again", waiting)
@@ -190,6 +197,7 @@ func TestDatabaseMadeAgain(t *testing.T) {
 
 // TestDatabaseSwitchoverWithoutID is a request that makes no sense.
 func TestDatabaseSwitchoverWithoutID(t *testing.T) {
+	t.Parallel()
 	_, machines := running(t)
 	client := machines[0].operator()
 	t.Cleanup(client.Close)
@@ -202,6 +210,7 @@ func TestDatabaseSwitchoverWithoutID(t *testing.T) {
 
 // TestDatabaseRefused has a setting that the server refuses: it is not taken for applied, and the primary goes on.
 func TestDatabaseRefused(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	ref := spec.Ref{Kind: spec.KindDatabase, Name: "app"}
 	machines[0].waitDatabase("is applied", func(api.DatabaseView) bool {
@@ -235,6 +244,7 @@ func TestDatabaseRefused(t *testing.T) {
 
 // TestDatabaseUnfit has a primary that is unfit to be it.
 func TestDatabaseUnfit(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	w.group.do(func() { w.group.engines["hk1"].unfit = "the disk is nearly full" })
 	machines[0].waitDatabase("it hands over", func(v api.DatabaseView) bool { return v.Primary == "hk2" && whole(v) })

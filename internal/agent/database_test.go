@@ -125,6 +125,7 @@ func running(t *testing.T) (*world, []*machine) {
 }
 
 func TestDatabaseBegins(t *testing.T) {
+	t.Parallel()
 	w, machines := withDatabase(t)
 	hk1, hk2, sg1 := machines[0], machines[1], machines[2]
 	hk1.push(w.database("a"), hk1.member(spec.MemberVoter, 50), hk2.member(spec.MemberVoter, 50))
@@ -171,6 +172,7 @@ func TestDatabaseBegins(t *testing.T) {
 
 // TestDatabaseBeginsOnce cuts the power between the permission's use and the act.
 func TestDatabaseBeginsOnce(t *testing.T) {
+	t.Parallel()
 	w, machines := withDatabase(t)
 	if err := machines[0].stop(); err != nil {
 		t.Fatal(err)
@@ -200,6 +202,7 @@ func TestDatabaseBeginsOnce(t *testing.T) {
 }
 
 func TestDatabaseFailover(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	w.group.do(func() { w.group.engines["hk1"].fails = errors.New("the disk is broken") })
 	w.group.kill("hk1")
@@ -222,6 +225,7 @@ func TestDatabaseFailover(t *testing.T) {
 
 // TestDatabaseFullOutage kills all servers, with different data, and lets them come back in every order.
 func TestDatabaseFullOutage(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	names := []string{"hk1", "hk2", "sg1"}
 	orders := [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
@@ -270,6 +274,7 @@ func (w *world) write(n int) {
 
 // TestDatabaseOverride gives a member up that does not come back; it is diverged when it does.
 func TestDatabaseOverride(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	w.group.do(func() {
 		for _, e := range w.group.engines {
@@ -299,6 +304,7 @@ func TestDatabaseOverride(t *testing.T) {
 
 // TestDatabaseCutInRecovery ends an agent between what it has written down and what it does, at each step of a recovery.
 func TestDatabaseCutInRecovery(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	for _, step := range []string{"propose", "promise", "begin", "join"} {
 		t.Run(step, func(t *testing.T) {

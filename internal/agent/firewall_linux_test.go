@@ -31,7 +31,7 @@ func newNamespace(t *testing.T) *namespace {
 	if os.Geteuid() != 0 {
 		t.Skip("NOT RUN: needs root, for network namespaces")
 	}
-	n := &namespace{t: t, name: fmt.Sprintf("atoll-fw-%d", os.Getpid()), host: hosttest.New()}
+	n := &namespace{t: t, name: fmt.Sprintf("atoll-fw-%d-%s", os.Getpid(), t.Name()), host: hosttest.New()}
 	command(t, "ip", "netns", "add", n.name)
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "delete", n.name).Run() }) //nolint:noctx // the test's context is over by then
 	n.host.Handle("nft", func(c host.Command) (host.Output, error) {
@@ -85,6 +85,7 @@ func baseRules(t *testing.T) string {
 
 // TestFirewallOpensWhatTheModelNames loads the image's firewall into a real kernel and lets the agent open its ports.
 func TestFirewallOpensWhatTheModelNames(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
 	cluster := &spec.Cluster{Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()}
 	n.run(baseRules(t), "nft", "-f", "-")
@@ -141,6 +142,7 @@ func TestFirewallOpensWhatTheModelNames(t *testing.T) {
 
 // TestFirewallLeavesOthersAlone has machines that were adopted with a firewall of their own, or with none.
 func TestFirewallLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
 	cluster := &spec.Cluster{Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()}
 	for name, rules := range map[string]string{

@@ -16,6 +16,7 @@ import (
 
 // TestFirstBootWithAFullDisk has a state directory on a file system of its own that is full, down to the directory itself.
 func TestFirstBootWithAFullDisk(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: a file system that is full needs root")
 	}

@@ -161,6 +161,7 @@ func inBubble(t *testing.T, f func(w *world, m *machine)) {
 }
 
 func TestFirstBootWithoutMetadataForTwoMinutes(t *testing.T) {
+	t.Parallel()
 	for name, delay := range map[string]time.Duration{"refused": 0, "silent": 3 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world, m *machine) {
@@ -181,6 +182,7 @@ func TestFirstBootWithoutMetadataForTwoMinutes(t *testing.T) {
 }
 
 func TestFirstBootWithSlowMetadata(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(w *world, m *machine) {
 		m.onPlatform("linode")
 		m.transport = &metadataService{userData: m.payload(m.ticket(ticketFor{}), m.node("")), delay: 15 * time.Second}
@@ -192,6 +194,7 @@ func TestFirstBootWithSlowMetadata(t *testing.T) {
 }
 
 func TestFirstBootWithoutNetworkForTenMinutes(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(w *world, m *machine) {
 		m.onPlatform("linode")
 		service := &metadataService{userData: m.payload(m.ticket(ticketFor{}), m.node("")), err: errors.New("network is unreachable")}
@@ -216,6 +219,7 @@ func TestFirstBootWithoutNetworkForTenMinutes(t *testing.T) {
 }
 
 func TestFirstBootWithAWrongClock(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(w *world, m *machine) {
 		wrong := -26 * time.Hour
 		var mu sync.Mutex
@@ -274,6 +278,7 @@ func (m *machine) put(path string, data []byte) {
 }
 
 func TestFirstBootFromAStickThatComesLater(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(w *world, m *machine) {
 		b := w.boot(m)
 		defer b.cancel()
@@ -287,6 +292,7 @@ func TestFirstBootFromAStickThatComesLater(t *testing.T) {
 }
 
 func TestFirstBootWithTwoSeeds(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(w *world, m *machine) {
 		other := w.machine(2, "sg1")
 		m.plug("sdb", m.payload(m.ticket(ticketFor{}), m.node("")))
@@ -303,6 +309,7 @@ func TestFirstBootWithTwoSeeds(t *testing.T) {
 }
 
 func TestFirstBootWithADamagedSeed(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(w *world, m *machine) {
 		payload := m.payload(m.ticket(ticketFor{}), m.node(""))
 		m.plug("sdb", payload)
@@ -326,6 +333,7 @@ func TestFirstBootWithADamagedSeed(t *testing.T) {
 
 // TestFirstBootOfAnotherVersion has an image that is older than the cluster.
 func TestFirstBootOfAnotherVersion(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(w *world, m *machine) {
 		m.provision(m.payload(m.ticket(ticketFor{}), w.newer(m.node(""))))
 		b := w.boot(m)

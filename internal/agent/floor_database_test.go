@@ -14,6 +14,7 @@ import (
 // TestFloorWithoutADatabase takes every node's way to the database away at once: the floor keeps two in service, each node is unfit in
 // its own name, and one that alone has lost it goes.
 func TestFloorWithoutADatabase(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	first, last := machines[0], machines[2]
 	first.push(w.sign(hostname, balancer(nil, 2, machines...)))
@@ -50,6 +51,7 @@ func TestFloorWithoutADatabase(t *testing.T) {
 // TestFloorAmongThoseWithoutADatabase: a node that has been without a way to the database for long enough does not count on others that
 // have lost theirs by their own word and still call themselves fit. For a node whose application is unwell they are fit.
 func TestFloorAmongThoseWithoutADatabase(t *testing.T) {
+	t.Parallel()
 	const (
 		fit   = "fit"   // serves, and its router leads to who takes writes
 		lost  = "lost"  // serves still, its router does not
@@ -96,6 +98,7 @@ func TestFloorAmongThoseWithoutADatabase(t *testing.T) {
 // TestUnheardNodeMayHaveTheDatabase has two nodes lose the database while they do not hear the third: no floor keeps them in service,
 // since they may be the half of the cluster that cannot write. Once they hear that it has lost the database, too, the floor helps.
 func TestUnheardNodeMayHaveTheDatabase(t *testing.T) {
+	t.Parallel()
 	w, machines := running(t)
 	silent, rest := machines[0], machines[1:]
 	rest[0].push(w.sign(hostname, balancer(nil, 3, machines...)))

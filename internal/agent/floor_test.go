@@ -23,6 +23,7 @@ func servers(text string) []agent.Server {
 }
 
 func TestKeptInService(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		minimum int
@@ -52,6 +53,7 @@ func TestKeptInService(t *testing.T) {
 
 // TestKeptInServiceProperties: what holds whatever a node knows of the others.
 func TestKeptInServiceProperties(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		all := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-e]{1,2}[+!-]`), 0, 8, func(s string) string { return s[:len(s)-1] }).Draw(t, "servers")
 		minimum := rapid.IntRange(0, 8).Draw(t, "minimum")

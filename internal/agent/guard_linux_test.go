@@ -15,6 +15,7 @@ import (
 // TestMetadataGuardHolds loads the rules into a real kernel: a network namespace is the machine, another one a container on
 // its bridge, a third one the metadata service.
 func TestMetadataGuardHolds(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("NOT RUN: needs root, for network namespaces")
 	}

@@ -32,6 +32,7 @@ func onPlatform(t *testing.T, name string) platform.Machine {
 }
 
 func TestMetadataGuard(t *testing.T) {
+	t.Parallel()
 	missing := &host.CommandError{Command: "nft", ExitCode: 1, Err: errors.New("no such table")}
 	absent := &host.CommandError{Command: "nft", ExitCode: -1, Err: errors.New("not found")}
 	tests := []struct {
@@ -76,6 +77,7 @@ func TestMetadataGuard(t *testing.T) {
 // TestGuardStandsBeforeTheFirstLook has a machine whose user-data is not there yet: the guard must stand before the agent
 // asks for it the first time, and still stand when the node has left a cluster.
 func TestGuardStandsBeforeTheFirstLook(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "sg1")
 	var stands atomic.Bool
@@ -124,6 +126,7 @@ func TestGuardStandsBeforeTheFirstLook(t *testing.T) {
 
 // TestNoGuardIsTold has no nft: the node says so while it waits, and joins nevertheless.
 func TestNoGuardIsTold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "sg1")
 	m.host.Handle("nft", func(host.Command) (host.Output, error) {

@@ -73,6 +73,7 @@ func (m *machine) stopsHere() {
 }
 
 func TestCopyOfANodeRunsNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.joinedOn(oldUUID)
 	before := m.identity()
@@ -94,6 +95,7 @@ func TestCopyOfANodeRunsNothing(t *testing.T) {
 }
 
 func TestMovedNodeRunsOnOnceSaid(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.joinedOn(oldUUID)
 	before := m.identity()
@@ -116,6 +118,7 @@ func TestMovedNodeRunsOnOnceSaid(t *testing.T) {
 
 // TestCopyThatIsInvited gives the copy a ticket of its own, as Terraform does when it adopts the machine.
 func TestCopyThatIsInvited(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.joinedOn(oldUUID)
 	before := m.identity()
@@ -131,6 +134,7 @@ func TestCopyThatIsInvited(t *testing.T) {
 
 // TestCopyBeforeTheJoin copies a disk between the making of an identity and the join.
 func TestCopyBeforeTheJoin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1").is(oldUUID)
 	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
@@ -145,6 +149,7 @@ func TestCopyBeforeTheJoin(t *testing.T) {
 }
 
 func TestHardwareThatIsNotKnown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.joinedOn(oldUUID)
 	if err := os.RemoveAll(filepath.Join(m.root, "sys")); err != nil {
@@ -161,6 +166,7 @@ func TestHardwareThatIsNotKnown(t *testing.T) {
 }
 
 func TestTwin(t *testing.T) {
+	t.Parallel()
 	start := time.Now()
 	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 	var one agent.Twin

@@ -34,6 +34,7 @@ func (m *machine) httpHealth(method, path string) (code int, body string) {
 }
 
 func TestHealthEndpoint(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.start()

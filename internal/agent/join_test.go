@@ -62,6 +62,7 @@ func (m *machine) cutAfter(step string) {
 }
 
 func TestJoinSurvivesAPowerCutAfterEachStep(t *testing.T) {
+	t.Parallel()
 	for _, step := range agent.JoinSteps() {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
@@ -97,6 +98,7 @@ func TestJoinSurvivesAPowerCutAfterEachStep(t *testing.T) {
 }
 
 func TestLeavingSurvivesAPowerCutAfterEachStep(t *testing.T) {
+	t.Parallel()
 	for _, step := range agent.LeaveSteps() {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
@@ -122,6 +124,7 @@ func TestLeavingSurvivesAPowerCutAfterEachStep(t *testing.T) {
 }
 
 func TestTicketsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	foreign, err := trust.NewSigningKey()
 	if err != nil {
 		t.Fatal(err)
@@ -129,22 +132,26 @@ func TestTicketsThatAreRefused(t *testing.T) {
 	tests := []struct {
 		name   string
 		ticket ticketFor
-		clock  time.Duration
-		want   []string
+		// age is that of the ticket, clock how far the machine's clock is ahead.
+		age, clock time.Duration
+		want       []string
 	}{
-		{"expired", ticketFor{issued: time.Now().Add(-3 * time.Hour)}, 0, []string{"expired", "clock of this machine", "2h0m0s ahead"}},
-		{"clock far ahead", ticketFor{}, 4 * time.Hour, []string{"expired", "3h0m0s ahead"}},
-		{"clock far behind", ticketFor{}, -26 * time.Hour, []string{"future", "clock of this machine", "26h0m0s behind"}},
-		{"renamed", ticketFor{node: "sg1"}, 0, []string{`"sg1"`, `"hk1"`}},
-		{"foreign cluster", ticketFor{cluster: "shop"}, 0, []string{`"shop"`}},
-		{"forged", ticketFor{key: foreign}, 0, []string{"signed by key"}},
+		{"expired", ticketFor{}, 3 * time.Hour, 0, []string{"expired", "clock of this machine", "2h0m0s ahead"}},
+		{"clock far ahead", ticketFor{}, 0, 4 * time.Hour, []string{"expired", "3h0m0s ahead"}},
+		{"clock far behind", ticketFor{}, 0, -26 * time.Hour, []string{"future", "clock of this machine", "26h0m0s behind"}},
+		{"renamed", ticketFor{node: "sg1"}, 0, 0, []string{`"sg1"`, `"hk1"`}},
+		{"foreign cluster", ticketFor{cluster: "shop"}, 0, 0, []string{`"shop"`}},
+		{"forged", ticketFor{key: foreign}, 0, 0, []string{"signed by key"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			m := w.machine(1, "hk1")
-			m.now = func() time.Time { return time.Now().Add(tt.clock) }
+			// The machine's clock stands still, so that what it says does not depend on how long the test takes.
+			began := time.Now()
+			m.now = func() time.Time { return began.Add(tt.clock) }
+			tt.ticket.issued = began.Add(-tt.age)
 			payload := m.payload(m.ticket(tt.ticket), m.node(""))
 			if tt.ticket.node != "" {
 				payload = []byte(strings.Replace(string(payload), `"node":"sg1"`, `"node":"hk1"`, 1))
@@ -174,6 +181,7 @@ func TestTicketsThatAreRefused(t *testing.T) {
 }
 
 func TestJoinWithAClockFiveMinutesWrong(t *testing.T) {
+	t.Parallel()
 	for _, wrong := range []time.Duration{5*time.Minute - time.Second, -5*time.Minute + time.Second} {
 		t.Run(wrong.String(), func(t *testing.T) {
 			t.Parallel()
@@ -195,6 +203,7 @@ func TestJoinWithAClockFiveMinutesWrong(t *testing.T) {
 }
 
 func TestWaitingAgentSaysWhatItWaitsFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.start()
@@ -212,6 +221,7 @@ func TestWaitingAgentSaysWhatItWaitsFor(t *testing.T) {
 }
 
 func TestDamagedMembershipIsSetAside(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
@@ -232,6 +242,7 @@ func TestDamagedMembershipIsSetAside(t *testing.T) {
 }
 
 func TestStateIsForRootAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
@@ -252,6 +263,7 @@ func TestStateIsForRootAlone(t *testing.T) {
 }
 
 func TestSameProblemIsToldOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.provision(m.payload(m.ticket(ticketFor{issued: time.Now().Add(-3 * time.Hour)}), m.node("")))
@@ -267,6 +279,7 @@ func TestSameProblemIsToldOnce(t *testing.T) {
 }
 
 func TestRemember(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	if _, err := agent.Remember(m.state); !errors.Is(err, agent.ErrNotJoined) {

@@ -26,6 +26,7 @@ func (c *handClock) tick() time.Time {
 }
 
 func TestConditionSinceChangesOnlyWithStatus(t *testing.T) {
+	t.Parallel()
 	dir, clock := t.TempDir(), newHandClock()
 	k := agent.OpenKeeper(dir, clock.now)
 	k.Set(spec.ConditionMeshReady, spec.ConditionTrue, "Ready")
@@ -56,6 +57,7 @@ func TestConditionSinceChangesOnlyWithStatus(t *testing.T) {
 }
 
 func TestPeerSince(t *testing.T) {
+	t.Parallel()
 	dir, clock := t.TempDir(), newHandClock()
 	k := agent.OpenKeeper(dir, clock.now)
 	up := spec.PeerStatus{Reachable: true, Direct: true, Alive: true, RTT: 10}
@@ -91,6 +93,7 @@ func TestPeerSince(t *testing.T) {
 }
 
 func TestDamagedObservationsOnlyLoseDates(t *testing.T) {
+	t.Parallel()
 	dir, clock := t.TempDir(), newHandClock()
 	if err := os.WriteFile(filepath.Join(dir, "observed.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
@@ -103,6 +106,7 @@ func TestDamagedObservationsOnlyLoseDates(t *testing.T) {
 }
 
 func TestSequenceNeverGoesBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var last uint64
 	for restart := range 4 {
@@ -129,6 +133,7 @@ func TestSequenceNeverGoesBack(t *testing.T) {
 }
 
 func TestClockJudge(t *testing.T) {
+	t.Parallel()
 	type status struct {
 		peer     string
 		sequence uint64

@@ -29,6 +29,7 @@ func (m *machine) write(name, text string) {
 // TestLeavingSurvivesDamage cuts the power while a node leaves and damages what it has written down: it leaves all the same,
 // and as long as anything says what it has left, the used ticket does not bring it back.
 func TestLeavingSurvivesDamage(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		damaged []string
@@ -71,6 +72,7 @@ func TestLeavingSurvivesDamage(t *testing.T) {
 
 // TestReplacedNodeIsNew gives a node that has been removed a new ticket before it has noticed, because a step takes its time.
 func TestReplacedNodeIsNew(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.provision(m.payload(m.ticket(ticketFor{issued: time.Now().Add(-time.Second)}), m.node("")))
@@ -98,6 +100,7 @@ func TestReplacedNodeIsNew(t *testing.T) {
 }
 
 func TestDamagedMemoryOfDeparturesSaysWhatToDo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.write("left.json", "{")
@@ -112,6 +115,7 @@ func TestDamagedMemoryOfDeparturesSaysWhatToDo(t *testing.T) {
 }
 
 func TestPurgeLeavesNoKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.provision(m.payload(m.ticket(ticketFor{}), m.node("")))
@@ -134,6 +138,7 @@ func TestPurgeLeavesNoKey(t *testing.T) {
 // TestMembershipsThatAreSetAside also has as many set aside before as are kept, all of them "later", as after a clock that
 // went back.
 func TestMembershipsThatAreSetAside(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name  string
 		spoil func(map[string]any)

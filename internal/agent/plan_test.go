@@ -45,6 +45,7 @@ func (d *writingDriver) Apply(ctx context.Context, v *topology.View) error {
 }
 
 func TestPlan(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	cfg := m.config()
@@ -117,6 +118,7 @@ func TestPlan(t *testing.T) {
 // TestJoinFromLinodeMetadata joins by user-data, which stays readable afterwards: neither a restart nor a removal may make
 // the agent use it again.
 func TestJoinFromLinodeMetadata(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "sg1")
 	payload := m.payload(m.ticket(ticketFor{}), m.node(""))

@@ -195,6 +195,7 @@ func (m *machine) keys() []string {
 }
 
 func TestProxy(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, apps := w.serving("hk1", "sg1")
 	hk, sg := machines[0], machines[1]
@@ -263,6 +264,7 @@ func proxied(port int, machines ...*machine) spec.LoadBalancer {
 
 // TestProxyLeaves takes a node that refuses strangers out of its cluster.
 func TestProxyLeaves(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, apps := w.serving("hk1", "sg1")
 	hk, sg := machines[0], machines[1]
@@ -286,6 +288,7 @@ func TestProxyLeaves(t *testing.T) {
 
 // TestProxyTrouble has a proxy that cannot be made.
 func TestProxyTrouble(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, _ := w.serving("hk1")
 	hk := machines[0]
@@ -308,6 +311,7 @@ func TestProxyTrouble(t *testing.T) {
 }
 
 func TestServerKeys(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	now := time.Now()
 	keys := agent.OpenServerKeys(dir, func() time.Time { return now })
@@ -366,6 +370,7 @@ func TestServerKeys(t *testing.T) {
 }
 
 func TestRefusedPorts(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	lb := func(hostname string, port, tls int) topology.LoadBalancer {
 		return topology.LoadBalancer{
@@ -427,6 +432,7 @@ func (m *machine) newFakeProxies() map[spec.ProxyDriver]contract.New {
 
 // TestRequestsAtADeadNodeEnd has a node die, once, and another one's application fail: only the dead one's requests are ended.
 func TestRequestsAtADeadNodeEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, apps := w.serving("hk1", "hk2", "sg1")
 	lb := balancer(httpCheck(), 1, machines...)
@@ -452,6 +458,7 @@ func TestRequestsAtADeadNodeEnd(t *testing.T) {
 // TestRequestsAtAHungApplicationEnd has the application of another node hang: what waits for it is ended again and again, also when the
 // proxy could not be told at first, and nothing else is.
 func TestRequestsAtAHungApplicationEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, _ := w.serving("hk1", "sg1")
 	machines[0].push(w.sign(hostname, proxied(80, machines...)))
@@ -469,6 +476,7 @@ func TestRequestsAtAHungApplicationEnd(t *testing.T) {
 
 // TestHangs: what waits for an application that hangs is ended when it has hung for ten seconds without a pause and another serves.
 func TestHangs(t *testing.T) {
+	t.Parallel()
 	type look struct {
 		after  time.Duration
 		hung   string
@@ -496,6 +504,7 @@ func TestHangs(t *testing.T) {
 
 // TestOneLookAtAProxyIsNone: a proxy that serves and does not say so once still serves; what else is wrong counts at once.
 func TestOneLookAtAProxyIsNone(t *testing.T) {
+	t.Parallel()
 	type look struct {
 		after           time.Duration
 		problem, before string

@@ -15,6 +15,7 @@ import (
 
 // TestPublicProber asks a peer that answers, falls silent and answers again, and one that never does.
 func TestPublicProber(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	address := w.machine(1, "hk1").public()
 	var server *http.Server

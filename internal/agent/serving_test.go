@@ -119,6 +119,7 @@ func (w *world) serving(names ...string) ([]*machine, []*application) {
 }
 
 func TestServing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, apps := w.serving("hk1")
 	m, app := machines[0], apps[0]
@@ -188,6 +189,7 @@ func TestServing(t *testing.T) {
 }
 
 func TestServingOfNobody(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	m := w.machine(1, "hk1")
 	m.start()
@@ -198,6 +200,7 @@ func TestServingOfNobody(t *testing.T) {
 }
 
 func TestMaintenance(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, _ := w.serving("hk1", "sg1", "us1")
 	hk, sg, us := machines[0], machines[1], machines[2]
@@ -320,6 +323,7 @@ func testFloor(t *testing.T, proxy *spec.Proxy) {
 // TestLastSurvivor has the other two of three nodes die: the one that is left cannot tell that from being cut off, and serves as long
 // as a floor says so. It goes on to be out of the mesh in its own name, and steps back for maintenance all the same.
 func TestLastSurvivor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, apps := w.serving("hk1", "hk2", "sg1")
 	left := machines[2]
@@ -384,6 +388,7 @@ func (shell) RunApart(ctx context.Context, _ string, argv, env []string) (exitCo
 }
 
 func TestCommandCheck(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, _ := w.serving("hk1")
 	m := machines[0]
@@ -412,6 +417,7 @@ func TestCommandCheck(t *testing.T) {
 
 // TestRestartWithASlowCheck: while the first look after a restart of the agent takes its time, what was found before it holds.
 func TestRestartWithASlowCheck(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	machines, _ := w.serving("hk1")
 	m := machines[0]

@@ -56,6 +56,7 @@ func (m *machine) saysTwin() error {
 
 // TestCopyFindsItsNode starts a copy whose hardware says nothing while the node runs at its address.
 func TestCopyFindsItsNode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, original, twin := w.twins("")
 	original.start()
@@ -110,6 +111,7 @@ func TestCopyFindsItsNode(t *testing.T) {
 
 // TestNodeComesHome starts the node while a copy runs that found nobody at the node's address.
 func TestNodeComesHome(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, original, twin := w.twins("")
 	twin.start()
@@ -122,6 +124,7 @@ func TestNodeComesHome(t *testing.T) {
 // TestTwinsBehindOneAddress runs a node and its copy where neither is reached at the node's address, so that nothing but
 // their reports gives them away. They also share the address in the mesh, so that only one of them gossips.
 func TestTwinsBehindOneAddress(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, original, twin := w.twins(fmt.Sprintf("127.%d.%d.99", w.a, w.b))
 	twin.start()

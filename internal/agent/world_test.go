@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -54,12 +55,28 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{
-		t: t, key: key, a: byte(1 + rand.IntN(250)), b: byte(2 * (1 + rand.IntN(120))), joined: map[string]*fakeMesh{},
-		generation: uint64(time.Now().UnixMilli()),
-	}
+	w := &world{t: t, key: key, joined: map[string]*fakeMesh{}, generation: uint64(time.Now().UnixMilli())}
+	w.a, w.b = claimNetworks(t)
 	w.cluster = w.sign(clusterName, spec.Cluster{MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"), Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()})
 	return w
+}
+
+// claimNetworks returns the second and the third byte of a loopback network that, as the one after it, no other test uses, in this
+// process or another, until the test ends.
+func claimNetworks(t *testing.T) (a, b byte) {
+	t.Helper()
+	var lc net.ListenConfig
+	for range 100 {
+		a, b = byte(1+rand.IntN(250)), byte(2*(1+rand.IntN(120)))
+		claim, err := lc.Listen(t.Context(), "tcp", fmt.Sprintf("127.%d.%d.254:%d", a, b, spec.DefaultPorts().API))
+		if err != nil {
+			continue // taken
+		}
+		t.Cleanup(func() { _ = claim.Close() })
+		return a, b
+	}
+	t.Fatal("no loopback network is free")
+	return 0, 0
 }
 
 func (w *world) root() trust.Root { return trust.Root{Cluster: clusterName, Key: w.key.Public()} }
