@@ -68,8 +68,10 @@ func newSite(t *testing.T, configuration string, machines ...lab.Machine) *site 
 	if err != nil {
 		t.Fatal(err)
 	}
+	memory := least
 	if configuration == "stack" {
 		t.Setenv("TF_VAR_image", manifest)
+		memory = withDatabase
 	}
 	stack, err := filepath.Abs(filepath.Join("testdata", configuration))
 	if err != nil {
@@ -100,8 +102,11 @@ func newSite(t *testing.T, configuration string, machines ...lab.Machine) *site 
 	return s
 }
 
-// memory of each machine in MiB: as little as a node without a database needs.
-const memory = 384
+// Memory of each machine in MiB: as little as a node without a database needs, and that of the smallest Linode.
+const (
+	least        = 384
+	withDatabase = 1024
+)
 
 // patience is how long one command of the engine may take before it is interrupted: without hardware help, machines take a
 // minute to boot.
@@ -201,6 +206,7 @@ func (s *site) explain(t *testing.T) {
 		}
 		for _, argv := range [][]string{
 			{"journalctl", "-u", "atolld", "-n", "25", "--no-pager", "-o", "cat"},
+			{"journalctl", "-u", "atoll-mysql*", "-n", "25", "--no-pager", "-o", "cat"},
 			{"systemctl", "--failed", "--no-pager"},
 		} {
 			out, err := s.Exec(ctx, n.Name, argv...)

@@ -1,8 +1,20 @@
-# One node by each way in: a machine that answers by SSH, a Linode of the uploaded image, a machine with a seed disk.
+# One node by each way in: a machine that answers by SSH, a Linode of the uploaded image, a machine with a seed disk. When it is
+# asked for, all three are members of a database.
 provider "atoll" {}
 
 variable "image" {
   type = string
+}
+
+variable "database" {
+  type    = bool
+  default = false
+}
+
+variable "database_password" {
+  type      = string
+  sensitive = true
+  ephemeral = true
 }
 
 resource "atoll_cluster" "web" {
@@ -59,4 +71,23 @@ resource "atoll_mesh_link" "pair" {
 
   from = local.nodes[each.value[0]]
   to   = local.nodes[each.value[1]]
+}
+
+resource "atoll_database" "app" {
+  count = var.database ? 1 : 0
+
+  cluster           = atoll_cluster.web
+  name              = "app"
+  preferred_primary = local.nodes["hk1"]
+  accept            = { provider_majority = ["colo"], site_majority = ["hong-kong"] }
+
+  databases = ["app"]
+  users     = { app = { password = var.database_password, password_version = 1 } }
+}
+
+resource "atoll_database_member" "app" {
+  for_each = var.database ? local.nodes : {}
+
+  database = atoll_database.app[0]
+  node     = each.value
 }
