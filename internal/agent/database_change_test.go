@@ -155,6 +155,7 @@ func TestDatabaseSwitchover(t *testing.T) {
 	}
 	w.group.do(func() { w.group.engines["hk2"].fails = errors.New("off") })
 	w.group.kill("hk2")
+	machines[1].waitCondition(spec.ConditionDatabaseReady, spec.ConditionFalse, "")
 	if _, err := ask("4", "hk1"); !errors.As(err, &failed) || failed.Result.Reason != "not-online" {
 		t.Errorf("asked a member that is down: %v", err)
 	}

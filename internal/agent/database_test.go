@@ -229,6 +229,7 @@ func TestDatabaseFullOutage(t *testing.T) {
 	w, machines := running(t)
 	names := []string{"hk1", "hk2", "sg1"}
 	orders := [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
+	life := uint64(1)
 	for i, order := range orders {
 		w.write(2)
 		ahead := names[i%3]
@@ -250,9 +251,11 @@ func TestDatabaseFullOutage(t *testing.T) {
 			w.group.do(func() { w.group.engines[names[n]].fails = nil })
 		}
 		v := machines[0].waitDatabase(fmt.Sprintf("comes back (%v)", order), whole)
-		if v.Incarnation != uint64(i+2) || w.group.began[len(w.group.began)-1] != ahead || len(w.group.began) != i+2 {
-			t.Errorf("life %d of the group, begun by %v, want %s last", v.Incarnation, w.group.began, ahead)
+		// The number of a life that was proposed and taken back, which an old report can bring about, is not used again.
+		if v.Incarnation <= life || w.group.began[len(w.group.began)-1] != ahead || len(w.group.began) != i+2 {
+			t.Errorf("life %d of the group after %d, begun by %v, want %d times and %s last", v.Incarnation, life, w.group.began, i+2, ahead)
 		}
+		life = v.Incarnation
 		w.group.do(func() {
 			for _, n := range names {
 				if !slices.Contains(w.group.engines[n].data, w.group.writes-1) {
