@@ -126,3 +126,39 @@ func TestUnheardNodeMayHaveTheDatabase(t *testing.T) {
 		m.waitServing("hears that all have lost it", http.StatusOK, "database", "kept in service")
 	}
 }
+
+// TestProxiesPassByANodeWithoutADatabase: while one node has no way to the database, every node's proxy asks other nodes' applications
+// first, that node's own as well.
+func TestProxiesPassByANodeWithoutADatabase(t *testing.T) {
+	t.Parallel()
+	w, machines := running(t)
+	first := machines[0]
+	lb := balancer(nil, 1, machines...)
+	lb.Proxy = &spec.Proxy{Driver: spec.ProxyHAProxy, Port: 80}
+	first.push(w.sign(hostname, lb))
+	order := func(what string, want map[string]string) {
+		t.Helper()
+		w.wait(what, func() error {
+			for _, m := range machines {
+				s, err := m.proxy.service()
+				if err != nil {
+					return err
+				}
+				var names []string
+				for _, server := range s.Servers {
+					names = append(names, server.Node)
+				}
+				if got := strings.Join(names, " "); got != want[m.name] {
+					return fmt.Errorf("%s prefers %s", m.name, got)
+				}
+			}
+			return nil
+		})
+	}
+	own := map[string]string{"hk1": "hk1 hk2 sg1", "hk2": "hk2 sg1 hk1", "sg1": "sg1 hk1 hk2"}
+	order("each prefers its own", own)
+	first.router.set(true)
+	order("the one without a database is the last", map[string]string{"hk1": "hk2 sg1 hk1", "hk2": "hk2 sg1 hk1", "sg1": "sg1 hk2 hk1"})
+	first.router.set(false)
+	order("each prefers its own again", own)
+}

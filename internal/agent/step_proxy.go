@@ -32,6 +32,10 @@ func (p proxyStep) reconcile(ctx context.Context, in input) error {
 			Unwell: func(hostname, node string) bool {
 				return in.snapshot.Statuses[node].Serving[hostname].Application != ""
 			},
+			Without: func(hostname, node string) bool {
+				trouble := in.snapshot.Statuses[node].Serving[hostname].Node
+				return trouble == partDatabase || trouble == partFiles
+			},
 		})
 		for _, hostname := range slices.Sorted(maps.Keys(bad)) {
 			// Only the operator's next apply can mend it, which waits for nodes that are made again to be as described.

@@ -11,6 +11,7 @@ import (
 // TestLostPeers: who finds all dead that it does not reach may be the last one, also for the moment in which they answer again at their
 // public addresses and the mesh has not found them yet.
 func TestLostPeers(t *testing.T) {
+	t.Parallel()
 	var (
 		reached = spec.PeerStatus{Reachable: true}
 		dead    = spec.PeerStatus{Public: &spec.PublicStatus{Dead: true}}

@@ -22,6 +22,9 @@ type Input struct {
 	// Unwell tells of a node that its application is known to be unwell; it is asked only where the proxy cannot find out
 	// itself.
 	Unwell func(hostname, node string) bool
+	// Without tells of a node that it is without something that its application needs, such as a way to the database, whatever the
+	// application says when it is asked.
+	Without func(hostname, node string) bool
 }
 
 // Derive returns the configuration of the view's own node, nil when there is nothing to serve, and what is wrong, by
@@ -80,7 +83,8 @@ func (in Input) bundle(b topology.LoadBalancer) (string, error) {
 // servers returns where a load balancer's application runs, the best first: on this node, then on those of the same site,
 // then on all others. Within each group the nodes follow this one in the order of their names, so that of several nodes whose
 // application is down not all turn to the same one. A node that the operator has taken out of service comes after all that
-// serve, and so does one that is known to be unwell where the proxy cannot ask: better than nothing.
+// serve, and so does one that is known to be unwell where the proxy cannot ask, or to be without what its application needs: better
+// than nothing.
 func servers(in Input, b topology.LoadBalancer) []Server {
 	type candidate struct {
 		Server
@@ -90,7 +94,7 @@ func servers(in Input, b topology.LoadBalancer) []Server {
 	self := in.View.Self
 	blind := b.Check != nil && b.Check.Type == spec.CheckCommand
 	group := func(node string, enabled bool, distance int) int {
-		if _, out := in.View.Maintenance[node]; out || !enabled || blind && in.Unwell(b.Hostname, node) {
+		if _, out := in.View.Maintenance[node]; out || !enabled || blind && in.Unwell(b.Hostname, node) || in.Without(b.Hostname, node) {
 			return distance + 10
 		}
 		return distance

@@ -27,6 +27,7 @@ type testCase struct {
 	maintenance []string
 	disabled    []string
 	unwell      []string
+	without     []string
 	key         string
 }
 
@@ -59,7 +60,8 @@ func (c testCase) derive(t *testing.T) (*balancer.Config, map[string]string) {
 			}
 			return []byte(c.key), nil
 		},
-		Unwell: func(_, node string) bool { return in(c.unwell, node) },
+		Unwell:  func(_, node string) bool { return in(c.unwell, node) },
+		Without: func(_, node string) bool { return in(c.without, node) },
 	})
 }
 
@@ -79,6 +81,8 @@ func TestServers(t *testing.T) {
 		{"disabled last", testCase{balancer: topology.LoadBalancer{Proxy: plain()}, disabled: []string{"b", "e"}}, "c d a b e"},
 		{"what the proxy can find out itself does not count", testCase{balancer: topology.LoadBalancer{Proxy: plain()}, unwell: []string{"c"}}, "c d b e a"},
 		{"what it cannot does", testCase{balancer: topology.LoadBalancer{Proxy: plain(), Check: command}, unwell: []string{"c", "d"}}, "b e a c d"},
+		{"without the database", testCase{balancer: topology.LoadBalancer{Proxy: plain()}, without: []string{"c", "b"}}, "d e a c b"},
+		{"all without the database", testCase{balancer: topology.LoadBalancer{Proxy: plain()}, without: []string{"a", "b", "c", "d", "e"}}, "c d b e a"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
