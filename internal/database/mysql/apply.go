@@ -261,13 +261,13 @@ func (d *Driver) lastWords(ctx context.Context) string {
 	})
 	words := complaints(string(out.Stdout))
 	if err != nil || words == "" {
-		return "; see journalctl -u " + unitName
+		return d.fullDisk(ctx) + "; see journalctl -u " + unitName
 	}
 	const most = 800
 	if len(words) > most {
 		words = "…" + strings.ToValidUTF8(words[len(words)-most:], "")
 	}
-	return "; it says: " + strings.Join(strings.Split(words, "\n"), " / ")
+	return d.fullDisk(ctx) + "; it says: " + strings.Join(strings.Split(words, "\n"), " / ")
 }
 
 // Restart implements database.Driver.

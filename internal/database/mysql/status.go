@@ -37,10 +37,10 @@ func (d *Driver) Status(ctx context.Context) (database.Status, error) {
 		return st, nil
 	case unit.State == "activating":
 		st.State = spec.MemberPreparing
-		st.Progress = "the server starts"
+		st.Progress = "the server starts" + d.fullDisk(ctx)
 		return st, nil
 	case !unit.Active:
-		st.Problem = fmt.Sprintf("the server does not run (%s); see journalctl -u %s", unit.State, unitName)
+		st.Problem = fmt.Sprintf("the server does not run (%s)%s; see journalctl -u %s", unit.State, d.fullDisk(ctx), unitName)
 		return st, nil
 	}
 	if err := d.ask(ctx, m, &st); err != nil {
@@ -56,6 +56,14 @@ func (d *Driver) Status(ctx context.Context) (database.Status, error) {
 	}
 	st.Unfit = d.room.unfit(ctx, d.sys)
 	return st, nil
+}
+
+// fullDisk says that the disk is full, as what comes after a sentence about a server that does not start; "" when it is not.
+func (d *Driver) fullDisk(ctx context.Context) string {
+	if why := d.room.unfit(ctx, d.sys); why != "" {
+		return "; " + why
+	}
+	return ""
 }
 
 // statusSettings fills in which settings the server runs with and which it should.
