@@ -37,9 +37,9 @@ func withDatabase(c *Cluster) *Cluster {
 	return c
 }
 
-// noteWriters are visitors who write to the database.
+// noteWriters are visitors who write to the database, fewer of them than those who only read: each note is two transactions on disk.
 func noteWriters() *visitors {
-	return &visitors{method: http.MethodPost, path: demo.NotesPath + "?text=hello"}
+	return &visitors{method: http.MethodPost, path: demo.NotesPath + "?text=hello", rate: 10}
 }
 
 // edgeRouterStopped takes one node's way to the database away, and gives it back.

@@ -28,6 +28,8 @@ const (
 type visitors struct {
 	// method and path are what they ask for; for their accounts when empty.
 	method, path string
+	// rate is how many requests begin each second; visitRate when 0.
+	rate int
 
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -48,7 +50,7 @@ func (v *visitors) begin(ctx context.Context, f *Field) (Traffic, error) {
 	begun, ended := make(chan struct{}), make(chan struct{})
 	v.stop, v.ended = stop, ended
 	plan := load.Plan{
-		URL: lab.EdgeURL + cmp.Or(v.path, demo.AccountPath), Method: v.method, Host: edgeHost, Login: demo.LoginPath, Rate: visitRate, Sessions: visitSessions, Timeout: visitPatience,
+		URL: lab.EdgeURL + cmp.Or(v.path, demo.AccountPath), Method: v.method, Host: edgeHost, Login: demo.LoginPath, Rate: cmp.Or(v.rate, visitRate), Sessions: visitSessions, Timeout: visitPatience,
 		Dial: f.Network().OperatorNamespace().Connect,
 		Began: func(at time.Time) {
 			v.mu.Lock()
