@@ -13,6 +13,8 @@ import (
 const (
 	// servingInterval is how often fitness is judged when nothing has happened: reports of others grow old by themselves.
 	servingInterval = time.Second
+	// lostInterval is how often while this node has no way to the database, which may begin to count at any time.
+	lostInterval = 200 * time.Millisecond
 	// floorPatience is how long a node whose application is unwell waits before it leaves a load balancer with a floor. What
 	// fails everywhere at once fails within that time, so the nodes know of each other before the first one goes; without it
 	// all would go and then some of them come back. Of the database they know of each other before it counts.
@@ -92,6 +94,9 @@ func (s *session) judgeServing(ctx context.Context, checks *checks) time.Duratio
 	if in.view == nil && !s.fitness.judged() {
 		// Without objects nothing is known of load balancers, which is not the same as that there are none.
 		return next
+	}
+	if lostDatabase(in.snapshot.Statuses[s.m.record.Node]) {
+		next = lostInterval
 	}
 	if in.view != nil {
 		checks.follow(ctx, in.view.LoadBalancers)
