@@ -44,6 +44,7 @@ func edgeDrills() []Drill {
 	halves := withDatabase(edgeCluster("four nodes with a database behind an edge", watchedWebsite, machines, "hk1", "hk2", "hk3", "sg1"))
 	return []Drill{
 		edgePowerCut(three), edgeCutOff(three), edgeApplicationKilled(three), edgeApplicationHangs(three), edgeMidRequest(three),
+		edgeProxyKilled(three), edgeAgentKilled(three),
 		edgeDrain(three), edgeMaintenance(three),
 		edgeUnwellEverywhere(three), edgePartitionOneTwo(three), edgeLostMajority(three),
 		edgeAgentRestarts(three), edgeRateLimited(three),
