@@ -73,7 +73,7 @@ func (s *session) releaseHung(ctx context.Context, w *proxyWatch, in input, foun
 			s.log.Warn("requests go on to wait for an application that hangs", "hostname", at.hostname, "node", at.node, "error", err)
 		case !w.released[at]:
 			w.released[at] = true
-			s.log.Warn("ended the requests that waited for an application that hangs", "hostname", at.hostname, "node", at.node, "since", w.hung[at])
+			s.log.Warn("an application hangs: whatever waits for it is ended", "hostname", at.hostname, "node", at.node, "since", w.hung[at])
 		}
 	}
 }
