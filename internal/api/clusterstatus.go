@@ -65,7 +65,9 @@ type ClusterStatus struct {
 	LoadBalancers map[string]LoadBalancerView `json:"load_balancers"`
 	// Databases are those that the nodes know of, by name.
 	Databases map[string]DatabaseView `json:"databases"`
-	Conflicts []store.ConflictInfo    `json:"conflicts,omitempty"`
+	// Pairs are the pairs of directory trees that the nodes know of, by name.
+	Pairs     map[string]PairView  `json:"pairs"`
+	Conflicts []store.ConflictInfo `json:"conflicts,omitempty"`
 	// Generations holds the newest generation of every object, tombstones included.
 	Generations map[spec.Ref]uint64 `json:"generations"`
 }
@@ -106,7 +108,7 @@ func StatusOf(seen string, s *store.Snapshot, now time.Time) ClusterStatus {
 	out := ClusterStatus{
 		Cluster: s.ClusterName, Seen: seen, At: now.UTC(),
 		Nodes: map[string]NodeView{}, Links: map[string]LinkView{},
-		LoadBalancers: map[string]LoadBalancerView{}, Databases: map[string]DatabaseView{},
+		LoadBalancers: map[string]LoadBalancerView{}, Databases: map[string]DatabaseView{}, Pairs: map[string]PairView{},
 		Conflicts: s.Conflicts, Generations: s.Generations,
 	}
 	names := slices.Sorted(maps.Keys(s.Nodes))
@@ -125,6 +127,9 @@ func StatusOf(seen string, s *store.Snapshot, now time.Time) ClusterStatus {
 	}
 	for name, d := range s.Databases {
 		out.Databases[name] = out.databaseView(name, d, s, now)
+	}
+	for name, p := range s.Pairs {
+		out.Pairs[name] = out.pairView(name, p, s, now)
 	}
 	out.judge(s)
 	return out
@@ -157,6 +162,11 @@ func (out *ClusterStatus) judge(s *store.Snapshot) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(out.Databases)) {
 		out.Reasons = append(out.Reasons, out.Databases[name].judge(name, out.Nodes)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(out.Pairs)) {
+		reasons, warnings := out.Pairs[name].judge(name, out.Nodes)
+		out.Reasons = append(out.Reasons, reasons...)
+		out.Warnings = append(out.Warnings, warnings...)
 	}
 	for _, d := range s.Damaged {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("node %s could not read a stored record: %s", out.Seen, d))
