@@ -155,3 +155,8 @@ func (s *session) databasePart() []part {
 func (b backend) Switchover(ctx context.Context, database string, r api.SwitchoverRequest) (api.SwitchoverResult, error) {
 	return b.s.databases.Switchover(ctx, database, r)
 }
+
+// SwitchoverCheck implements api.Switcher.
+func (b backend) SwitchoverCheck(ctx context.Context, database, to string) (api.SwitchoverCheck, error) {
+	return b.s.databases.SwitchoverCheck(ctx, database, to)
+}

@@ -137,6 +137,15 @@ func TestDatabaseSwitchover(t *testing.T) {
 	ask := func(id, to string) (api.SwitchoverResult, error) {
 		return client.Switchover(t.Context(), "app", api.SwitchoverRequest{ID: id, To: to}, nil)
 	}
+	if c, err := client.SwitchoverCheck(t.Context(), "app", "sg1"); err != nil || c.From != "hk1" || c.To != "sg1" || c.Queue != 3 || c.MostQueue != 500 || c.Reason != "" {
+		t.Errorf("a look before: %+v %v", c, err)
+	}
+	if c, err := client.SwitchoverCheck(t.Context(), "app", "nobody"); err != nil || c.Reason != "unknown-member" || c.Message == "" {
+		t.Errorf("a look before a switchover to nobody: %+v %v", c, err)
+	}
+	if v, err := machines[1].view(); err != nil || v.Primary != "hk1" {
+		t.Errorf("a look has made %q the primary (%v)", v.Primary, err)
+	}
 	got, err := ask("1", "sg1")
 	if err != nil || got.From != "hk1" || got.To != "sg1" {
 		t.Fatalf("%+v %v", got, err)

@@ -291,6 +291,17 @@ func (f *fakeEngine) SwitchOver(_ context.Context, to string, _ time.Duration) e
 	return nil
 }
 
+// CheckSwitchover implements database.Driver.
+func (f *fakeEngine) CheckSwitchover(_ context.Context, to string) (database.SwitchoverCheck, error) {
+	f.g.mu.Lock()
+	defer f.g.mu.Unlock()
+	out := database.SwitchoverCheck{From: f.g.primary(), Queue: 3, MostQueue: 500}
+	if !slices.Contains(f.g.view, to) {
+		out.Reason, out.Message = "unknown-member", "it is not in the group"
+	}
+	return out, nil
+}
+
 // Maintain implements database.Driver.
 func (f *fakeEngine) Maintain(_ context.Context, m *database.Member) error {
 	f.g.mu.Lock()

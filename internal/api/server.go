@@ -46,6 +46,7 @@ func NewHandler(root trust.Root, b Backend, now func() time.Time) http.Handler {
 	}
 	if s, ok := b.(Switcher); ok {
 		mux.HandleFunc("POST /v1/databases/{name}/switchover", h.operator(h.switchover(s)))
+		mux.HandleFunc("GET /v1/databases/{name}/switchover", h.operator(h.switchoverCheck(s)))
 	}
 	if s, ok := b.(Streamer); ok {
 		mux.HandleFunc("POST /v1/pairs/{name}/stream", h.anybody(h.stream(s)))

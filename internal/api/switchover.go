@@ -72,6 +72,23 @@ type Switcher interface {
 	// Switchover begins a switchover, or returns how the one with that ID goes. It waits until the end of it, but not longer
 	// than ctx lasts, which is no error. It fails with *Error and ReasonNoSuchDatabase when the node has no voting part in it.
 	Switchover(ctx context.Context, database string, r SwitchoverRequest) (SwitchoverResult, error)
+	// SwitchoverCheck returns what would be in the way of a switchover to a node now, and changes nothing. It fails like Switchover.
+	SwitchoverCheck(ctx context.Context, database, to string) (SwitchoverCheck, error)
+}
+
+// SwitchoverCheck is what a switchover would begin with.
+type SwitchoverCheck struct {
+	// From is the primary now, "" when there is none or nobody knows; To is the one that it would be.
+	From string `json:"from,omitempty"`
+	To   string `json:"to"`
+	// Queue is how many transactions To has to apply before, MostQueue how many it may have, 0 when that does not matter.
+	Queue     int `json:"queue"`
+	MostQueue int `json:"most_queue,omitempty"`
+	// Transactions describes, for people, those at the primary that have been under way for long and would be lost.
+	Transactions []string `json:"transactions,omitempty"`
+	// Reason and Message say why it would be refused, as in SwitchoverResult; "" when it would be done.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
 }
 
 // Switchover makes another member the primary and waits for the end of it. Progress, which may be nil, is called with what is
@@ -92,6 +109,14 @@ func (c *Client) Switchover(ctx context.Context, database string, r SwitchoverRe
 			progress(out)
 		}
 	}
+}
+
+// SwitchoverCheck asks what would be in the way of making a node the primary, and changes nothing. It fails like Switchover. Only
+// the operator may. An agent that does not know the question refuses it: it is another request than the order to do it.
+func (c *Client) SwitchoverCheck(ctx context.Context, database, to string) (SwitchoverCheck, error) {
+	var out SwitchoverCheck
+	err := c.call(ctx, http.MethodGet, "/v1/databases/"+url.PathEscape(database)+"/switchover?to="+url.QueryEscape(to), nil, &out)
+	return out, err
 }
 
 func (r SwitchoverRequest) validate(database string) error {
@@ -131,5 +156,27 @@ func (h *handler) switchover(s Switcher) func(http.ResponseWriter, *http.Request
 			return
 		}
 		reply(w, result)
+	}
+}
+
+func (h *handler) switchoverCheck(s Switcher) func(http.ResponseWriter, *http.Request, trust.Caller) {
+	return func(w http.ResponseWriter, r *http.Request, _ trust.Caller) {
+		database, to := r.PathValue("name"), r.URL.Query().Get("to")
+		if err := append(spec.ValidateName("database", database), spec.ValidateName("to", to)...).Err(); err != nil {
+			fail(w, &Error{StatusCode: http.StatusBadRequest, Reason: trust.ReasonMalformed, Message: err.Error()})
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), switchoverWait)
+		defer cancel()
+		check, err := s.SwitchoverCheck(ctx, database, to)
+		var known *Error
+		if err != nil && !errors.As(err, &known) {
+			err = fmt.Errorf("look what a switchover would find: %w", err)
+		}
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		reply(w, check)
 	}
 }

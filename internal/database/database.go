@@ -48,6 +48,9 @@ type Driver interface {
 	// SwitchOver makes member to, by its node's name, the primary. It is called at any member that is online. It fails with
 	// *SwitchoverError, and then the old primary goes on, when that is not done within patience.
 	SwitchOver(ctx context.Context, to string, patience time.Duration) error
+	// CheckSwitchover returns what would be in the way of SwitchOver to that member now, and changes nothing. It is called at any
+	// member, and fails when that cannot tell.
+	CheckSwitchover(ctx context.Context, to string) (SwitchoverCheck, error)
 	// Maintain keeps, at the primary, what replicates with the data: schemas, users, the accounts between members, what the
 	// router reads. It may be called at any member and does nothing at others.
 	Maintain(ctx context.Context, m *Member) error
@@ -218,4 +221,16 @@ type SwitchoverError struct {
 // Error returns the message.
 func (e *SwitchoverError) Error() string {
 	return fmt.Sprintf("the primary does not move to %s: %s", e.To, e.Message)
+}
+
+// SwitchoverCheck is what a look before a switchover has found.
+type SwitchoverCheck struct {
+	// From is the primary as it is, "" when there is none.
+	From string
+	// Queue is how many transactions the member has to apply first, MostQueue how many it may have.
+	Queue, MostQueue int
+	// Long describes, for people, the transactions that are under way at the primary and are not expected to end by themselves soon.
+	Long []string
+	// Reason and Message are those of the *SwitchoverError that SwitchOver would begin with, "" when nothing is in the way.
+	Reason, Message string
 }

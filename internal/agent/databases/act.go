@@ -39,6 +39,9 @@ const (
 	disbelief = 15 * time.Second
 )
 
+// applies is the name of the act that prepares the server.
+const applies = "the server is prepared"
+
 // act is something that takes time.
 type act struct {
 	name string
@@ -92,12 +95,28 @@ func (p *part) settle() {
 		return
 	}
 	p.doing = nil
-	if a.err != nil {
-		p.log.Warn("database member: "+a.name, "error", a.err)
-	}
+	p.note(a.name, a.err)
 	if a.after != nil {
 		a.after(a.err)
 	}
+}
+
+// note logs how something has ended, and what fails again and again in the same way once.
+func (p *part) note(name string, err error) {
+	if err == nil {
+		delete(p.failed, name)
+		return
+	}
+	text := err.Error()
+	if p.failed[name] == text {
+		return
+	}
+	const most = 100
+	if len(p.failed) >= most {
+		clear(p.failed)
+	}
+	p.failed[name] = text
+	p.log.Warn("database member: "+name, "error", err)
 }
 
 // A server that waits for a majority does not answer what is asked of it meanwhile, and there are decisions to take.
@@ -303,8 +322,12 @@ func (p *part) applyDue(digest string, st database.Status) bool {
 }
 
 func (p *part) apply(ctx context.Context, member *database.Member, digest string, told Generations) {
+	if p.tried != digest {
+		// That another description is refused is news, also in the words of the one before.
+		delete(p.failed, applies)
+	}
 	p.tried = digest
-	p.begin(ctx, act{name: "the server is prepared", while: notBlocked, after: func(err error) {
+	p.begin(ctx, act{name: applies, while: notBlocked, after: func(err error) {
 		p.applyError = err
 		var refused *database.SettingsError
 		p.ready = p.ready || err == nil || errors.As(err, &refused)
@@ -369,75 +392,6 @@ func (p *part) serve(ctx context.Context, v view, member *database.Member, diges
 	if !v.st.Writable {
 		p.maintainError = nil
 	}
-}
-
-// roll takes part in a change that restarts members, and tells whether something is being done for it.
-func (p *part) roll(ctx context.Context, v view) bool {
-	own := p.last
-	own.State, own.Writable, own.Primary, own.View, own.Lag = v.st.State, v.st.Writable, v.st.Primary, v.st.View, v.st.Lag.Seconds()
-	own.Rollout = p.rollout(v.st)
-	e := recovery.RolloutEvidence{
-		Self: v.evidence.Self, Votes: v.evidence.Votes, Members: v.evidence.Members, Own: own, Heard: v.evidence.Heard,
-		Late: p.turn.Turn != "" && time.Since(p.turnSince) > p.m.cfg.RestartPatience,
-	}
-	if v.st.Unfit == "" || v.st.Primary != e.Self {
-		p.unfitAt = time.Time{}
-	} else if p.stepDown(ctx, v, e) {
-		return true
-	}
-	if !v.st.Writable {
-		p.turn = recovery.RolloutStep{}
-		if !recovery.MayRestart(e) {
-			return false
-		}
-		p.begin(ctx, act{name: "restarts with other settings", membership: true}, restartPatience, p.driver.Restart)
-		return true
-	}
-	step := recovery.Rollout(e)
-	if step.Turn != p.turn.Turn || step.TurnFor != p.turn.TurnFor {
-		p.turnSince = time.Now()
-		if step.Turn != "" {
-			p.log.Info("rollout: a member restarts", "member", step.Turn)
-		}
-	}
-	if step.SwitchOver == "" {
-		p.turn = step
-		return false
-	}
-	if time.Now().Before(p.handAt) {
-		return false
-	}
-	p.begin(ctx, act{name: "hands over to " + step.SwitchOver + ", to be restarted", after: func(err error) {
-		p.turn, p.handAt = recovery.RolloutStep{}, time.Now().Add(pauseMost)
-		if err != nil {
-			p.turn.Stopped = fmt.Sprintf("%s is the last one and has to hand over before it restarts, which fails: %v", e.Self, err)
-		}
-	}}, 2*handPatience, func(ctx context.Context) error { return p.driver.SwitchOver(ctx, step.SwitchOver, handPatience) })
-	return true
-}
-
-// stepDown makes another member the primary in place of this one, which is unfit: by handing over, and by leaving the group where
-// that fails or writes stand still already. It tells whether something is being done.
-func (p *part) stepDown(ctx context.Context, v view, e recovery.RolloutEvidence) bool {
-	to := recovery.Successor(e)
-	if to == "" {
-		return false
-	}
-	if v.st.Writable && p.unfitAt.IsZero() {
-		p.begin(ctx, act{name: "hands over to " + to + ", being unfit: " + v.st.Unfit, after: func(error) {
-			p.unfitAt = time.Now()
-		}}, 2*stepDownPatience, func(ctx context.Context) error { return p.driver.SwitchOver(ctx, to, stepDownPatience) })
-		return true
-	}
-	if p.unfitAt.IsZero() {
-		p.unfitAt = time.Now()
-	}
-	if time.Since(p.unfitAt) < stuckPatience {
-		return false
-	}
-	p.unfitAt = time.Time{}
-	p.begin(ctx, act{name: "leaves the group, being unfit: " + v.st.Unfit, membership: true}, leavePatience, p.driver.Leave)
-	return true
 }
 
 func sameView(a, b map[string]spec.MemberState) bool { return maps.Equal(a, b) }

@@ -38,8 +38,9 @@ type part struct {
 	id, position string
 	proposal     *spec.RecoveryProposal
 	orders       map[[2]string]database.Order
-	// doing is what is being done, nil for nothing.
-	doing *act
+	// doing is what is being done, nil for nothing; failed is what acts failed with last, by name, while they go on to.
+	doing  *act
+	failed map[string]string
 	// applied is the digest of the member that was applied last, tried that of the one that was to be, maintained that of the one that
 	// was maintained last and of who was in the group then.
 	applied, tried, maintained   string
@@ -78,7 +79,7 @@ type part struct {
 func newPart(m *Manager, name string, engine spec.DatabaseEngine) *part {
 	p := &part{
 		m: m, name: name, engine: engine, driver: m.cfg.Engines[engine], log: m.cfg.Log.With("database", name),
-		orders: map[[2]string]database.Order{}, asked: make(chan struct{}, 1),
+		orders: map[[2]string]database.Order{}, failed: map[string]string{}, asked: make(chan struct{}, 1),
 		reason: string(recovery.ReasonWaiting), message: "has just started",
 	}
 	if kept, ok := m.kept[name]; ok {

@@ -105,7 +105,7 @@ func (m *Manager) watchRouters(ctx context.Context) {
 			if digest := digestOfConfigs(configs); digest != applied || !time.Now().Before(next) {
 				ok := true
 				for name, driver := range m.cfg.Routers {
-					problems[name] = m.applyRouter(ctx, name, driver, configs[name])
+					problems[name] = m.applyRouter(ctx, name, driver, configs[name], problems[name])
 					ok = ok && problems[name] == ""
 				}
 				applied, next = digest, time.Now().Add(routeApply)
@@ -131,14 +131,19 @@ func (m *Manager) watchRouters(ctx context.Context) {
 	}
 }
 
-func (m *Manager) applyRouter(ctx context.Context, name spec.RouterDriver, driver router.Driver, c *router.Config) string {
+// applyRouter returns what is wrong with a driver's routers, "" for nothing. What was wrong before is not logged again.
+func (m *Manager) applyRouter(ctx context.Context, name spec.RouterDriver, driver router.Driver, c *router.Config, before string) string {
 	ctx, cancel := context.WithTimeout(ctx, routePatience)
 	defer cancel()
-	if err := driver.Apply(ctx, c); err != nil {
-		m.cfg.Log.Warn("the router is not as it should be", "driver", string(name), "error", err)
-		return err.Error()
+	err := driver.Apply(ctx, c)
+	if err == nil {
+		return ""
 	}
-	return ""
+	text := err.Error()
+	if text != before {
+		m.cfg.Log.Warn("the router is not as it should be", "driver", string(name), "error", err)
+	}
+	return text
 }
 
 // routerConfigs returns what each driver is to route, nil for nothing, and what is wrong with databases that none can.

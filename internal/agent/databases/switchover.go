@@ -53,14 +53,9 @@ func (s *switchover) end(reason, message string) {
 
 // Switchover implements api.Switcher.
 func (m *Manager) Switchover(ctx context.Context, name string, r api.SwitchoverRequest) (api.SwitchoverResult, error) {
-	m.mu.Lock()
-	p := m.parts[name]
-	m.mu.Unlock()
-	if p == nil {
-		return api.SwitchoverResult{}, &api.Error{
-			StatusCode: http.StatusNotFound, Reason: api.ReasonNoSuchDatabase,
-			Message: fmt.Sprintf("node %q has no voting part in a database %q", m.cfg.Node, name),
-		}
+	p, err := m.part(name)
+	if err != nil {
+		return api.SwitchoverResult{}, err
 	}
 	s, err := p.askFor(r)
 	if err != nil {
@@ -81,6 +76,32 @@ func (m *Manager) Switchover(ctx context.Context, name string, r api.SwitchoverR
 		}
 	}
 	return s.now(), nil
+}
+
+// part returns this node's member of a database.
+func (m *Manager) part(name string) (*part, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.parts[name]; p != nil && p.driver != nil {
+		return p, nil
+	}
+	return nil, &api.Error{
+		StatusCode: http.StatusNotFound, Reason: api.ReasonNoSuchDatabase,
+		Message: fmt.Sprintf("node %q has no voting part in a database %q", m.cfg.Node, name),
+	}
+}
+
+// SwitchoverCheck implements api.Switcher. It asks the server at once, whatever the member is busy with.
+func (m *Manager) SwitchoverCheck(ctx context.Context, name, to string) (api.SwitchoverCheck, error) {
+	p, err := m.part(name)
+	if err != nil {
+		return api.SwitchoverCheck{}, err
+	}
+	found, err := p.driver.CheckSwitchover(ctx, to)
+	return api.SwitchoverCheck{
+		From: found.From, To: to, Queue: found.Queue, MostQueue: found.MostQueue, Transactions: found.Long,
+		Reason: found.Reason, Message: found.Message,
+	}, err
 }
 
 // askFor returns the switchover with the request's ID, a new one when there is none.

@@ -21,6 +21,16 @@ func testSwitchover(t *testing.T, w *world, acked *record) {
 	to, third := w.others(from)[0], w.others(from)[1]
 	writer := w.write(t, acked)
 	await.True(t, "writes are acknowledged", 30*time.Second, func() bool { count, _ := writer.writes(); return count > 50 })
+	// A look beforehand changes nothing.
+	if c := mustCheck(t, third, to.Name); c.From != from.Name || c.Reason != "" || len(c.Long) > 0 {
+		t.Errorf("a look beforehand: %+v, want that nothing is in the way", c)
+	}
+	if c := mustCheck(t, third, "nobody"); c.Reason != "unknown-member" || c.From != from.Name || c.Message == "" {
+		t.Errorf("a look beforehand, to nobody: %+v", c)
+	}
+	if now := w.primary(t, w.members); now != from {
+		t.Errorf("a look has made %s the primary", now.Name)
+	}
 	// Any member can be told.
 	if err := third.Driver.SwitchOver(t.Context(), to.Name, 20*time.Second); err != nil {
 		t.Fatal(err)
@@ -41,11 +51,23 @@ func testSwitchover(t *testing.T, w *world, acked *record) {
 		t.Fatal(err)
 	}
 	wantRefusal(t, third.Driver.SwitchOver(t.Context(), from.Name, 20*time.Second), "not-online")
+	if c := mustCheck(t, third, from.Name); c.Reason != "not-online" {
+		t.Errorf("a look beforehand, to who is away: %+v", c)
+	}
 	if err := from.in(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.equal(t)
 	acked.check(t, w, w.members...)
+}
+
+func mustCheck(t *testing.T, n *member, to string) database.SwitchoverCheck {
+	t.Helper()
+	c, err := n.Driver.CheckSwitchover(t.Context(), to)
+	if err != nil {
+		t.Errorf("look before a switchover to %s: %v", to, err)
+	}
+	return c
 }
 
 func wantRefusal(t *testing.T, err error, reason string) {
@@ -74,6 +96,9 @@ func testLongTransaction(t *testing.T, w *world, acked *record) {
 	}
 	begin := time.Now()
 	await.True(t, "the transaction is an old one", 20*time.Second, func() bool { return time.Since(begin) > 7*time.Second })
+	if c := mustCheck(t, third, to.Name); c.Reason != "long-transactions" || len(c.Long) != 1 || !strings.Contains(c.Message, "user "+user) {
+		t.Errorf("a look beforehand: %+v, want that the transaction is in the way", c)
+	}
 	err = third.Driver.SwitchOver(t.Context(), to.Name, 10*time.Second)
 	wantRefusal(t, err, "long-transactions")
 	if err == nil || !strings.Contains(err.Error(), "user "+user) {
@@ -94,7 +119,7 @@ func testSettings(t *testing.T, w *world, _ *record) {
 	primary := w.primary(t, w.members)
 	n := w.others(primary)[0]
 	pid := n.pid(t, w.engine)
-	old := n.mustStatus(t).Running
+	old, before := n.mustStatus(t).Running, n.want.Settings
 	for name, value := range w.engine.Bad {
 		n.want.Settings = map[string]string{name: value}
 		var refused *database.SettingsError
@@ -116,6 +141,19 @@ func testSettings(t *testing.T, w *world, _ *record) {
 	}
 	if err := n.in(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	// A server that starts anew meanwhile does so with what it had, so that nothing restarts when the change is taken back.
+	if err := n.Driver.Restart(t.Context()); err != nil && !errors.As(err, &refused) {
+		t.Fatal(err)
+	}
+	if err := n.in(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pid = n.pid(t, w.engine)
+	n.want.Settings = before
+	n.apply(t)
+	if st := n.mustStatus(t); st.State != spec.MemberOnline || st.RestartNeeded || st.Running != old || n.pid(t, w.engine) != pid {
+		t.Errorf("after a refused change was taken back: %+v, want that nothing has changed", st)
 	}
 	n.want.Settings = map[string]string{w.engine.Live[0]: w.engine.Live[1]}
 	n.apply(t)

@@ -46,48 +46,104 @@ func (d *Driver) SwitchOver(ctx context.Context, to string, patience time.Durati
 	return d.switchOver(ctx, m, to, patience, true)
 }
 
-// switchOver makes a node's member the primary. With check, it first looks whether that would take long or lose somebody's work.
-func (d *Driver) switchOver(ctx context.Context, m *database.Member, to string, patience time.Duration, check bool) error {
-	begin := time.Now()
-	refuse := func(reason, format string, args ...any) error {
-		return &database.SwitchoverError{To: to, Reason: reason, Message: fmt.Sprintf(format, args...)}
+// roles are who takes writes and who is to.
+type roles struct {
+	g         group
+	now, next peerState
+}
+
+// rolesFor finds both, and fails with *database.SwitchoverError when the group or the next primary is in no state for a change. What
+// it has found until then comes with the error.
+func (d *Driver) rolesFor(ctx context.Context, m *database.Member, to string) (r roles, err error) {
+	refuse := refusal(to)
+	if r.g, err = readGroup(ctx, d.local); err != nil {
+		return r, refuse(reasonRefused, "the local server does not answer: %v", err)
 	}
-	g, err := readGroup(ctx, d.local)
-	if err != nil {
-		return refuse(reasonRefused, "the local server does not answer: %v", err)
-	}
-	now, ok := g.primary()
-	if !ok {
-		return refuse(reasonOnline, "%s sees no primary and so no group that could change it", m.Node)
+	ok := false
+	if r.now, ok = r.g.primary(); !ok {
+		return r, refuse(reasonOnline, "%s sees no primary and so no group that could change it", m.Node)
 	}
 	address, known := addressOf(m, to)
 	if !known {
-		return refuse(reasonUnknown, "%s is no voting member of database %s", to, m.Database)
+		return r, refuse(reasonUnknown, "%s is no voting member of database %s", to, m.Database)
 	}
-	i := slices.IndexFunc(g.members, func(p peerState) bool { return p.address == address })
-	if i < 0 || g.members[i].state != stateOnline {
+	i := slices.IndexFunc(r.g.members, func(p peerState) bool { return p.address == address })
+	if i < 0 || r.g.members[i].state != stateOnline {
 		state := "in no group"
 		if i >= 0 {
-			state = strings.ToLower(g.members[i].state)
+			state = strings.ToLower(r.g.members[i].state)
 		}
-		return refuse(reasonOnline, "it is %s", state)
+		return r, refuse(reasonOnline, "it is %s", state)
 	}
-	next := g.members[i]
-	if next.id == now.id {
-		return nil
+	r.next = r.g.members[i]
+	return r, nil
+}
+
+// refusal makes the errors of switchovers to a node.
+func refusal(to string) func(reason, format string, args ...any) error {
+	return func(reason, format string, args ...any) error {
+		return &database.SwitchoverError{To: to, Reason: reason, Message: fmt.Sprintf(format, args...)}
+	}
+}
+
+// inTheWay says why transactions are in the way of a switchover.
+func inTheWay(from string, list []string) string {
+	return fmt.Sprintf("transactions at the primary, %s, have been under way for more than %s and would be lost: %s", from, longTransaction, strings.Join(list, "; "))
+}
+
+// switchOver makes a node's member the primary. With check, it first looks whether that would take long or lose somebody's work.
+func (d *Driver) switchOver(ctx context.Context, m *database.Member, to string, patience time.Duration, check bool) error {
+	begin, refuse := time.Now(), refusal(to)
+	r, err := d.rolesFor(ctx, m, to)
+	if err != nil || r.next.id == r.now.id {
+		return err
 	}
 	if check {
-		if err := d.awaitCaughtUp(ctx, next, patience/2); err != nil {
+		if err := d.awaitCaughtUp(ctx, r.next, patience/2); err != nil {
 			return refuse(reasonLag, "%v", err)
 		}
-		if list, err := d.longTransactions(ctx, m, g, now); err != nil {
-			return refuse(reasonRefused, "the primary, %s, does not say what it is doing: %v", nodeAt(m, now.address), err)
+		from := nodeAt(m, r.now.address)
+		if list, err := d.longTransactions(ctx, m, r.g, r.now); err != nil {
+			return refuse(reasonRefused, "the primary, %s, does not say what it is doing: %v", from, err)
 		} else if len(list) > 0 {
-			return refuse(reasonLong, "transactions at the primary, %s, have been under way for more than %s and would be lost: %s",
-				nodeAt(m, now.address), longTransaction, strings.Join(list, "; "))
+			return refuse(reasonLong, "%s", inTheWay(from, list))
 		}
 	}
-	return d.elect(ctx, m, to, next, patience-time.Since(begin), refuse)
+	return d.elect(ctx, m, to, r.next, patience-time.Since(begin), refuse)
+}
+
+// CheckSwitchover implements database.Driver.
+func (d *Driver) CheckSwitchover(ctx context.Context, to string) (database.SwitchoverCheck, error) {
+	out := database.SwitchoverCheck{MostQueue: catchUp}
+	m, err := d.applied()
+	if err != nil {
+		return out, err
+	}
+	r, err := d.rolesFor(ctx, m, to)
+	if r.now.id != "" {
+		out.From = nodeAt(m, r.now.address)
+	}
+	var refused *database.SwitchoverError
+	if errors.As(err, &refused) {
+		out.Reason, out.Message = refused.Reason, refused.Message
+		return out, nil
+	}
+	if err != nil || r.next.id == r.now.id {
+		return out, err
+	}
+	if out.Queue, err = d.queueOf(ctx, r.next); err != nil {
+		return out, err
+	}
+	if out.Long, err = d.longTransactions(ctx, m, r.g, r.now); err != nil {
+		return out, fmt.Errorf("ask the primary, %s, what it is doing: %w", out.From, err)
+	}
+	switch {
+	case out.Queue > catchUp:
+		out.Reason, out.Message = reasonLag, fmt.Sprintf("it has %d transactions to apply, and writes would wait for them", out.Queue)
+	case len(out.Long) > 0:
+		out.Reason, out.Message = reasonLong, inTheWay(out.From, out.Long)
+	}
+	return out, nil
 }
 
 func addressOf(m *database.Member, node string) (netip.AddrPort, bool) {
@@ -106,17 +162,24 @@ func addressOf(m *database.Member, node string) (netip.AddrPort, bool) {
 func (d *Driver) awaitCaughtUp(ctx context.Context, p peerState, patience time.Duration) error {
 	queue := 0
 	done, err := waitFor(ctx, patience, func(ctx context.Context) (bool, error) {
-		err := d.local.QueryRowContext(ctx, `SELECT count_transactions_in_queue + count_transactions_remote_in_applier_queue
-FROM performance_schema.replication_group_member_stats WHERE member_id = ?`, p.id).Scan(&queue)
+		now, err := d.queueOf(ctx, p)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return false, nil
 		}
+		queue = now
 		return err == nil && queue <= catchUp, err
 	})
 	if err == nil && !done {
 		err = fmt.Errorf("it has %d transactions to apply after %s of waiting, and writes would wait for them", queue, patience.Round(time.Second))
 	}
 	return err
+}
+
+// queueOf returns how many transactions a member has to apply, as the local server has heard.
+func (d *Driver) queueOf(ctx context.Context, p peerState) (queue int, err error) {
+	err = d.local.QueryRowContext(ctx, `SELECT count_transactions_in_queue + count_transactions_remote_in_applier_queue
+FROM performance_schema.replication_group_member_stats WHERE member_id = ?`, p.id).Scan(&queue)
+	return queue, err
 }
 
 // longTransactions describes the transactions at the primary that have changed something and do not end.

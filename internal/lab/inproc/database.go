@@ -45,8 +45,8 @@ type server struct {
 	on     bool
 	member *database.Member
 	// has is how much data it has, own whether some of it is nobody else's.
-	has     uint64
-	fresh   bool
+	has   uint64
+	fresh bool
 	// started tells that the server has run with some settings, stopped that it does not come up with those that it has.
 	started bool
 	stopped bool
@@ -291,6 +291,26 @@ func (s *server) SwitchOver(_ context.Context, to string, _ time.Duration) error
 		}
 	}
 	return &database.SwitchoverError{To: to, Reason: "not-online", Message: "it is not in the group"}
+}
+
+// CheckSwitchover implements database.Driver.
+func (s *server) CheckSwitchover(_ context.Context, to string) (database.SwitchoverCheck, error) {
+	s.engine.mu.Lock()
+	defer s.engine.mu.Unlock()
+	out := database.SwitchoverCheck{Reason: "not-online", Message: "it is not in the group"}
+	if s.member == nil {
+		return out, nil
+	}
+	g := s.engine.group(s.member.Group)
+	if g.primary != nil {
+		out.From = g.primary.member.Node
+	}
+	for other := range g.members {
+		if other.member.Node == to {
+			out.Reason, out.Message = "", ""
+		}
+	}
+	return out, nil
 }
 
 // Maintain implements database.Driver.

@@ -123,6 +123,9 @@ type group struct {
 	refuse string
 	absent bool
 	slow   int
+	// only is the one that a dry run finds refused, all when empty; old tells that it knows no dry run.
+	only string
+	old  bool
 }
 
 func (g *group) Switchover(_ context.Context, database string, r api.SwitchoverRequest) (api.SwitchoverResult, error) {
@@ -139,6 +142,22 @@ func (g *group) Switchover(_ context.Context, database string, r api.SwitchoverR
 	default:
 		return api.SwitchoverResult{Done: true, From: "hk1", To: r.To, Took: 330}, nil
 	}
+}
+
+func (g *group) SwitchoverCheck(_ context.Context, database, to string) (api.SwitchoverCheck, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := api.SwitchoverCheck{From: "hk1", To: to, Queue: 12, MostQueue: 500}
+	switch {
+	case g.absent || database != "app":
+		return c, &api.Error{StatusCode: 404, Reason: api.ReasonNoSuchDatabase, Message: "no part in it"}
+	case g.old:
+		return c, &api.Error{StatusCode: 405, Reason: api.ReasonInternal, Message: "answered 405"}
+	case g.refuse != "" && (g.only == "" || g.only == to):
+		c.Transactions = []string{"connection 7 of user nextcloud in shop, 95 s, 3 rows changed"}
+		c.Reason, c.Message = g.refuse, "transactions at the primary, hk1, have been under way for more than 5s and would be lost: "+c.Transactions[0]
+	}
+	return c, nil
 }
 
 func TestSwitchover(t *testing.T) {
@@ -168,7 +187,7 @@ func TestSwitchover(t *testing.T) {
 		{"an outage", lostDatabase(), &group{}, []string{"--to", "sg1"}, cli.Failed, "", []string{"atoll recover --database app shows what it waits for"}, 0},
 		{"no such database", onlineDatabase(), &group{}, []string{"--database", "shop", "--to", "sg1"}, cli.Failed, "", []string{`cluster "web" has no database "shop"; it has app`}, 0},
 		{"nobody has a part", onlineDatabase(), &group{absent: true}, []string{"--to", "sg1"}, cli.Failed, "", []string{`no member of database "app" could be asked`}, 1},
-		{"no node", onlineDatabase(), &group{}, nil, cli.Failed, "", []string{`"to" not set`}, 0},
+		{"no node", onlineDatabase(), &group{}, nil, cli.Failed, "", []string{"at least one of the flags in the group [dry-run to] is required"}, 0},
 		{"no patience", onlineDatabase(), &group{}, []string{"--to", "sg1", "--patience", "0s"}, cli.Failed, "", []string{"--patience 0s is not above 0"}, 0},
 	}
 	for _, tt := range tests {
@@ -195,6 +214,99 @@ func TestSwitchover(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSwitchoverDryRun looks, and must order nothing.
+func TestSwitchoverDryRun(t *testing.T) {
+	down := onlineDatabase()
+	down.Members["hk2"] = part(func(m *api.DatabaseMemberView) { m.State, m.Problem = spec.MemberDown, "the server does not start" })
+	const long = "connection 7 of user nextcloud in shop, 95 s, 3 rows changed"
+	tests := []struct {
+		name  string
+		view  api.DatabaseView
+		group *group
+		args  []string
+		code  int
+		says  []string
+	}{
+		{
+			"one", onlineDatabase(), &group{},
+			[]string{"--database", "app", "--to", "hk2"},
+			cli.Healthy,
+			[]string{"database app: hk1 takes writes; nothing is changed", "hk2       50  0.4 s, 12 waiting  12, may be 500  would begin"},
+		},
+		{"all that could", onlineDatabase(), &group{}, nil, cli.Healthy, []string{"hk2 ", "sg1 "}},
+		{"the primary itself", onlineDatabase(), &group{}, []string{"--to", "hk1"}, cli.Healthy, []string{"hk1 takes writes; nothing is changed"}},
+		{
+			"transactions", onlineDatabase(), &group{refuse: "long-transactions"},
+			[]string{"--to", "sg1"},
+			cli.Failed,
+			[]string{"would be refused: long-transactions", "in the way", long, `Error: a switchover of database "app" to sg1 would be refused (long-transactions)`},
+		},
+		{"one of two", onlineDatabase(), &group{refuse: "lag", only: "sg1"}, nil, cli.Healthy, []string{"would begin", "would be refused: lag"}},
+		{"one is down", down, &group{}, nil, cli.Healthy, []string{"would begin", `member hk2 of database "app" is down, not online: the server does not start`}},
+		{"down", down, &group{}, []string{"--to", "hk2"}, cli.Failed, []string{"is down, not online: the server does not start"}},
+		{"a client", onlineDatabase(), &group{}, []string{"--to", "web"}, cli.Failed, []string{`node "web" has no data of database "app"`}},
+		{"an outage", lostDatabase(), &group{}, []string{"--to", "sg1"}, cli.Failed, []string{"atoll recover --database app shows what it waits for"}},
+		{"an outage, of all", lostDatabase(), &group{}, nil, cli.Failed, []string{"- takes writes; nothing is changed", "atoll recover --database app shows what it waits for"}},
+		{"nobody has a part", onlineDatabase(), &group{absent: true}, []string{"--to", "sg1"}, cli.Failed, []string{`no member of database "app" could be asked`}},
+		{"an old agent", onlineDatabase(), &group{old: true}, []string{"--to", "sg1"}, cli.Failed, []string{"its agent is older than this command and knows no dry run"}},
+		{"with patience", onlineDatabase(), &group{}, []string{"--to", "sg1", "--patience", "1m"}, cli.Failed, []string{"none of the others can be"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOperator(t)
+			key := o.withKey(t)
+			tt.group.status = withDatabase(tt.view)
+			endpoint, _ := serveBackend(t, tt.group, key, "hk1")
+			r := o.run(t, append([]string{"switchover", "--cluster", "web", "--endpoint", endpoint, "--dry-run"}, tt.args...)...)
+			if r.code != tt.code {
+				t.Errorf("exit code %d, want %d: %q, %q", r.code, tt.code, r.stdout, r.stderr)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(r.stdout+r.stderr, want) {
+					t.Errorf("the output lacks %q:\n%s%s", want, r.stdout, r.stderr)
+				}
+			}
+			if len(tt.group.asked) > 0 {
+				t.Errorf("a dry run has ordered %+v", tt.group.asked)
+			}
+		})
+	}
+}
+
+func TestSwitchoverDryRunJSON(t *testing.T) {
+	g := &group{refuse: "long-transactions", only: "sg1"}
+	g.status = withDatabase(onlineDatabase())
+	o := newOperator(t)
+	key := o.withKey(t)
+	endpoint, _ := serveBackend(t, g, key, "hk1")
+	r := o.run(t, "switchover", "--cluster", "web", "--endpoint", endpoint, "--dry-run", "--json")
+	type check struct {
+		To, Reason   string
+		Possible     bool
+		Lag          float64
+		Queue        int
+		MostQueue    int `json:"most_queue"`
+		Transactions []string
+	}
+	var got struct {
+		Database, Primary string
+		Checks            []check
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
+		t.Fatalf("%v: %q, %q", err, r.stdout, r.stderr)
+	}
+	want := []check{
+		{To: "hk2", Possible: true, Lag: 0.4, Queue: 12, MostQueue: 500},
+		{To: "sg1", Reason: "long-transactions", Queue: 12, MostQueue: 500, Transactions: []string{"connection 7 of user nextcloud in shop, 95 s, 3 rows changed"}},
+	}
+	if diff := cmp.Diff(want, got.Checks); diff != "" || got.Primary != "hk1" || got.Database != "app" || r.code != cli.Healthy {
+		t.Errorf("exit code %d, %s\n%s", r.code, r.stdout, diff)
+	}
+	if len(g.asked) > 0 {
+		t.Errorf("a dry run has ordered %+v", g.asked)
 	}
 }
 

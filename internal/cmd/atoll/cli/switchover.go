@@ -26,6 +26,7 @@ type switchoverOptions struct {
 	to       string
 	patience time.Duration
 	timeout  time.Duration
+	dryRun   bool
 	json     bool
 }
 
@@ -41,8 +42,13 @@ end within --patience; what stands in the way is printed. Transactions that are 
 applications it takes well below a second. If it cannot be finished in time it is taken back, and the primary is the one that
 it was. A member stays primary until it fails or the next switchover.
 
-The exit code is 0 when the member takes writes, also when it did before, and 2 when it does not.`,
+With --dry-run nothing changes: it shows what the look beforehand finds now, for the member that --to names, or for each that
+could take the writes.
+
+The exit code is 0 when the member takes writes, also when it did before, and 2 when it does not. With --dry-run it is 0 when
+the switchover would begin, to some member if none is named, and 2 when it would be refused.`,
 		Example: `  atoll switchover --database app --to sg1
+  atoll switchover --dry-run
   atoll switchover --to hk1 --patience 2m --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), env) },
@@ -53,10 +59,10 @@ The exit code is 0 when the member takes writes, also when it did before, and 2 
 	flags.StringVar(&o.to, "to", "", "the `node` that is to take writes")
 	flags.DurationVar(&o.patience, "patience", api.DefaultSwitchoverPatience, "how long transactions that are under way may take to end")
 	flags.DurationVar(&o.timeout, "timeout", 8*time.Second, "how long a node may take to answer")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "show what would be in the way, and change nothing")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
-	if err := cmd.MarkFlagRequired("to"); err != nil {
-		panic(err) // the flag is defined above
-	}
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "patience")
+	cmd.MarkFlagsOneRequired("dry-run", "to")
 	return cmd
 }
 
@@ -94,6 +100,9 @@ func (o *switchoverOptions) run(ctx context.Context, env Environment) error {
 	name, v, err := r.chooseDatabase(o.database)
 	if err != nil {
 		return err
+	}
+	if o.dryRun {
+		return o.look(ctx, env, key, targets, r, name, v)
 	}
 	done := switched{Cluster: r.Cluster, Database: name, From: v.Primary, To: o.to}
 	if v.Primary == o.to {
@@ -171,22 +180,11 @@ func (o *switchoverOptions) order(ctx context.Context, env Environment, key *tru
 		return api.SwitchoverResult{}, err
 	}
 	request := api.SwitchoverRequest{ID: hex.EncodeToString(id[:]), To: o.to, Patience: o.patience.Milliseconds()}
-	// Whoever is to take writes knows best how that goes.
-	targets = slices.Clone(targets)
-	slices.SortStableFunc(targets, func(a, b api.Target) int {
-		switch {
-		case a.Node == o.to && b.Node != o.to:
-			return -1
-		case b.Node == o.to && a.Node != o.to:
-			return 1
-		}
-		return 0
-	})
 	ctx, cancel := context.WithTimeout(ctx, o.patience+o.timeout+30*time.Second)
 	defer cancel()
 	said := ""
 	var errs []error
-	for _, target := range targets {
+	for _, target := range firstOf(targets, o.to) {
 		client := api.NewOperatorClient(key, target)
 		result, err := client.Switchover(ctx, database, request, func(p api.SwitchoverResult) {
 			if p.Progress != said {
@@ -202,6 +200,21 @@ func (o *switchoverOptions) order(ctx context.Context, env Environment, key *tru
 		errs = append(errs, fmt.Errorf("%s: %w", name(target), err))
 	}
 	return api.SwitchoverResult{}, fmt.Errorf("no member of database %q could be asked:\n%w", database, errors.Join(errs...))
+}
+
+// firstOf returns targets with a node's before the others: whoever is to take writes knows best how that goes.
+func firstOf(targets []api.Target, node string) []api.Target {
+	targets = slices.Clone(targets)
+	slices.SortStableFunc(targets, func(a, b api.Target) int {
+		switch {
+		case a.Node == node && b.Node != node:
+			return -1
+		case b.Node == node && a.Node != node:
+			return 1
+		}
+		return 0
+	})
+	return targets
 }
 
 // say tells people what goes on; programs read the result alone.
