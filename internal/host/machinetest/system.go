@@ -163,7 +163,7 @@ func (s *System) start(ctx context.Context, name string) error {
 			}
 			words = append([]string{"mkdir", "-p"}, words...)
 		case "ExecStartPre":
-			words[0] = strings.TrimPrefix(words[0], "-")
+			words[0] = strings.TrimLeft(words[0], "-+")
 		case "ExecStart":
 			argv = words
 			continue
