@@ -109,3 +109,24 @@ func TestOnlyCirclesAreCircles(t *testing.T) {
 		}
 	}
 }
+
+// A problem is told of the pair that completes it, whichever name comes first.
+func TestPairProblems(t *testing.T) {
+	t.Parallel()
+	others := map[string]spec.Pair{"m": between("a:/srv/x", "b:/srv/x"), "old": between("a:/srv/z", "b:/srv/z"), "within": between("a:/srv/z/y", "b:/srv/y")}
+	for _, name := range []string{"a", "z"} {
+		ps := topology.PairProblems(others, name, between("a:/srv/x/y", "c:/srv/x"))
+		if len(ps) != 1 || !strings.Contains(ps[0].Message, "lie within one another on a") {
+			t.Errorf("%s: got %v", name, ps)
+		}
+		if ps := topology.PairProblems(others, name, between("c:/srv/x", "d:/srv/x")); len(ps) > 0 {
+			t.Errorf("%s: got %v of a pair that others do not concern", name, ps)
+		}
+	}
+	if ps := topology.PairProblems(others, "m", between("b:/srv/x", "a:/srv/x")); len(ps) > 0 || len(others) != 3 {
+		t.Errorf("a pair in place of itself: got %v", ps)
+	}
+	if ps := topology.PairProblems(nil, "m", between("b:/srv/x", "a:/srv/x")); len(ps) > 0 {
+		t.Errorf("the only pair: got %v", ps)
+	}
+}

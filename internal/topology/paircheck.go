@@ -85,3 +85,16 @@ func checkPairs(in Input) spec.Problems {
 	}
 	return append(ps, CheckPairs(in.Pairs)...)
 }
+
+// PairProblems returns what is wrong between pairs once one more is beside the others, or in the place of the one of its name, and
+// was not wrong without it. Whichever of the pairs a problem's field names, it is the one more that makes it.
+func PairProblems(others map[string]spec.Pair, name string, pair spec.Pair) []spec.Problem {
+	all := maps.Clone(others)
+	if all == nil {
+		all = map[string]spec.Pair{}
+	}
+	delete(all, name)
+	before := CheckPairs(all)
+	all[name] = pair
+	return slices.DeleteFunc(CheckPairs(all), func(p spec.Problem) bool { return slices.Contains(before, p) })
+}

@@ -27,6 +27,9 @@ type Cluster struct {
 	// this run.
 	members map[string]PlannedMember
 	pushed  map[spec.Ref]uint64
+	// pairs are the planned pairs by name, and leaving those that are going to be removed.
+	pairs   map[string]PlannedPair
+	leaving map[string]bool
 }
 
 // Peer is a node that has joined.
