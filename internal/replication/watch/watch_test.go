@@ -1,0 +1,521 @@
+//go:build linux
+
+package watch_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
+)
+
+// patience is how long a test waits for what must come; it is not what it takes.
+const patience = 20 * time.Second
+
+// methods runs a test with each method that there is here.
+func methods(t *testing.T, test func(t *testing.T, method watch.Method)) {
+	t.Helper()
+	for _, method := range []watch.Method{watch.Fanotify, watch.Inotify} {
+		t.Run(string(method), func(t *testing.T) {
+			if method == watch.Fanotify && os.Geteuid() != 0 {
+				t.Skip("fanotify watches file systems for root only")
+			}
+			test(t, method)
+		})
+	}
+}
+
+// open watches a tree until the test ends.
+func open(t *testing.T, root string, options watch.Options) *watch.Watcher {
+	t.Helper()
+	w, err := watch.Open(t.Context(), root, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// next returns the next batch.
+func next(t *testing.T, w *watch.Watcher) watch.Batch {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	b, err := w.Next(ctx)
+	if err != nil {
+		t.Fatalf("no batch: %v; status %+v", err, w.Status())
+	}
+	return b
+}
+
+// until gathers batches until one has the path, and returns what all of them said.
+func until(t *testing.T, w *watch.Watcher, path string) map[string]watch.Change {
+	t.Helper()
+	all := map[string]watch.Change{}
+	for {
+		b := next(t, w)
+		if b.All {
+			t.Fatalf("everything has to be looked at: %s", b.Reason)
+		}
+		for _, c := range b.Changes {
+			all[c.Path] = c
+		}
+		if _, ok := all[path]; ok {
+			return all
+		}
+	}
+}
+
+// rescan waits for the demand to look at everything, and returns its reason.
+func rescan(t *testing.T, w *watch.Watcher) string {
+	t.Helper()
+	for {
+		if b := next(t, w); b.All {
+			return b.Reason
+		}
+	}
+}
+
+func write(t *testing.T, path ...string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(path...), []byte(strings.Join(path, "/")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestChanges(t *testing.T) {
+	odd := "line\nbreak \xff\xfe%41 "
+	tests := []struct {
+		name   string
+		before []string // files
+		do     func(t *testing.T, root string)
+		want   []watch.Change
+	}{
+		{
+			"a new file", nil,
+			func(t *testing.T, root string) { write(t, root, "new") },
+			[]watch.Change{{Path: "new"}},
+		},
+		{
+			"a change deep below",
+			[]string{"a/b/c/d/old"},
+			func(t *testing.T, root string) { write(t, root, "a/b/c/d/old") },
+			[]watch.Change{{Path: "a/b/c/d/old"}},
+		},
+		{
+			"a file removed",
+			[]string{"a/gone"},
+			func(t *testing.T, root string) { must(t, os.Remove(root+"/a/gone")) },
+			[]watch.Change{{Path: "a/gone"}},
+		},
+		{
+			"a file renamed",
+			[]string{"a/from", "b/other"},
+			func(t *testing.T, root string) { must(t, os.Rename(root+"/a/from", root+"/b/to")) },
+			[]watch.Change{{Path: "a/from"}, {Path: "b/to"}},
+		},
+		{
+			"another mode",
+			[]string{"a/file"},
+			func(t *testing.T, root string) { must(t, os.Chmod(root+"/a/file", 0o640)) },
+			[]watch.Change{{Path: "a/file"}},
+		},
+		{
+			"another mode of a directory",
+			[]string{"a/file"},
+			func(t *testing.T, root string) { must(t, os.Chmod(root+"/a", 0o750)) },
+			[]watch.Change{{Path: "a"}},
+		},
+		{
+			"an extended attribute",
+			[]string{"a/file"},
+			func(t *testing.T, root string) {
+				must(t, unix.Setxattr(root+"/a/file", "user.atoll", []byte("x"), 0))
+			},
+			[]watch.Change{{Path: "a/file"}},
+		},
+		{
+			"a symbolic link", nil,
+			func(t *testing.T, root string) { must(t, os.Symlink("/etc", root+"/link")) },
+			[]watch.Change{{Path: "link"}},
+		},
+		{
+			"a hard link",
+			[]string{"file"},
+			func(t *testing.T, root string) { must(t, os.Link(root+"/file", root+"/other")) },
+			[]watch.Change{{Path: "other"}},
+		},
+		{
+			"a new directory", nil,
+			func(t *testing.T, root string) { must(t, os.Mkdir(root+"/dir", 0o700)) },
+			[]watch.Change{{Path: "dir", Recursive: true}},
+		},
+		{
+			"a directory moved within the tree",
+			[]string{"a/x/file", "b/other"},
+			func(t *testing.T, root string) { must(t, os.Rename(root+"/a/x", root+"/b/y")) },
+			[]watch.Change{{Path: "a/x"}, {Path: "b/y", Recursive: true}},
+		},
+		{
+			"a directory removed",
+			[]string{"a/x/file"},
+			func(t *testing.T, root string) { must(t, os.RemoveAll(root+"/a/x")) },
+			[]watch.Change{{Path: "a/x"}},
+		},
+		{
+			"names of any bytes",
+			[]string{odd + "/file"},
+			func(t *testing.T, root string) { write(t, root, odd, odd) },
+			[]watch.Change{{Path: odd + "/" + odd}},
+		},
+		{
+			"the longest name", nil,
+			func(t *testing.T, root string) { write(t, root, strings.Repeat("n", 255)) },
+			[]watch.Change{{Path: strings.Repeat("n", 255)}},
+		},
+	}
+	methods(t, func(t *testing.T, method watch.Method) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				root := t.TempDir()
+				for _, path := range tt.before {
+					must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o700))
+					write(t, root, path)
+				}
+				w := open(t, root, watch.Options{Method: method})
+				tt.do(t, root)
+				got := map[string]watch.Change{}
+				for _, want := range tt.want {
+					if _, ok := got[want.Path]; !ok {
+						maps.Copy(got, until(t, w, want.Path))
+					}
+					if got[want.Path] != want {
+						t.Errorf("got %+v of %q, want %+v; all: %+v", got[want.Path], want.Path, want, got)
+					}
+				}
+			})
+		}
+	})
+}
+
+func TestNothingElse(t *testing.T) {
+	methods(t, func(t *testing.T, method watch.Method) {
+		outside, root := t.TempDir(), t.TempDir()
+		must(t, os.MkdirAll(root+"/dir/skipped/deep", 0o700))
+		write(t, root, "dir/file")
+		must(t, os.Symlink(outside, root+"/dir/link"))
+		w := open(t, root, watch.Options{Method: method, Skip: func(path string) bool { return path == "dir/skipped" }})
+		// Reading, what lies behind a symbolic link, a neighbour and what is left out are no changes of the tree.
+		if _, err := os.ReadFile(root + "/dir/file"); err != nil {
+			t.Fatal(err)
+		}
+		must(t, filepath.WalkDir(root, func(string, fs.DirEntry, error) error { return nil }))
+		write(t, outside, "file")
+		write(t, root, "dir/link/through")
+		write(t, root+"-neighbour")
+		t.Cleanup(func() { _ = os.Remove(root + "-neighbour") })
+		write(t, root, "dir/skipped/file")
+		write(t, root, "dir/skipped/deep/file")
+		write(t, root, "last")
+		got := until(t, w, "last")
+		if len(got) != 1 {
+			t.Errorf("got %+v, want the last file alone", got)
+		}
+	})
+}
+
+func TestOneChangeIsReportedAtOnce(t *testing.T) {
+	methods(t, func(t *testing.T, method watch.Method) {
+		root := t.TempDir()
+		w := open(t, root, watch.Options{Method: method})
+		var took []time.Duration
+		for i := range 20 {
+			start := time.Now()
+			path := fmt.Sprintf("file%d", i)
+			write(t, root, path)
+			until(t, w, path)
+			took = append(took, time.Since(start))
+		}
+		slices.Sort(took)
+		t.Logf("median %s, worst %s", took[len(took)/2], took[len(took)-1])
+		// Half a second would be the pace of a burst: these are none, however busy the machine is.
+		if median := took[len(took)/2]; median > 50*time.Millisecond {
+			t.Errorf("a change took %s in the median, want less than 50 ms", median)
+		}
+	})
+}
+
+func TestFilesBeingWritten(t *testing.T) {
+	methods(t, func(t *testing.T, method watch.Method) {
+		root := t.TempDir()
+		w := open(t, root, watch.Options{Method: method, Settle: time.Hour, SettleMost: time.Hour})
+		f, err := os.Create(root + "/upload")
+		must(t, err)
+		if _, err := f.WriteString("half of it"); err != nil {
+			t.Fatal(err)
+		}
+		write(t, root, "other")
+		if got := until(t, w, "other"); len(got) != 1 {
+			t.Errorf("got %+v while the file is open, want the other alone", got)
+		}
+		must(t, f.Close())
+		until(t, w, "upload")
+	})
+}
+
+func TestFilesWrittenToForever(t *testing.T) {
+	tests := []struct {
+		name    string
+		options watch.Options
+	}{
+		{"left alone", watch.Options{Settle: 50 * time.Millisecond, SettleMost: time.Hour}},
+		{"long enough", watch.Options{Settle: time.Hour, SettleMost: 50 * time.Millisecond}},
+	}
+	methods(t, func(t *testing.T, method watch.Method) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				root := t.TempDir()
+				tt.options.Method = method
+				w := open(t, root, tt.options)
+				f, err := os.Create(root + "/log")
+				must(t, err)
+				defer func() { _ = f.Close() }()
+				for range 3 {
+					if _, err := f.WriteString("line\n"); err != nil {
+						t.Fatal(err)
+					}
+					until(t, w, "log")
+				}
+			})
+		}
+	})
+}
+
+func TestOwn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("fanotify watches file systems for root only")
+	}
+	root := t.TempDir()
+	sh := exec.CommandContext(t.Context(), "sh")
+	input, err := sh.StdinPipe()
+	must(t, err)
+	must(t, sh.Start())
+	w := open(t, root, watch.Options{Method: watch.Fanotify, Own: func(pid int) bool { return pid == sh.Process.Pid }})
+	resume := w.Stall() // what is told of a path must not come in two batches
+	if _, err := fmt.Fprintf(input, "cd %s && echo x >own && echo x >both && exit\n", root); err != nil {
+		t.Fatal(err)
+	}
+	must(t, sh.Wait())
+	write(t, root, "both")
+	write(t, root, "other")
+	resume()
+	got := until(t, w, "other")
+	for path, want := range map[string]bool{"own": true, "both": false, "other": false} {
+		if got[path].Own != want {
+			t.Errorf("%s: Own is %t, want %t", path, got[path].Own, want)
+		}
+	}
+}
+
+func TestOverflow(t *testing.T) {
+	methods(t, func(t *testing.T, method watch.Method) {
+		root := t.TempDir()
+		write(t, root, "file")
+		w := open(t, root, watch.Options{Method: method})
+		resume := w.Stall()
+		// More directories than the kernel's queue has room for; what is in them must be seen later all the same.
+		queue, err := os.ReadFile("/proc/sys/fs/" + string(method) + "/max_queued_events")
+		must(t, err)
+		var room int
+		if _, err := fmt.Sscan(string(queue), &room); err != nil || room > 100_000 {
+			t.Fatalf("the kernel's queue has room for %d events (%v): too many to overflow here", room, err)
+		}
+		for i := range room + 10 {
+			dir := fmt.Sprintf("%s/dir%d", root, i)
+			must(t, os.Mkdir(dir, 0o700))
+			must(t, os.Remove(dir))
+		}
+		must(t, os.Mkdir(root+"/dir", 0o700))
+		resume()
+		if reason := rescan(t, w); !strings.Contains(reason, "overflow") {
+			t.Errorf("the reason is %q", reason)
+		}
+		write(t, root, "dir/file")
+		until(t, w, "dir/file")
+		if s := w.Status(); s.Rescans != 1 || s.LastRescan == "" {
+			t.Errorf("status %+v, want one rescan", s)
+		}
+	})
+}
+
+func TestRootReplaced(t *testing.T) {
+	methods(t, func(t *testing.T, method watch.Method) {
+		root := t.TempDir() + "/tree"
+		must(t, os.Mkdir(root, 0o700))
+		w := open(t, root, watch.Options{Method: method})
+		must(t, os.Rename(root, root+".old"))
+		rescan(t, w)
+		for w.Status().Missing == "" {
+			next(t, w)
+		}
+		must(t, os.Mkdir(root, 0o700))
+		rescan(t, w)
+		if s := w.Status(); s.Missing != "" || s.Watches != 1 {
+			t.Errorf("status %+v, want a tree that is there", s)
+		}
+		write(t, root, "file")
+		until(t, w, "file")
+	})
+}
+
+func TestRootMovedAwayAndBack(t *testing.T) {
+	methods(t, func(t *testing.T, method watch.Method) {
+		parent := t.TempDir()
+		root := parent + "/above/tree"
+		must(t, os.MkdirAll(root, 0o700))
+		w := open(t, root, watch.Options{Method: method})
+		resume := w.Stall() // so that nobody sees that it was away
+		must(t, os.Rename(parent+"/above", parent+"/elsewhere"))
+		write(t, parent, "elsewhere/tree/file")
+		must(t, os.Rename(parent+"/elsewhere", parent+"/above"))
+		resume()
+		if b := next(t, w); !b.All && !slices.Contains(b.Changes, watch.Change{Path: "file"}) {
+			t.Errorf("got %+v, want the file or everything", b)
+		}
+	})
+}
+
+func TestSeveralNames(t *testing.T) {
+	methods(t, func(t *testing.T, method watch.Method) {
+		outside, root := t.TempDir(), t.TempDir()
+		write(t, root, "one")
+		must(t, os.Link(root+"/one", root+"/two"))
+		must(t, os.Link(root+"/one", outside+"/three"))
+		w := open(t, root, watch.Options{Method: method, Settle: time.Millisecond})
+		write(t, root, "one")
+		if reason := rescan(t, w); !strings.Contains(reason, "several names") {
+			t.Errorf("the reason is %q", reason)
+		}
+	})
+}
+
+func TestClose(t *testing.T) {
+	methods(t, func(t *testing.T, method watch.Method) {
+		w, err := watch.Open(t.Context(), t.TempDir(), watch.Options{Method: method})
+		must(t, err)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := w.Next(t.Context())
+			ended <- err
+		}()
+		must(t, w.Close())
+		must(t, w.Close())
+		if err := <-ended; !errors.Is(err, watch.ErrClosed) {
+			t.Errorf("Next: %v, want ErrClosed", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		w = open(t, t.TempDir(), watch.Options{Method: method})
+		if _, err := w.Next(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Next: %v, want the context's error", err)
+		}
+	})
+}
+
+func TestOpenFails(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "file")
+	for path, want := range map[string]error{dir + "/missing": fs.ErrNotExist, dir + "/file": unix.ENOTDIR} {
+		if _, err := watch.Open(t.Context(), path, watch.Options{}); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+	}
+	must(t, os.Symlink(dir, dir+"-link"))
+	t.Cleanup(func() { _ = os.Remove(dir + "-link") })
+	w := open(t, dir+"-link", watch.Options{})
+	write(t, dir, "file")
+	until(t, w, "file")
+}
+
+// TestWithoutRights runs itself again as a user who has none, and few watches.
+func TestWithoutRights(t *testing.T) {
+	const variable = "ATOLL_TEST_WATCH_WITHOUT_RIGHTS"
+	if root := os.Getenv(variable); root != "" {
+		withoutRights(t, root)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("a user namespace is made by root here")
+	}
+	root := t.TempDir()
+	must(t, os.MkdirAll(root+"/a/b/c", 0o700))
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestWithoutRights$", "-test.v")
+	cmd.Env = append(os.Environ(), variable+"="+root)
+	cmd.SysProcAttr = userNamespace()
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestWithoutRights")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func withoutRights(t *testing.T, root string) {
+	var unsupported *watch.UnsupportedError
+	if _, err := watch.Open(t.Context(), root, watch.Options{Method: watch.Fanotify}); !errors.As(err, &unsupported) {
+		t.Errorf("fanotify: %v, want an UnsupportedError", err)
+	}
+	w := open(t, root, watch.Options{})
+	if s := w.Status(); s.Method != watch.Inotify || s.Watches != 4 || !strings.Contains(s.Reason, "operation not permitted") {
+		t.Errorf("status %+v, want inotify with four watches and why", s)
+	}
+	limit := func(n int) {
+		must(t, os.WriteFile("/proc/sys/user/max_inotify_watches", fmt.Appendf(nil, "%d", n), 0))
+	}
+	// A directory that cannot be watched ends the watcher: it would miss changes.
+	limit(6)
+	must(t, os.MkdirAll(root+"/d/e/f/g/h", 0o700))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var err error
+	for err == nil {
+		_, err = w.Next(ctx)
+	}
+	var full *watch.LimitError
+	if !errors.As(err, &full) {
+		t.Fatalf("Next: %v, want a LimitError", err)
+	}
+	must(t, w.Close())
+	limit(3)
+	_, err = watch.Open(t.Context(), root, watch.Options{})
+	if !errors.As(err, &full) {
+		t.Fatalf("Open: %v, want a LimitError", err)
+	}
+	if full.Directories != 9 || full.Watched != 3 || full.Limit != 3 || full.Needed() != 9 || !strings.Contains(err.Error(), watch.Sysctl+" to at least 9") {
+		t.Errorf("Open: %v (%+v)", err, full)
+	}
+}
