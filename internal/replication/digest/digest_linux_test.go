@@ -304,6 +304,40 @@ func TestHardLinksAndHoles(t *testing.T) {
 	if take(t, digest.New(a, all)).Sum != take(t, digest.New(b, all)).Sum {
 		t.Error("a hard link or a hole is not what it holds")
 	}
+	o := all
+	o.Workers, o.Now = 1, func() time.Time { return time.Now().Add(time.Minute) }
+	if s := take(t, digest.New(a, o)); s.Read.Files != 2 {
+		t.Errorf("%d files read: a second name of a file is read again", s.Read.Files)
+	}
+}
+
+// TestDirectory asks for directories that nobody may be led to.
+func TestDirectory(t *testing.T) {
+	a := t.TempDir()
+	plant(t, a, usual())
+	plant(t, a, map[string]string{"into -> b": "", "b/out -> /": ""})
+	tree := digest.New(a, all)
+	take(t, tree)
+	d, err := tree.Directory(t.Context(), "b/d")
+	if err != nil || len(d.Entries) != 2 || string(d.Entries[0].Name) != "e" || d.Totals.Files != 2 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	for _, path := range []string{"into", "b/out", "b/out/etc", "..", "b/..", "/", "b/", "/etc", "b//d", "a", "a/x", "no", "./b"} {
+		if d, err := tree.Directory(t.Context(), path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q: %+v, %v", path, d, err)
+		}
+	}
+	// A directory that the last digest did not see is looked at as a whole.
+	plant(t, a, map[string]string{"b/new/x/y": "12345"})
+	if d, err = tree.Directory(t.Context(), "b"); err != nil || d.Totals.Bytes != 8 {
+		t.Errorf("%+v, %v", d.Totals, err)
+	}
+	if err := os.RemoveAll(a + "/b"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tree.Directory(t.Context(), "b"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory that is gone: %v", err)
+	}
 }
 
 func TestRootIsNotThere(t *testing.T) {

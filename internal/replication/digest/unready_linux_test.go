@@ -79,10 +79,13 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// patience is how long a test waits for a change to fall into a read: a loaded machine may let the writer wait.
+const patience = time.Minute
+
 // TestUnstable digests a file that is written to all the time.
 func TestUnstable(t *testing.T) {
 	a := t.TempDir()
-	plant(t, a, map[string]string{"busy": strings.Repeat("x", 16<<20), "calm": "1"})
+	plant(t, a, map[string]string{"busy": strings.Repeat("x", 64<<20), "calm": "1"})
 	stop, over := make(chan struct{}), make(chan error, 1)
 	f, err := os.OpenFile(a+"/busy", os.O_WRONLY, 0)
 	if err != nil {
@@ -105,13 +108,60 @@ func TestUnstable(t *testing.T) {
 	}()
 	tree := digest.New(a, all)
 	var s *digest.Snapshot
-	// A loaded machine may let the writer wait for as long as the file is read.
-	for range 50 {
+	for began := time.Now(); time.Since(began) < patience; {
 		if s = take(t, tree); s.ProblemCount > 0 {
 			break
 		}
 	}
 	if len(s.Problems) != 1 || string(s.Problems[0].Path) != "busy" || s.Problems[0].Kind != digest.Unstable {
+		t.Errorf("problems %q", s.Problems)
+	}
+	close(stop)
+	if err := <-over; err != nil {
+		t.Fatal(err)
+	}
+	sound(t, take(t, tree))
+}
+
+// TestNamesComeAndGo digests a directory that is never the same twice, and asks for it meanwhile.
+func TestNamesComeAndGo(t *testing.T) {
+	a := t.TempDir()
+	files := map[string]string{}
+	for i := range 2000 {
+		files[fmt.Sprintf("d/%d", i)] = strings.Repeat("x", 15<<10)
+	}
+	plant(t, a, files)
+	stop, over := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				over <- os.Remove(fmt.Sprintf("%s/d/new%d", a, i-1))
+				return
+			default:
+			}
+			err := os.WriteFile(fmt.Sprintf("%s/d/new%d", a, i), nil, 0o600)
+			if i > 0 {
+				err = errors.Join(err, os.Remove(fmt.Sprintf("%s/d/new%d", a, i-1)))
+			}
+			if err != nil {
+				over <- err
+				return
+			}
+		}
+	}()
+	tree := digest.New(a, all)
+	var s *digest.Snapshot
+	for began := time.Now(); time.Since(began) < patience; {
+		s = take(t, tree)
+		if _, err := tree.Directory(t.Context(), "d"); err != nil {
+			t.Error(err)
+		}
+		if s.ProblemCount > 0 {
+			break
+		}
+	}
+	if len(s.Problems) != 1 || string(s.Problems[0].Path) != "d" || s.Problems[0].Kind != digest.Unstable {
 		t.Errorf("problems %q", s.Problems)
 	}
 	close(stop)
