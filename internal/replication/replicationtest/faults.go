@@ -1,0 +1,351 @@
+//go:build linux
+
+package replicationtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// apart has something happen on both sides while neither knows of the other.
+func (r *run) apart(t *testing.T, happens func()) {
+	t.Helper()
+	r.setCut(true)
+	r.lead.awaitStatus(t, "notices that the way is cut", long, func(st replication.Status) bool { return st.State == spec.PairDisconnected })
+	happens()
+	r.setCut(false)
+}
+
+// versions returns the contents of a file and of its kept copies, sorted, as a side has them.
+func versions(t *testing.T, s *side, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(s.file(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			out = append(out, s.read(dir+"/"+e.Name()))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (r *run) conflict(t *testing.T) {
+	before := r.lead.status(t).Conflicts
+	r.lead.write(t, "conflict/file.txt", "old")
+	r.awaitSynced(t, long)
+	r.apart(t, func() {
+		r.lead.write(t, "conflict/file.txt", "of the leader")
+		r.back.write(t, "conflict/file.txt", "of the other")
+		r.lead.write(t, "conflict/new", "1")
+		r.back.write(t, "conflict/new", "2")
+	})
+	r.awaitSynced(t, long)
+	want := []string{"1", "2", "of the leader", "of the other"}
+	for _, s := range r.sides() {
+		if diff := cmp.Diff(want, versions(t, s, "conflict")); diff != "" {
+			t.Errorf("%s lost a version (-want +got):\n%s", s.Name, diff)
+		}
+		st := s.awaitStatus(t, "counts the conflicts", long, func(st replication.Status) bool { return len(st.Conflicts) == len(before)+2 })
+		t.Logf("%s: %q", s.Name, st.Conflicts)
+	}
+	r.lead.Run(t, `rm -r "$1/conflict"`, r.lead.path)
+	r.awaitSynced(t, long)
+	for _, s := range r.sides() {
+		s.awaitStatus(t, "counts no conflict that is settled", long, func(st replication.Status) bool { return len(st.Conflicts) == len(before) })
+	}
+}
+
+func (r *run) deletedAndChanged(t *testing.T) {
+	for _, s := range r.sides() {
+		o := r.other(s)
+		r.lead.write(t, "dir/a", "1")
+		r.lead.write(t, "dir/sub/b", "1")
+		r.awaitSynced(t, long)
+		r.apart(t, func() {
+			s.write(t, "dir/a", "changed")
+			s.write(t, "dir/sub/c", "new")
+			o.Run(t, `rm -r "$1/dir/a" "$1/dir/sub"`, o.path)
+		})
+		r.awaitSynced(t, long)
+		all := s.Run(t, `cd "$1/dir"; find . -type f -exec cat {} + | sort`, s.path) + s.Run(t, `cd "$1"; grep -rl . . | grep -v '/\.atoll' | sort`, s.path)
+		for _, version := range []string{"changed", "new"} {
+			if !strings.Contains(all, version) {
+				t.Errorf("%q of %s is gone where %s deleted: %s", version, s.Name, o.Name, all)
+			}
+		}
+		r.lead.Run(t, `rm -r "$1"/dir*`, r.lead.path)
+		r.awaitSynced(t, long)
+	}
+}
+
+// unreadable has a directory in each tree that the account may not touch.
+func (r *run) unreadable(t *testing.T) {
+	for _, s := range r.sides() {
+		s.Run(t, `mkdir -m 700 "$1/closed of $2"; echo secret >"$1/closed of $2/file"`, s.path, s.Name)
+		s.write(t, "beside", "goes on from "+s.Name)
+		await.NoError(t, "the rest goes on", long, has(r.other(s), "beside", "goes on from "+s.Name))
+	}
+	st := r.lead.awaitStatus(t, "names what it cannot read", long, func(st replication.Status) bool {
+		return strings.Contains(st.Problem, "closed of "+r.lead.Name) && strings.Contains(st.Problem, "closed of "+r.back.Name)
+	})
+	t.Log(st.Problem)
+	for _, s := range r.sides() {
+		s.Run(t, `rm -r "$1/closed of $2"`, s.path, s.Name)
+		s.write(t, "beside", "once more "+s.Name)
+	}
+	r.lead.awaitStatus(t, "has no more to complain of", long, func(st replication.Status) bool { return st.Problem == "" && st.State == spec.PairSynced })
+	r.awaitSynced(t, long)
+}
+
+func (r *run) bulk(t *testing.T, s *side, dir string, files int) {
+	t.Helper()
+	s.Run(t, `cd "$1"; mkdir "$2"; i=0; while [ $i -lt "$3" ]; do mkdir -p "$2/$((i/100))"; head -c 2000 /dev/zero | tr '\0' x >"$2/$((i/100))/$i"; echo $i >>"$2/$((i/100))/$i"; i=$((i+1)); done; chown -R www-data:www-data "$2"`, s.path, dir, fmt.Sprint(files))
+}
+
+func (r *run) burst(t *testing.T) {
+	for _, s := range r.sides() {
+		began := time.Now()
+		r.bulk(t, s, "burst", 1000)
+		wrote := time.Since(began)
+		r.awaitSynced(t, 2*long)
+		t.Logf("1000 files of %s, written in %s, are on both after %s", s.Name, wrote.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+		s.Run(t, `rm -r "$1/burst"`, s.path)
+		r.awaitSynced(t, 2*long)
+	}
+}
+
+// programDies kills what does the work while it works, on each side.
+func (r *run) programDies(t *testing.T) {
+	for i, s := range r.sides() {
+		dir := fmt.Sprintf("killed%d", i)
+		r.bulk(t, s, dir, 500)
+		for range 3 {
+			s.Run(t, `pkill -KILL "$1" || true`, r.Program)
+			s.write(t, dir+"/after", fmt.Sprint(time.Now()))
+		}
+		r.awaitSynced(t, 2*long)
+	}
+	for _, s := range r.sides() {
+		if left := s.Run(t, `find "$1" -name '.unison*'`, s.path); left != "" {
+			t.Logf("%s has left %q", s.Name, left)
+		}
+	}
+}
+
+// workerDies kills the unit's own process, on each side, and has the agent look after it.
+func (r *run) workerDies(t *testing.T) {
+	for _, s := range r.sides() {
+		r.bulk(t, s, "worker of "+s.Name, 300)
+		started := s.status(t).Started
+		if err := s.Kill(r.Unit(pairName)); err != nil {
+			t.Fatal(err)
+		}
+		await.NoError(t, "its worker runs again", long, func(ctx context.Context) error {
+			if err := s.driver.Apply(ctx, []replication.Pair{r.pair(s)}); err != nil {
+				return err
+			}
+			if st := s.status(t); st.Started.Equal(started) || st.Started.IsZero() {
+				return fmt.Errorf("it is %+v", st)
+			}
+			return nil
+		})
+		r.awaitSynced(t, 2*long)
+	}
+}
+
+// agentRestarts has each side's driver begin anew.
+func (r *run) agentRestarts(t *testing.T) {
+	for _, s := range r.sides() {
+		started := s.status(t).Started
+		if closer, ok := s.driver.(interface{ Close() error }); ok {
+			if err := closer.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.driver = r.newDriver(t, s.Machine)
+		s.write(t, "while the agent is away", s.Name)
+		r.apply(t, s)
+		await.NoError(t, "changes go on", long, has(r.other(s), "while the agent is away", s.Name))
+		r.awaitSynced(t, long)
+		if now := s.status(t).Started; !now.Equal(started) {
+			t.Errorf("%s: the worker started again with the agent", s.Name)
+		}
+	}
+}
+
+func (r *run) cutOff(t *testing.T) {
+	r.apart(t, func() {
+		r.lead.write(t, "apart/lead", "1")
+		r.back.write(t, "apart/back", "2")
+		r.back.Run(t, `rm -r "$1/2026"`, r.back.path)
+	})
+	r.awaitSynced(t, long)
+	if err := errors.Join(has(r.lead, "apart/back", "2")(t.Context()), has(r.back, "apart/lead", "1")(t.Context()), hasNot(r.lead, "2026")(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+// treeGone takes each side's tree away as an unmounted file system does.
+func (r *run) treeGone(t *testing.T) {
+	r.lead.write(t, "precious", "1")
+	r.awaitSynced(t, long)
+	for _, s := range r.sides() {
+		for _, gone := range []string{`mv "$1" "$1.away"`, `mv "$1" "$1.away"; mkdir "$1"; chown www-data:www-data "$1"`} {
+			s.Run(t, gone, s.path)
+			st := s.awaitStatus(t, "says that the tree is gone", long, func(st replication.Status) bool { return st.State == spec.PairFailed })
+			t.Log(st.Problem)
+			o := r.other(s)
+			o.write(t, "meanwhile", s.Name)
+			r.apply(t, s)
+			s.awaitStatus(t, "still says so", long, func(st replication.Status) bool { return st.State == spec.PairFailed && st.Problem != "" })
+			if err := has(o, "precious", "1")(t.Context()); err != nil {
+				t.Fatalf("the other side lost files: %v", err)
+			}
+			s.Run(t, `[ ! -e "$1" ] || rmdir "$1"; mv "$1.away" "$1"`, s.path)
+			r.awaitHealed(t, s)
+		}
+	}
+}
+
+// awaitHealed waits until a side works again, with an agent that looks after it.
+func (r *run) awaitHealed(t *testing.T, s *side) {
+	t.Helper()
+	await.NoError(t, "it works again", 2*long, func(ctx context.Context) error {
+		if err := s.driver.Apply(ctx, []replication.Pair{r.pair(s)}); err != nil {
+			return err
+		}
+		if difference := r.difference(); difference != "" {
+			return fmt.Errorf("%s: %+v", difference, s.status(t))
+		}
+		if st := r.lead.status(t); st.State != spec.PairSynced {
+			return fmt.Errorf("the leader says %+v", st)
+		}
+		return nil
+	})
+}
+
+// treeEmptied empties each side's tree while nobody looks.
+func (r *run) treeEmptied(t *testing.T) {
+	for _, s := range r.sides() {
+		if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+			t.Fatal(err)
+		}
+		s.Run(t, `mkdir "$1.away"; mv "$1"/* "$1.away"`, s.path)
+		r.apply(t, s)
+		s.awaitStatus(t, "says that the tree is empty", long, func(st replication.Status) bool {
+			return st.State == spec.PairFailed && strings.Contains(st.Problem, "empty")
+		})
+		if err := has(r.other(s), "precious", "1")(t.Context()); err != nil {
+			t.Fatalf("the other side lost files: %v", err)
+		}
+		s.Run(t, `mv "$1.away"/* "$1"; rmdir "$1.away"`, s.path)
+		r.awaitHealed(t, s)
+	}
+}
+
+// knowledgeLost has each side forget, and then both, what was synchronized.
+func (r *run) knowledgeLost(t *testing.T) {
+	r.lead.write(t, "kept", "1")
+	r.awaitSynced(t, long)
+	for i, forget := range [][]*side{{r.lead}, {r.back}, {r.lead, r.back}} {
+		for _, s := range forget {
+			if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+				t.Fatal(err)
+			}
+			s.Run(t, r.Forget(pairName))
+		}
+		r.lead.write(t, fmt.Sprintf("lost%d/file", i), "of the leader")
+		r.back.write(t, fmt.Sprintf("lost%d/file", i), "of the other")
+		for _, s := range forget {
+			r.apply(t, s)
+		}
+		r.awaitSynced(t, long)
+		for _, s := range r.sides() {
+			if diff := cmp.Diff([]string{"of the leader", "of the other"}, versions(t, s, fmt.Sprintf("lost%d", i))); diff != "" {
+				t.Errorf("%s lost a version (-want +got):\n%s", s.Name, diff)
+			}
+			if got := s.read("kept"); got != "1" {
+				t.Errorf("%s lost a file: %q", s.Name, got)
+			}
+		}
+	}
+}
+
+// copiedMachine has a side find itself on another machine, with the files and the knowledge of the first.
+func (r *run) copiedMachine(t *testing.T) {
+	for _, s := range r.sides() {
+		if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+			t.Fatal(err)
+		}
+		// What the first machine deleted after it was copied must not be deleted by the copy's account either way.
+		id := s.Run(t, `cat /etc/machine-id; echo 0123456789abcdef0123456789abcde$(wc -c </etc/machine-id | tail -c 2) >/etc/machine-id`)
+		s.Run(t, `rm "$1/kept"`, s.path)
+		r.apply(t, s)
+		r.awaitSynced(t, long)
+		if err := errors.Join(has(r.lead, "kept", "1")(t.Context()), has(r.back, "kept", "1")(t.Context())); err != nil {
+			t.Errorf("a copy deleted what it does not have: %v", err)
+		}
+		if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Sys.WriteFile("/etc/machine-id", []byte(id), 0o444); err != nil {
+			t.Fatal(err)
+		}
+		r.apply(t, s)
+		r.awaitSynced(t, long)
+	}
+}
+
+// anotherLeader changes which side leads.
+func (r *run) anotherLeader(t *testing.T) {
+	was := r.lead
+	r.lead, r.back = r.back, r.lead
+	r.lead.leads, r.back.leads = true, false
+	r.applyBoth(t)
+	r.awaitSynced(t, long)
+	for _, s := range r.sides() {
+		s.write(t, "led by another", s.Name)
+		await.NoError(t, "changes go on", long, has(r.other(s), "led by another", s.Name))
+	}
+	if was == r.lead {
+		t.Error("the leader is the same")
+	}
+	r.awaitSynced(t, long)
+}
+
+func (r *run) nothingLeft(t *testing.T) {
+	for range 2 {
+		for _, s := range r.sides() {
+			if err := s.driver.Apply(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if diff := cmp.Diff(r.untouched, r.traces(t)); diff != "" {
+		t.Errorf("left on the machines (-untouched +after):\n%s", diff)
+	}
+	for _, s := range r.sides() {
+		if err := has(s, "precious", "1")(t.Context()); err != nil {
+			t.Errorf("the tree is not what it was: %v", err)
+		}
+		if running := s.Run(t, `pgrep "$1" || true`, r.Program); running != "" {
+			t.Errorf("%s: still running: %s", s.Name, running)
+		}
+	}
+}

@@ -1,0 +1,255 @@
+//go:build linux
+
+package replicationtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// long is how long anything may take that takes seconds on a machine with other things to do.
+const long = time.Minute
+
+// Suite is what a driver is tested with.
+type Suite struct {
+	New NewDriver
+	// Unit is the service that the driver keeps for a pair, Program a pattern for the names of the processes that do the work
+	// (pgrep(1)), which may be killed at any time.
+	Unit    func(pair string) string
+	Program string
+	// Forget is a script that loses what a side knows of earlier synchronizations.
+	Forget func(pair string) string
+}
+
+// Run runs every conformance test on two machines.
+func (s Suite) Run(t *testing.T, lead, back *Machine) {
+	r := &run{Suite: s, world: newWorld(t, s.New, s.Unit, lead, back)}
+	r.untouched = r.traces(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"NothingYet", r.nothingYet},
+		{"FirstSynchronization", r.first},
+		{"Idempotent", r.idempotent},
+		{"BothWays", r.bothWays},
+		{"Canaries", r.canaries},
+		{"Excluded", r.excluded},
+		{"Names", r.names},
+		{"Special", r.special},
+		{"Conflict", r.conflict},
+		{"DeletedAndChanged", r.deletedAndChanged},
+		{"Unreadable", r.unreadable},
+		{"Burst", r.burst},
+		{"ProgramDies", r.programDies},
+		{"WorkerDies", r.workerDies},
+		{"AgentRestarts", r.agentRestarts},
+		{"CutOff", r.cutOff},
+		{"TreeGone", r.treeGone},
+		{"TreeEmptied", r.treeEmptied},
+		{"KnowledgeLost", r.knowledgeLost},
+		{"CopiedMachine", r.copiedMachine},
+		{"AnotherLeader", r.anotherLeader},
+		{"NothingLeft", r.nothingLeft},
+	} {
+		if !t.Run(test.name, test.run) {
+			r.explain(t)
+			return // each goes on from where the one before it has left the nodes
+		}
+	}
+}
+
+type run struct {
+	Suite
+	*world
+	untouched string
+}
+
+// explain says how a failed test left the sides.
+func (r *run) explain(t *testing.T) {
+	for _, s := range r.sides() {
+		st, err := s.driver.Status(t.Context(), pairName)
+		t.Logf("%s: %+v, %v", s.Name, st, err)
+		t.Log(s.Run(t, `ps -ef 2>/dev/null | grep -v '\[' | tail -n 20; tail -n 30 /run/journal 2>/dev/null || journalctl --no-pager -o cat -u "$1" -n 30`, r.Unit(pairName)))
+	}
+}
+
+// traces is everything on the nodes that a driver may make.
+func (r *run) traces(t *testing.T) string {
+	t.Helper()
+	var out strings.Builder
+	for _, s := range r.sides() {
+		out.WriteString(s.Run(t, `find /etc/atoll /var/lib/atoll* /run/atoll* -printf '%p %y\n' 2>/dev/null | sort; ls /etc/systemd/system | grep atoll || true`))
+	}
+	return out.String()
+}
+
+func (r *run) nothingYet(t *testing.T) {
+	for _, s := range r.sides() {
+		if st := s.status(t); st.State == spec.PairSynced || !st.Started.IsZero() {
+			t.Errorf("%s before the first Apply: %+v", s.Name, st)
+		}
+		if err := s.driver.Apply(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(r.untouched, r.traces(t)); diff != "" {
+		t.Errorf("nothing to do, and yet (-before +after):\n%s", diff)
+	}
+}
+
+// first joins a tree that has files with one that does not exist, and one that has others.
+func (r *run) first(t *testing.T) {
+	r.lead.Run(t, `mkdir -p /srv/uploads; chown www-data:www-data /srv/uploads`)
+	for i := range 50 {
+		r.lead.write(t, fmt.Sprintf("2026/%02d/file", i), fmt.Sprint(i))
+	}
+	r.apply(t, r.lead)
+	r.lead.awaitStatus(t, "waits for the other node", long, func(st replication.Status) bool {
+		return st.State == spec.PairDisconnected && !st.Started.IsZero()
+	})
+	r.apply(t, r.back)
+	r.awaitSynced(t, long)
+	owner := strings.TrimSpace(r.back.Run(t, `stat -c %U:%G "$1" "$1/2026/07/file"`, r.back.path))
+	if owner != "www-data:www-data\nwww-data:www-data" {
+		t.Errorf("the other side's files belong to %q", owner)
+	}
+	st := r.back.awaitStatus(t, "says that it works", long, func(st replication.Status) bool { return st.State == spec.PairSyncing })
+	if st.Watching == "" || st.Problem != "" || st.Started.IsZero() {
+		t.Errorf("the other side says %+v", st)
+	}
+}
+
+func (r *run) idempotent(t *testing.T) {
+	state := func() string {
+		var out strings.Builder
+		for _, s := range r.sides() {
+			st, err := s.Sys.Units().Status(t.Context(), r.Unit(pairName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(&out, st.MainPID, s.Run(t, `find /etc/atoll /etc/systemd/system -type f -printf '%p %T@ %m %i\n' | sort`))
+		}
+		return out.String()
+	}
+	before, synced := state(), r.lead.status(t)
+	r.applyBoth(t)
+	if diff := cmp.Diff(before, state()); diff != "" {
+		t.Errorf("the same again changed something (-before +after):\n%s", diff)
+	}
+	if st := r.lead.status(t); !st.Started.Equal(synced.Started) || st.State != spec.PairSynced {
+		t.Errorf("the same again interrupted something: %+v, %+v", synced, st)
+	}
+}
+
+func (r *run) bothWays(t *testing.T) {
+	for _, s := range r.sides() {
+		o := r.other(s)
+		s.write(t, "new", "from "+s.Name)
+		took := await.NoError(t, "a new file is on the other side", long, has(o, "new", "from "+s.Name))
+		t.Logf("a new file of %s: %s", s.Name, took.Round(time.Millisecond))
+		s.write(t, "new", "changed on "+s.Name)
+		await.NoError(t, "a change is on the other side", long, has(o, "new", "changed on "+s.Name))
+		s.Run(t, `cd "$1"; mkdir -p empty deep/er/est; chown -R www-data:www-data empty deep; chmod 2750 deep/er; mv new deep/er/est/moved; ln -s moved deep/er/est/link; chmod 640 deep/er/est/moved`, s.path)
+		r.awaitSynced(t, long)
+		if got := o.read("deep/er/est/moved"); got != "changed on "+s.Name {
+			t.Errorf("moved with its directory: %q", got)
+		}
+		s.Run(t, `cd "$1"; rm -r empty deep`, s.path)
+		await.NoError(t, "deletions are on the other side", long, hasNot(o, "deep"))
+		r.awaitSynced(t, long)
+	}
+}
+
+// has is for a file that a side is to have.
+func has(s *side, path, content string) func(context.Context) error {
+	return func(context.Context) error {
+		if got := s.read(path); got != content {
+			return fmt.Errorf("%s has %q in %s", s.Name, got, path)
+		}
+		return nil
+	}
+}
+
+func hasNot(s *side, path string) func(context.Context) error {
+	return func(context.Context) error {
+		if _, err := os.Lstat(s.file(path)); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s has %s (%w)", s.Name, path, err)
+		}
+		return nil
+	}
+}
+
+func (r *run) canaries(t *testing.T) {
+	for _, s := range r.sides() {
+		o := r.other(s)
+		var last replication.Canary
+		for range 3 {
+			sent, err := s.driver.Canary(t.Context(), pairName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), long)
+			for last.Nonce != sent.Nonce {
+				if last, err = o.driver.Canaries(ctx, pairName, last); err != nil {
+					t.Fatalf("a canary of %s did not come: %v", s.Name, err)
+				}
+			}
+			cancel()
+			t.Logf("a canary of %s took %s", s.Name, time.Since(sent.Written).Round(time.Millisecond))
+		}
+	}
+	r.awaitSynced(t, long)
+}
+
+func (r *run) excluded(t *testing.T) {
+	r.lead.write(t, "half.tmp", "x")
+	r.back.write(t, "cache/deep/thing", "x")
+	r.lead.write(t, "marks the end", "1")
+	r.back.write(t, "marks the other end", "1")
+	r.awaitSynced(t, long)
+	for _, missing := range []func(context.Context) error{hasNot(r.back, "half.tmp"), hasNot(r.lead, "cache/deep")} {
+		if err := missing(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func (r *run) names(t *testing.T) {
+	for _, s := range r.sides() {
+		for i, name := range []string{"new\nline", "\xff\xfe not utf-8", strings.Repeat("n", 255), " blanks ", "back\\slash", "-rf", "$HOME `id`", "ü\u0308", ".hidden", "a -> b", "[x]*?", "%s%n"} {
+			s.write(t, fmt.Sprintf("names of %s/%s", s.Name, name), fmt.Sprint(i))
+		}
+	}
+	r.awaitSynced(t, long)
+	for _, s := range r.sides() {
+		s.Run(t, `rm -r "$1/names of $2"`, s.path, s.Name)
+	}
+	r.awaitSynced(t, long)
+}
+
+func (r *run) special(t *testing.T) {
+	r.lead.write(t, "special/one", "same")
+	r.lead.Run(t, `cd "$1/special"; ln one two; ln -s loop loop; ln -s . self; ln -s /etc outside; truncate -s 64M sparse; touch -d 2001-01-01 old; chmod 600 one; mkdir restricted; chmod 700 restricted; chown -hR www-data:www-data .`, r.lead.path)
+	r.awaitSynced(t, long)
+	r.lead.write(t, "special/one", "other")
+	r.awaitSynced(t, long)
+	if got := r.back.read("special/two"); got != "other" {
+		t.Errorf("the other name of a file that was changed has %q", got)
+	}
+	r.lead.Run(t, `mkfifo "$1/special/fifo"; touch "$1/special/after"; chown -h www-data:www-data "$1/special/after"`, r.lead.path)
+	r.awaitSynced(t, long)
+	r.lead.Run(t, `rm -r "$1/special"`, r.lead.path)
+	r.awaitSynced(t, long)
+}

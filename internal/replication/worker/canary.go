@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
+)
+
+// maxCanary bounds what is read of a canary, in bytes.
+const maxCanary = 256
+
+// canaries knows the other side's newest canary. It is safe for concurrent use.
+type canaries struct {
+	mu     sync.Mutex
+	newest replication.Canary
+	// news is closed when there is a newer one.
+	news chan struct{}
+}
+
+func newCanaries() *canaries { return &canaries{news: make(chan struct{})} }
+
+// changed looks whether the other side's canary is among what has changed.
+func (c *canaries) changed(cfg Config, batch watch.Batch) {
+	file := path.Join(CanaryDir, cfg.Peer)
+	seen := batch.All
+	for _, change := range batch.Changes {
+		seen = seen || change.Path == file || change.Recursive && (change.Path == "" || change.Path == CanaryDir)
+	}
+	if !seen {
+		return
+	}
+	found, err := readCanary(cfg)
+	if err != nil {
+		return // there is none, or not yet
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if found.Nonce != c.newest.Nonce {
+		c.newest = found
+		close(c.news)
+		c.news = make(chan struct{})
+	}
+}
+
+func (c *canaries) after(ctx context.Context, nonce string) (replication.Canary, error) {
+	for {
+		c.mu.Lock()
+		newest, news := c.newest, c.news
+		c.mu.Unlock()
+		if newest.Nonce != nonce && newest.Nonce != "" {
+			return newest, nil
+		}
+		select {
+		case <-ctx.Done():
+			return replication.Canary{}, ctx.Err()
+		case <-news:
+		}
+	}
+}
+
+// readCanary returns the other side's canary. Whoever owns the tree may have put a link in its place: it leads nowhere outside of it.
+func readCanary(cfg Config) (replication.Canary, error) {
+	root, err := os.OpenRoot(cfg.Path)
+	if err != nil {
+		return replication.Canary{}, err
+	}
+	defer func() { _ = root.Close() }()
+	f, err := root.Open(path.Join(CanaryDir, cfg.Peer))
+	if err != nil {
+		return replication.Canary{}, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxCanary))
+	if err != nil {
+		return replication.Canary{}, err
+	}
+	nonce, date, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
+	written, err := time.Parse(time.RFC3339Nano, date)
+	if err != nil {
+		return replication.Canary{}, fmt.Errorf("read the canary of %s: %w", cfg.Peer, err)
+	}
+	return replication.Canary{Nonce: nonce, Written: written}, nil
+}
+
+// writeCanary makes this side's canary anew.
+func (w *worker) writeCanary() (replication.Canary, error) {
+	if err := w.tree.check(); err != nil {
+		return replication.Canary{}, err
+	}
+	root, err := os.OpenRoot(w.cfg.Path)
+	if err != nil {
+		return replication.Canary{}, err
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.Mkdir(CanaryDir, 0o755); err == nil {
+		err = root.Lchown(CanaryDir, w.account.UID, w.account.GID)
+		if err != nil {
+			return replication.Canary{}, err
+		}
+	} else if !errors.Is(err, os.ErrExist) {
+		return replication.Canary{}, err
+	}
+	// A name that the program takes for one of its own unfinished files.
+	file, next := path.Join(CanaryDir, w.cfg.Node), path.Join(CanaryDir, ".unison."+w.cfg.Node+".unison.tmp")
+	canary := replication.Canary{Nonce: rand.Text(), Written: time.Now()}
+	if err := root.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return replication.Canary{}, err
+	}
+	f, err := root.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return replication.Canary{}, err
+	}
+	_, err = fmt.Fprintf(f, "%s %s\n", canary.Nonce, canary.Written.UTC().Format(time.RFC3339Nano))
+	if err := errors.Join(err, f.Chown(w.account.UID, w.account.GID), f.Close()); err != nil {
+		return replication.Canary{}, err
+	}
+	return canary, root.Rename(next, file)
+}
+
+func (w *worker) serveCanary(rw http.ResponseWriter, _ *http.Request) {
+	canary, err := w.writeCanary()
+	if err != nil {
+		http.Error(rw, fmt.Sprintf("write a canary into %s: %v", w.cfg.Path, err), http.StatusConflict)
+		return
+	}
+	answer(rw, canary)
+}
+
+func (w *worker) serveCanaries(rw http.ResponseWriter, r *http.Request) {
+	canary, err := w.canaries.after(r.Context(), r.URL.Query().Get("after"))
+	if err != nil {
+		return // whoever asked is gone
+	}
+	answer(rw, canary)
+}

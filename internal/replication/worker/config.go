@@ -1,0 +1,81 @@
+// Package worker is the one program of a node that reaches into a pair's tree, and into that tree alone. It runs as a unit of its
+// own beside the agent, which knows it only by its control socket: it watches the tree, runs the program that keeps the tree equal
+// with the other node's as the account that the tree belongs to, and tells how that goes.
+//
+// Streams to the other node are the agent's business. The worker on the node that leads is offered one by its agent (Client.Offer)
+// and takes it when it needs one; the other worker is handed what comes (Client.Stream). Whatever of all this ends, on whichever
+// side, the stream ends with it, and both sides begin anew with a look at their whole trees.
+package worker
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// Config is one node's side of a pair, as its worker is told.
+type Config struct {
+	// Driver is whose engine the worker runs.
+	Driver spec.ReplicationDriver `json:"driver"`
+	// Pair is the pair's name, Node this node's, Peer the other's.
+	Pair string `json:"pair"`
+	Node string `json:"node"`
+	Peer string `json:"peer"`
+	// Leads tells whether this node drives the synchronization.
+	Leads bool `json:"leads"`
+	// Path is the tree's root here, PeerPath on the other node.
+	Path     string `json:"path"`
+	PeerPath string `json:"peer_path"`
+	// Owner and Group are the account that the program runs as.
+	Owner string `json:"owner"`
+	Group string `json:"group"`
+	// Exclude are the patterns of what stays on its node (package exclude).
+	Exclude []string `json:"exclude,omitempty"`
+	// RunDir is where the worker's sockets are. It is gone after a restart of the machine.
+	RunDir string `json:"run_dir"`
+	// StateDir is where the worker and its program keep what outlives them.
+	StateDir string `json:"state_dir"`
+}
+
+// ReadConfig reads a file that Config.Marshal has made.
+func ReadConfig(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, err
+	}
+	var c Config
+	if err := json.Unmarshal(data, &c); err != nil {
+		return Config{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Marshal returns the configuration as a file for ReadConfig.
+func (c Config) Marshal() ([]byte, error) {
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(data, '\n'), nil
+}
+
+// ControlSocket is where the agent reaches the worker.
+func (c Config) ControlSocket() string { return filepath.Join(c.RunDir, "control.sock") }
+
+// Home is the home directory of the program that the worker runs, owned by the account that it runs as.
+func (c Config) Home() string { return filepath.Join(c.StateDir, "home") }
+
+const (
+	// Marker is a directory in the root of each tree which says that this is the tree: where it is missing, the tree is not there, and
+	// nothing that is not to be seen was deleted. It belongs to root and is no part of the data.
+	Marker = ".atoll"
+	// CanaryDir is where the nodes' canaries are, each a file with the node's name. It is replicated, but no part of the data.
+	CanaryDir = ".atoll-canary"
+)
+
+// Exclude returns the patterns of what is no part of a tree's data, beside those of a pair: the marker and canaries. Whoever compares
+// trees leaves them out.
+func Exclude() []string { return []string{"/" + Marker, "/" + CanaryDir} }

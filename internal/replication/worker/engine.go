@@ -1,0 +1,61 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
+)
+
+// Engine is the program that keeps a tree equal with another one. Its methods are called from several goroutines, Run once at a time.
+type Engine interface {
+	// Run works over a link until that or ctx ends, which is no error. By the time it returns, nothing that it started is left.
+	Run(ctx context.Context, link *Link) error
+	// Heard takes in a word of the other side, and must not wait.
+	Heard(Word)
+	// Changed takes in what has changed in the tree, and must not wait.
+	Changed(watch.Batch)
+	// Pending is how many changed paths wait to be looked at.
+	Pending() int
+	// Forget removes what is known of earlier synchronizations, so that the next compares both trees as a whole. It is called before
+	// the first Run.
+	Forget() error
+	// Conflict tells whether a name is that of a kept copy of one of two versions.
+	Conflict(name string) bool
+	// Temporary tells whether a path is of a file that the program has not completed.
+	Temporary(path string) bool
+}
+
+// NewEngine makes an engine that works for a worker.
+type NewEngine func(*Host) (Engine, error)
+
+// Host is what a worker does for its engine.
+type Host struct {
+	Config  Config
+	Account Account
+	Log     *slog.Logger
+
+	tree  *tree
+	state *state
+	board *board
+}
+
+// Gate returns a Problem unless the tree is there now. An engine asks before it takes changes of the tree for what somebody did to it.
+func (h *Host) Gate() error { return h.tree.check() }
+
+// Own tells whether a process is the program that runs, or one that it started.
+func (h *Host) Own(pid int) bool { return h.board.own(pid) }
+
+// Busy tells that changes are being looked at, or brought over.
+func (h *Host) Busy() { h.board.busy() }
+
+// Settled tells that the program has found both sides equal, but for what failed: reasons by path.
+func (h *Host) Settled(failed map[string]string) {
+	h.board.settled(failed)
+	if err := h.tree.remember(); err != nil {
+		h.Log.Warn("the state of the tree cannot be kept", "error", err)
+	}
+}
+
+// Answers tells that this side, which does not lead, is at the other's service.
+func (h *Host) Answers() { h.board.answers() }

@@ -1,0 +1,128 @@
+package worker
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Link is a stream between the two workers of a pair, which carries the bytes of their programs and words of their own. Reading and
+// writing are the program's. Its methods are safe for concurrent use.
+//
+// On the stream there are frames: a byte that says what it is, the length in four bytes, big-endian, and that much of it.
+type Link struct {
+	stream io.ReadWriteCloser
+	heard  func(Word)
+	in     *io.PipeReader
+	ended  chan struct{}
+
+	mu sync.Mutex
+}
+
+// Word is what one worker tells the other. Unknown fields are left alone, so that workers of different versions get along.
+type Word struct {
+	// Problem is what keeps the sender from working, "" for nothing.
+	Problem string `json:"problem,omitempty"`
+	// Release is the round of changes that the sender's monitor answers now; the other's has to answer, too.
+	Release int `json:"release,omitempty"`
+	// Forget tells that what is known of earlier synchronizations is of no use, on either side.
+	Forget bool `json:"forget,omitempty"`
+	// Synced tells that both sides were just found equal, as far as the leader can tell.
+	Synced bool `json:"synced,omitempty"`
+}
+
+const (
+	frameData byte = 'd'
+	frameWord byte = 'w'
+	// maxFrame bounds what has to be kept of a frame, in bytes.
+	maxFrame = 64 << 10
+	// frameHead is the length of what comes before a frame's content.
+	frameHead = 5
+)
+
+// NewLink takes a stream over. Heard is called for each word of the other side, one after the other; what it does holds up the stream.
+func NewLink(stream io.ReadWriteCloser, heard func(Word)) *Link {
+	read, write := io.Pipe()
+	l := &Link{stream: stream, heard: heard, in: read, ended: make(chan struct{})}
+	go func() {
+		defer close(l.ended)
+		_ = write.CloseWithError(l.receive(write))
+	}()
+	return l
+}
+
+// Ended is closed when nothing comes any more.
+func (l *Link) Ended() <-chan struct{} { return l.ended }
+
+// Read implements io.Reader with the other program's bytes.
+func (l *Link) Read(p []byte) (int, error) { return l.in.Read(p) }
+
+// Write implements io.Writer for the other program.
+func (l *Link) Write(p []byte) (int, error) {
+	done := 0
+	for done < len(p) {
+		n := min(len(p)-done, maxFrame)
+		if err := l.send(frameData, p[done:done+n]); err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// Say tells the other worker something.
+func (l *Link) Say(w Word) error {
+	data, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	return l.send(frameWord, data)
+}
+
+// Close ends the stream.
+func (l *Link) Close() error {
+	_ = l.in.Close() // it cannot fail
+	return l.stream.Close()
+}
+
+func (l *Link) send(kind byte, data []byte) error {
+	frame := make([]byte, frameHead, frameHead+len(data))
+	frame[0] = kind
+	binary.BigEndian.PutUint32(frame[1:], uint32(len(data)))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := l.stream.Write(append(frame, data...))
+	return err
+}
+
+func (l *Link) receive(program io.Writer) error {
+	var head [frameHead]byte
+	buffer := make([]byte, maxFrame)
+	for {
+		if _, err := io.ReadFull(l.stream, head[:]); err != nil {
+			return err
+		}
+		size := binary.BigEndian.Uint32(head[1:])
+		if size > maxFrame {
+			return fmt.Errorf("a frame of %d bytes, more than %d: the other side speaks another language", size, maxFrame)
+		}
+		data := buffer[:size]
+		if _, err := io.ReadFull(l.stream, data); err != nil {
+			return err
+		}
+		switch head[0] {
+		case frameData:
+			if _, err := program.Write(data); err != nil {
+				return err
+			}
+		case frameWord:
+			var w Word
+			if err := json.Unmarshal(data, &w); err != nil {
+				return fmt.Errorf("a word of the other side: %w", err)
+			}
+			l.heard(w)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"time"
+)
+
+// stopWithin is how long a program may take to end by itself before it is killed.
+const stopWithin = 2 * time.Second
+
+// Program is a program that runs as the account that the tree belongs to.
+type Program struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+	err    error
+}
+
+// Start starts a command as the tree's account in its home directory. One program runs at a time: an earlier worker's that lives on is ended
+// first, and by the time before is called, none runs. The program is ended when ctx is.
+func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*Program, error) {
+	if p := h.state.program(); p != nil {
+		if err := p.end(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := before(); err != nil {
+		return nil, err
+	}
+	cmd.Dir = h.Config.Home()
+	wait, err := startAs(cmd, h.Account)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	p := &Program{cmd: cmd, exited: make(chan struct{})}
+	id, idErr := identify(cmd.Process.Pid)
+	if idErr == nil {
+		idErr = h.state.setProgram(id)
+	}
+	h.board.set(func() { h.board.program = cmd.Process.Pid })
+	go func() {
+		p.err = wait()
+		_ = killGroup(cmd.Process.Pid, true) // what it has left, if anything
+		close(p.exited)
+	}()
+	if idErr != nil {
+		return nil, errors.Join(idErr, killGroup(cmd.Process.Pid, true), p.Wait())
+	}
+	context.AfterFunc(ctx, p.stop)
+	return p, nil
+}
+
+// PID returns the program's process id.
+func (p *Program) PID() int { return p.cmd.Process.Pid }
+
+// Exited is closed when the program has ended.
+func (p *Program) Exited() <-chan struct{} { return p.exited }
+
+// Wait returns when the program has ended, and how.
+func (p *Program) Wait() error {
+	<-p.exited
+	return p.err
+}
+
+func (p *Program) stop() {
+	pid := p.cmd.Process.Pid
+	_ = killGroup(pid, false) // what follows ends it in any case
+	select {
+	case <-p.exited:
+	case <-time.After(stopWithin):
+		_ = killGroup(pid, true)
+		<-p.exited
+	}
+}
+
+// CameFrom tells whether the other end of a connection over a Unix socket is the program itself.
+func (p *Program) CameFrom(conn *net.UnixConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	pid, err := peerOf(raw)
+	return err == nil && pid == p.PID()
+}
+
+// Join copies each way between two connections until one of them ends, and closes both.
+func Join(a, b io.ReadWriteCloser) error {
+	done := make(chan error, 2)
+	for _, way := range [][2]io.ReadWriteCloser{{a, b}, {b, a}} {
+		go func() {
+			_, err := io.Copy(way[0], way[1])
+			done <- err
+		}()
+	}
+	err := <-done
+	closeErr := errors.Join(a.Close(), b.Close())
+	<-done
+	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		err = closeErr
+	}
+	return err
+}

@@ -1,0 +1,317 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/exclude"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
+)
+
+const (
+	// lookInterval is how often a worker looks whether its tree is still there.
+	lookInterval = time.Second
+	// goneFor is how long a worker waits for a tree that is not there before it ends, to be started again: file systems that were mounted
+	// since are not to be seen from where it runs.
+	goneFor = 10 * time.Second
+	// pauseLeast and pauseMost bound how long a worker waits after a stream has ended before it asks for the next.
+	pauseLeast = 200 * time.Millisecond
+	pauseMost  = 5 * time.Second
+	// steady is how long a stream has to last for the pause after it to be the shortest again.
+	steady = 10 * time.Second
+)
+
+// ErrReplaced ends a worker whose tree is another than the one that it began with: whoever runs it starts it again.
+var ErrReplaced = errors.New("the tree was replaced, moved or mounted")
+
+// Run keeps a node's side of a pair until ctx ends, which is no error. Another worker of the same pair on this node is an error, and so is
+// what has to be repaired by starting again, such as ErrReplaced.
+func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger) error {
+	w := &worker{cfg: cfg, log: log, board: &board{started: time.Now()}, offers: make(chan *offer), streams: make(chan net.Conn), canaries: newCanaries()}
+	if err := os.MkdirAll(cfg.StateDir, 0o711); err != nil {
+		return err
+	}
+	unlock, err := lock(filepath.Join(cfg.StateDir, "lock"))
+	if err != nil {
+		return fmt.Errorf("pair %s: %w", cfg.Pair, err)
+	}
+	defer unlock()
+	state, err := readState(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	w.tree = &tree{cfg: cfg, state: state}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	control, err := w.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer control()
+	if err := w.awaitTree(ctx); err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	return ignoreEnd(ctx, w.work(ctx, newEngine))
+}
+
+// ignoreEnd returns err unless it comes from the end of ctx.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+type worker struct {
+	cfg     Config
+	log     *slog.Logger
+	board   *board
+	tree    *tree
+	account Account
+
+	offers   chan *offer
+	streams  chan net.Conn
+	canaries *canaries
+	shown    shown
+}
+
+// lock keeps other workers of the pair away for as long as this process lasts.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another worker runs: %w", err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// awaitTree waits until the tree and its account are there, and tells what is wrong meanwhile.
+func (w *worker) awaitTree(ctx context.Context) error {
+	deadline := time.Now().Add(goneFor)
+	for {
+		err := w.ready()
+		if err == nil {
+			w.board.set(func() { w.board.problem = "" })
+			return nil
+		}
+		var problem Problem
+		if !errors.As(err, &problem) {
+			return err
+		}
+		w.report(problem)
+		if time.Now().After(deadline) {
+			return ErrReplaced
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lookInterval):
+		}
+	}
+}
+
+func (w *worker) ready() error {
+	var err error
+	if w.account, err = LookupAccount(w.cfg.Owner, w.cfg.Group); err != nil {
+		return err
+	}
+	if err := w.tree.check(); err != nil {
+		return err
+	}
+	return w.tree.emptied()
+}
+
+// report shows a problem, and logs one that is news.
+func (w *worker) report(p Problem) {
+	w.board.set(func() {
+		if w.board.problem != string(p) {
+			w.log.Error("the pair cannot be synchronized", "problem", string(p))
+		}
+		w.board.problem = string(p)
+	})
+}
+
+// work synchronizes a tree that is there.
+func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
+	begun, err := identity(w.cfg.Path)
+	if err != nil {
+		return err
+	}
+	if err := w.makeHome(); err != nil {
+		return err
+	}
+	host := &Host{Config: w.cfg, Account: w.account, Log: w.log, tree: w.tree, state: w.tree.state, board: w.board}
+	engine, err := newEngine(host)
+	if err != nil {
+		return err
+	}
+	if err := w.distrust(engine); err != nil {
+		return err
+	}
+	skip, err := exclude.Parse(append(w.cfg.Exclude, "/"+Marker))
+	if err != nil {
+		return err
+	}
+	watcher, err := watch.Open(ctx, w.cfg.Path, watch.Options{
+		Skip: func(path string) bool { return skip.Match(path) || engine.Temporary(path) }, Own: host.Own, Log: w.log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = watcher.Close() }()
+	w.shown.set(engine, watcher)
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { cancel(w.look(ctx, begun)) }()
+	go func() { cancel(w.pass(ctx, watcher, engine)) }()
+	w.synchronize(ctx, engine)
+	return context.Cause(ctx)
+}
+
+// distrust has the engine forget what it knows when that comes from another machine.
+func (w *worker) distrust(engine Engine) error {
+	id, err := machineID()
+	if err != nil {
+		return err
+	}
+	if was := w.tree.state.machine(); was != "" && was != id {
+		w.log.Warn("this machine is a copy of another one: both trees are compared as a whole")
+		if err := engine.Forget(); err != nil {
+			return err
+		}
+	}
+	return w.tree.state.settle(id)
+}
+
+// makeHome makes the program's home directory.
+func (w *worker) makeHome() error {
+	home := w.cfg.Home()
+	if err := os.Mkdir(home, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return os.Lchown(home, w.account.UID, w.account.GID)
+}
+
+// look ends with a reason when the tree is not the one any more that was begun with.
+func (w *worker) look(ctx context.Context, begun os.FileInfo) error {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		if err := w.tree.check(); err != nil {
+			var problem Problem
+			if errors.As(err, &problem) {
+				w.report(problem)
+			}
+			return fmt.Errorf("%w: %w", ErrReplaced, err)
+		}
+		if now, err := identity(w.cfg.Path); err != nil || !os.SameFile(begun, now) {
+			return ErrReplaced
+		}
+	}
+}
+
+func identity(path string) (os.FileInfo, error) { return os.Lstat(path) }
+
+// pass gives what has changed to everybody who wants to know.
+func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine) error {
+	w.shown.scan(w.cfg.Path, watch.Batch{All: true})
+	for {
+		batch, err := watcher.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("watch %s: %w", w.cfg.Path, err)
+		}
+		w.canaries.changed(w.cfg, batch)
+		engine.Changed(batch)
+		w.shown.scan(w.cfg.Path, batch)
+	}
+}
+
+// synchronize runs the engine over one stream after the other until ctx ends.
+func (w *worker) synchronize(ctx context.Context, engine Engine) {
+	pause := pauseLeast
+	for ctx.Err() == nil {
+		stream, err := w.stream(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.board.set(func() { w.board.peer = err.Error() })
+			}
+		} else {
+			began := time.Now()
+			w.over(ctx, engine, stream)
+			if time.Since(began) > steady {
+				pause = pauseLeast
+			}
+		}
+		if !w.cfg.Leads {
+			continue // it waits for what comes
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, pauseMost)
+	}
+}
+
+// over runs the engine over one stream, and over those that come in its place.
+func (w *worker) over(ctx context.Context, engine Engine, stream conn) {
+	for stream != nil {
+		running, cancel := context.WithCancel(ctx)
+		next := make(chan conn, 1)
+		go func() {
+			defer close(next)
+			if w.cfg.Leads {
+				return
+			}
+			// Of two streams one is left over from a connection that broke without a word.
+			select {
+			case newer := <-w.streams:
+				next <- newer
+				cancel()
+			case <-running.Done():
+			}
+		}()
+		link := NewLink(stream, func(word Word) { w.heard(engine, word) })
+		w.board.link(true)
+		err := engine.Run(running, link)
+		w.board.link(false)
+		if closeErr := link.Close(); err == nil && !errors.Is(closeErr, net.ErrClosed) {
+			err = closeErr
+		}
+		cancel()
+		var problem Problem
+		switch {
+		case errors.As(err, &problem):
+			w.report(problem)
+		case err != nil:
+			w.log.Warn("the synchronization was interrupted", "error", err)
+			w.board.set(func() { w.board.peer = err.Error() })
+		}
+		stream = <-next
+	}
+}
+
+func (w *worker) heard(engine Engine, word Word) {
+	if word.Problem != "" {
+		w.board.set(func() { w.board.peer = w.cfg.Peer + ": " + word.Problem })
+	}
+	if word.Synced {
+		w.board.set(func() { w.board.synced = time.Now() })
+	}
+	engine.Heard(word)
+}
