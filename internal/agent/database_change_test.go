@@ -68,6 +68,12 @@ func TestDatabaseRolloutStops(t *testing.T) {
 	})
 	machines[0].push(w.database("a"))
 	machines[0].waitDatabase("the change is taken back", w.settled("a"))
+	w.group.do(func() {
+		// The one that was out has come back, and nobody was restarted for that.
+		if want := []string{"sg1"}; !slices.Equal(w.group.restarted, want) {
+			t.Errorf("restarted are %v, want %v", w.group.restarted, want)
+		}
+	})
 	machines[0].push(w.database("c"))
 	machines[0].waitDatabase("another change", w.settled("c"))
 }
@@ -250,6 +256,32 @@ func TestDatabaseRefused(t *testing.T) {
 		w.group.engines["hk2"].fails = nil
 	})
 	machines[0].waitDatabase("the change goes on", w.settled("b"))
+}
+
+// TestDatabaseRefusedAndTakenBack has a setting that one server refuses and the others take, and takes it back. The one that refuses
+// dies meanwhile: it starts with what it had. Nobody is restarted for what never came into effect.
+func TestDatabaseRefusedAndTakenBack(t *testing.T) {
+	t.Parallel()
+	w, machines := running(t)
+	w.group.do(func() { w.group.engines["hk2"].refuses = "b" })
+	machines[0].push(w.database("b"))
+	machines[1].waitCondition(spec.ConditionDatabaseReady, spec.ConditionFalse, "SettingsRefused")
+	machines[0].waitDatabase("the others would restart", func(v api.DatabaseView) bool { return v.Rollout != nil && len(v.Rollout.Waiting) == 2 })
+	w.group.kill("hk2")
+	machines[0].waitDatabase("it is back", func(v api.DatabaseView) bool { return whole(v) && v.Rollout != nil })
+	machines[0].push(w.database("a"))
+	machines[0].waitDatabase("the change is taken back", w.settled("a"))
+	machines[1].waitCondition(spec.ConditionDatabaseReady, spec.ConditionTrue, "Ready")
+	w.group.do(func() {
+		if len(w.group.restarted) > 0 {
+			t.Errorf("restarted are %v", w.group.restarted)
+		}
+		for node, want := range map[string]int{"hk1": 1, "hk2": 2, "sg1": 1} {
+			if got := w.group.engines[node].started; got != want {
+				t.Errorf("the server of %s was started %d times, want %d", node, got, want)
+			}
+		}
+	})
 }
 
 // TestDatabaseUnfit has a primary that is unfit to be it.

@@ -46,13 +46,16 @@ type fakeEngine struct {
 	// in tells that the server is in the group.
 	in   bool
 	data []int
-	// fails is what Apply says, unfit what Status does.
+	// fails is what Apply says, unfit what Status does; refuses is a setting that is refused.
 	fails    error
+	refuses  string
 	unfit    string
 	maintain int
 	// keptFor is who was in the group when the primary was told last to keep what replicates.
 	keptFor []string
 	left    int
+	// started counts how often the server was.
+	started int
 }
 
 var _ database.Driver = (*fakeEngine)(nil)
@@ -139,11 +142,16 @@ func (f *fakeEngine) Apply(_ context.Context, m *database.Member) error {
 	if f.fails != nil {
 		return f.fails
 	}
-	f.member = m
-	if !f.in && !f.up {
-		return f.start()
+	var refused error
+	if value := m.Settings["setting"]; f.refuses != "" && value == f.refuses {
+		refused = &database.SettingsError{Message: "no such value: " + value}
+	} else {
+		f.member = m
 	}
-	return nil
+	if !f.in && !f.up {
+		return errors.Join(f.start(), refused)
+	}
+	return refused
 }
 
 func (f *fakeEngine) start() error {
@@ -153,6 +161,7 @@ func (f *fakeEngine) start() error {
 		return errors.New("the server does not start with these settings")
 	}
 	f.running, f.up, f.in = want, true, false
+	f.started++
 	return nil
 }
 
