@@ -13,6 +13,7 @@ import (
 
 // distance joins nodes from the two ends of the world: a driver must not take a long way for a dead one.
 func (s suite) distance(t *testing.T) {
+	t.Parallel()
 	const roundTrip = 300 * time.Millisecond
 	c := s.cluster(t, hk, sg)
 	c.internet.Slow(t, roundTrip/2)

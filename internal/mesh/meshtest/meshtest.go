@@ -30,7 +30,8 @@ const (
 	us = "us-3"
 )
 
-// Run runs every conformance test on the driver d that newDriver makes. Unit is the service that the driver keeps.
+// Run runs every conformance test on the driver d that newDriver makes. Unit is the service that the driver keeps. They run beside each other,
+// each with machines of its own.
 func Run(t *testing.T, d spec.MeshDriver, newDriver mesh.New, unit string) {
 	s := suite{driver: d, newDriver: newDriver, unit: unit}
 	t.Run("Lifecycle", s.lifecycle)
@@ -52,6 +53,7 @@ func (s suite) cluster(t *testing.T, names ...string) *cluster {
 
 // lifecycle follows one cluster of three from first start to the last trace gone.
 func (s suite) lifecycle(t *testing.T) {
+	t.Parallel()
 	all := []string{hk, sg, us}
 	c := s.cluster(t, all...)
 	first := c.nodes[hk]
@@ -211,6 +213,7 @@ func snapshot(t *testing.T, m *machinetest.Machine) []string {
 
 // detour cuts links and sees whether traffic finds another way, and the way back.
 func (s suite) detour(t *testing.T) {
+	t.Parallel()
 	all := []string{hk, sg, us}
 	c := s.cluster(t, all...)
 	c.apply(t, all)

@@ -44,6 +44,7 @@ func echoesReceived(t *testing.T, m *machinetest.Machine) int {
 
 // removal removes a node that does not want to go, while not everybody has heard of it yet.
 func (s suite) removal(t *testing.T) {
+	t.Parallel()
 	all, rest := []string{hk, sg, us}, []string{hk, sg}
 	c := s.cluster(t, all...)
 	c.apply(t, all)
