@@ -128,6 +128,9 @@ type Entry struct {
 	Modified time.Time `json:"modified"`
 	// Problem is set when the entry could not be read, and nothing else but Name and Kind holds then.
 	Problem *Problem `json:"problem,omitempty"`
+
+	// noted tells that there was a problem, or something was left out, in a directory or below.
+	noted bool
 }
 
 // Directory is what a tree has in one directory, sorted by name.

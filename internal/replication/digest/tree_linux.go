@@ -28,8 +28,11 @@ type Tree struct {
 
 	digesting sync.Mutex
 	round     atomic.Uint32
-	// last is what directories were at the last Digest.
+	// last is what directories were at the last Digest or Update.
 	last atomic.Pointer[map[string]folder]
+
+	marking sync.Mutex
+	marks   marks
 }
 
 // New returns the tree at root. Nothing is read yet.
@@ -55,18 +58,28 @@ const progressEvery = 200 * time.Millisecond
 func (t *Tree) Digest(ctx context.Context, progress func(Progress)) (*Snapshot, error) {
 	t.digesting.Lock()
 	defer t.digesting.Unlock()
-	s := &Snapshot{Settings: t.settings, Began: time.Now()}
+	t.take()
 	w := t.walker(ctx, t.round.Add(1))
 	w.keep = map[string]folder{}
+	s, err := w.snapshot(progress)
+	if err != nil {
+		t.ChangedAll()
+		return nil, err
+	}
+	t.cache.sweep(w.round)
+	t.last.Store(&w.keep)
+	return s, nil
+}
 
+// snapshot walks the tree.
+func (w *walker) snapshot(progress func(Progress)) (*Snapshot, error) {
+	s := &Snapshot{Settings: w.settings, Began: time.Now()}
 	stop := w.report(progress)
 	top, err := w.whole()
 	stop()
 	if err != nil {
-		return nil, fmt.Errorf("digest %s: %w", t.root, err)
+		return nil, fmt.Errorf("digest %s: %w", w.root, err)
 	}
-	t.cache.sweep(w.round)
-	t.last.Store(&w.keep)
 	s.Sum, s.Totals = top.sum, top.totals
 	s.Read = w.progress().Read
 	s.Problems, s.ProblemCount, s.Skipped, s.SkippedCount = w.notes.take()
@@ -78,10 +91,12 @@ func (t *Tree) Digest(ctx context.Context, progress func(Progress)) (*Snapshot, 
 type folder struct {
 	sum    Sum
 	totals Totals
+	// noted tells that something was noted in it or below, which must be noted by each walk.
+	noted bool
 }
 
-// Directory returns what one directory has now: files as they are at this moment, directories below as the last Digest
-// found them. So two trees whose digests differ may be found equal by walking them a little later: only equal sums of
+// Directory returns what one directory has now: files as they are at this moment, directories below as the last Digest or
+// Update found them. So two trees whose digests differ may be found equal by walking them a little later: only equal sums of
 // Digest mean equal trees. An error wraps fs.ErrNotExist when there is no such directory (any more), or when path leads
 // through a symbolic link or into what is excluded.
 func (t *Tree) Directory(ctx context.Context, path string) (Directory, error) {
@@ -146,8 +161,10 @@ type walker struct {
 	buffers pool
 
 	mu sync.Mutex
-	// keep takes what directories are, known is what a walk before this one said of them; both may be nil.
+	// keep takes what directories are, known is what a walk before this one said of those that need not be entered, except
+	// for those that dirty names; all may be nil.
 	keep, known map[string]folder
+	dirty       *marks
 
 	seen, read counters
 }
@@ -271,17 +288,21 @@ func (w *walker) directory(fd int, path string) (folder, []Entry, error) {
 	if err := w.below(fd, path, entries); err != nil {
 		return folder{}, nil, err
 	}
+	var f folder
 	for i := range entries {
 		switch e := &entries[i]; {
 		case e.Problem != nil:
 			w.notes.add(*e.Problem)
+			f.noted = true
 		case e.Kind == nodesOwn:
 			w.notes.skip(join(path, string(e.Name)))
+			f.noted = true
 			*e = Entry{}
+		default:
+			f.noted = f.noted || e.noted
 		}
 	}
 	entries = present(entries)
-	var f folder
 	f.sum, f.totals = sumOf(w.settings, entries)
 	if w.keep != nil {
 		w.mu.Lock()
@@ -329,8 +350,8 @@ func (w *walker) below(fd int, path string, entries []Entry) error {
 	return w.fork(len(folders), func(i int) error {
 		e := &entries[folders[i]]
 		full := join(path, string(e.Name))
-		if f, ok := w.known[full]; ok {
-			e.Content, e.Totals = f.sum, f.totals
+		if f, ok := w.known[full]; ok && !w.dirty.names(full) && (w.dirty == nil || !f.noted) {
+			e.Content, e.Totals, e.noted = f.sum, f.totals, f.noted
 			return nil
 		}
 		sub, err := openDirectory(fd, string(e.Name))
@@ -339,7 +360,7 @@ func (w *walker) below(fd int, path string, entries []Entry) error {
 			w.seen.directories.Add(1)
 			var f folder
 			if f, _, err = w.directory(sub, full); err == nil {
-				e.Content, e.Totals = f.sum, f.totals
+				e.Content, e.Totals, e.noted = f.sum, f.totals, f.noted
 				return nil
 			}
 		}
