@@ -225,7 +225,7 @@ func (f *fanotify) event(raw rawEvent, dir directory) (e event, ok bool) {
 	if skipped(f.options.Skip, path) {
 		return event{}, false
 	}
-	e = event{path: path, own: f.options.Own(raw.pid)}
+	e = event{path: path, own: f.options.Own(raw.pid) && !f.options.Foreign(path)}
 	isDir := raw.mask&unix.FAN_ONDIR != 0
 	switch {
 	case isDir && raw.mask&(unix.FAN_CREATE|unix.FAN_MOVED_TO) != 0:

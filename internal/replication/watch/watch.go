@@ -45,6 +45,8 @@ type Options struct {
 	// Own reports whether a process is one whose changes are marked as Own. It is called for each event, by one
 	// goroutine at a time, and also for processes that have ended since. Only fanotify knows processes. Nil: none is.
 	Own func(pid int) bool
+	// Foreign reports whether changes of a path are never Own, whoever made them. Nil: of none. It is called as Own is.
+	Foreign func(path string) bool
 	// Settle and SettleMost are the defaults when 0. A file that is closed is reported at once.
 	Settle, SettleMost time.Duration
 	Log                *slog.Logger

@@ -324,9 +324,9 @@ func TestOwn(t *testing.T) {
 	input, err := sh.StdinPipe()
 	must(t, err)
 	must(t, sh.Start())
-	w := open(t, root, watch.Options{Method: watch.Fanotify, Own: func(pid int) bool { return pid == sh.Process.Pid }})
+	w := open(t, root, watch.Options{Method: watch.Fanotify, Own: func(pid int) bool { return pid == sh.Process.Pid }, Foreign: func(path string) bool { return path == "foreign" }})
 	resume := w.Stall() // what is told of a path must not come in two batches
-	if _, err := fmt.Fprintf(input, "cd %s && echo x >own && echo x >both && exit\n", root); err != nil {
+	if _, err := fmt.Fprintf(input, "cd %s && echo x >own && echo x >both && echo x >foreign && exit\n", root); err != nil {
 		t.Fatal(err)
 	}
 	must(t, sh.Wait())
@@ -334,7 +334,7 @@ func TestOwn(t *testing.T) {
 	write(t, root, "other")
 	resume()
 	got := until(t, w, "other")
-	for path, want := range map[string]bool{"own": true, "both": false, "other": false} {
+	for path, want := range map[string]bool{"own": true, "both": false, "foreign": false, "other": false} {
 		if got[path].Own != want {
 			t.Errorf("%s: Own is %t, want %t", path, got[path].Own, want)
 		}

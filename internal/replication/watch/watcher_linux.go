@@ -105,6 +105,9 @@ func Open(ctx context.Context, root string, options Options) (*Watcher, error) {
 	if options.Own == nil {
 		options.Own = func(int) bool { return false }
 	}
+	if options.Foreign == nil {
+		options.Foreign = func(string) bool { return false }
+	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
