@@ -3,6 +3,7 @@
 package drivers
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"slices"
@@ -17,6 +18,9 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh/tinc"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
 	dbproxy "github.com/atollhq/terraform-provider-atoll/internal/router/haproxy"
 	"github.com/atollhq/terraform-provider-atoll/internal/router/mysqlrouter"
@@ -55,6 +59,23 @@ func Routers() map[spec.RouterDriver]router.New {
 	}
 }
 
+// Replications returns the drivers of replication pairs.
+func Replications() map[spec.ReplicationDriver]replication.New {
+	return map[spec.ReplicationDriver]replication.New{
+		spec.ReplicationUnison: unison.New,
+	}
+}
+
+// PairEngines returns what the worker of a pair runs, by the pair's driver.
+func PairEngines() map[spec.ReplicationDriver]worker.NewEngine {
+	return map[spec.ReplicationDriver]worker.NewEngine{
+		spec.ReplicationUnison: unison.NewEngine,
+	}
+}
+
+// PairPrograms returns what this program is when it was started under another name, as what workers run does.
+func PairPrograms() map[string]func(context.Context) error { return unison.Programs() }
+
 // Packages returns what every node needs from the distribution, each package once, by name. A machine has all of it before its
 // agent starts, because the running agent is not allowed to install anything.
 func Packages() []host.Package {
@@ -63,6 +84,9 @@ func Packages() []host.Package {
 		all = append(all, driver(nil, nil))
 	}
 	for _, driver := range Proxies() {
+		all = append(all, driver(nil, nil))
+	}
+	for _, driver := range Replications() {
 		all = append(all, driver(nil, nil))
 	}
 	return list(packagesOf(all), cloudflare.Packages())

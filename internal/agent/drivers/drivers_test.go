@@ -52,6 +52,16 @@ func TestEveryRouterDriverIsNamedOnce(t *testing.T) {
 	}
 }
 
+func TestEveryReplicationDriverIsNamedOnce(t *testing.T) {
+	got := slices.Sorted(maps.Keys(drivers.Replications()))
+	if want := slices.Sorted(slices.Values(spec.ReplicationDrivers())); !slices.Equal(got, want) {
+		t.Errorf("drivers.Replications has %v, spec.ReplicationDrivers lists %v; they must be the same", got, want)
+	}
+	if engines := slices.Sorted(maps.Keys(drivers.PairEngines())); !slices.Equal(got, engines) {
+		t.Errorf("drivers.PairEngines has %v, drivers.Replications %v; they must be the same", engines, got)
+	}
+}
+
 func TestPackagesAreThoseOfAllDrivers(t *testing.T) {
 	want := []host.Package{
 		{Name: "ca-certificates", Binary: "update-ca-certificates"},
@@ -60,6 +70,7 @@ func TestPackagesAreThoseOfAllDrivers(t *testing.T) {
 		{Name: "iputils-ping", Binary: "ping"},
 		{Name: "nftables", Binary: "nft"},
 		{Name: "tinc", Binary: "tincd"},
+		{Name: "unison", Binary: "unison"},
 	}
 	if diff := cmp.Diff(want, drivers.Packages()); diff != "" {
 		t.Errorf("packages (-want +got):\n%s", diff)

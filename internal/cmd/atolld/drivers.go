@@ -9,4 +9,5 @@ import (
 func withDrivers(cfg *agent.Config) {
 	cfg.Drivers, cfg.Proxies = drivers.Mesh(), drivers.Proxies()
 	cfg.Databases, cfg.Routers = drivers.Databases(), drivers.Routers()
+	cfg.Replications = drivers.Replications()
 }

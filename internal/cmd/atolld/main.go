@@ -19,7 +19,11 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := newCommand().ExecuteContext(ctx)
+	run := otherProgram()
+	if run == nil {
+		run = newCommand().ExecuteContext
+	}
+	err := run(ctx)
 	stop()
 	var code exitCode
 	switch {
@@ -40,6 +44,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	cmd.AddCommand(runCommand(), planCommand(), statusCommand(), movedCommand(), copiedCommand(), installCommand(), packagesCommand(), uninstallCommand(), versionCommand())
+	cmd.AddCommand(runCommand(), planCommand(), statusCommand(), movedCommand(), copiedCommand(), installCommand(), packagesCommand(), uninstallCommand(), versionCommand(), pairCommand())
 	return cmd
 }

@@ -81,7 +81,7 @@ func (r *run) explain(t *testing.T) {
 	for _, s := range r.sides() {
 		st, err := s.driver.Status(t.Context(), pairName)
 		t.Logf("%s: %+v, %v", s.Name, st, err)
-		t.Log(s.Run(t, `ps -ef 2>/dev/null | grep -v '\[' | tail -n 20; tail -n 30 /run/journal 2>/dev/null || journalctl --no-pager -o cat -u "$1" -n 30`, r.Unit(pairName)))
+		t.Log(s.Run(t, `ps -ef 2>/dev/null | grep -v '\[' | tail -n 20; tail -n 60 /run/journal 2>/dev/null || journalctl --no-pager -o cat -u "$1" -n 30`, r.Unit(pairName)))
 	}
 }
 

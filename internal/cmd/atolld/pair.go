@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/drivers"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
+)
+
+// otherProgram returns what this program is under the name that it was started by, nil when it is itself.
+func otherProgram() func(context.Context) error {
+	if len(os.Args) == 0 {
+		return nil
+	}
+	return drivers.PairPrograms()[filepath.Base(os.Args[0])]
+}
+
+func pairCommand() *cobra.Command {
+	var file string
+	var prepare, debug bool
+	cmd := &cobra.Command{
+		Use:   "pair",
+		Short: "Keep one directory tree equal with another node's (this is what the unit of a pair does)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			useFewThreads()
+			cfg, err := worker.ReadConfig(file)
+			if err != nil {
+				return err
+			}
+			if prepare {
+				return worker.Prepare(cfg)
+			}
+			engine := drivers.PairEngines()[cfg.Driver]
+			if engine == nil {
+				return fmt.Errorf("pair %s: driver %q is unknown: update this program", cfg.Pair, cfg.Driver)
+			}
+			level := slog.LevelInfo
+			if debug {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime()}))
+			return worker.Run(cmd.Context(), cfg, engine, log)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "`file` that describes this node's side")
+	cmd.Flags().BoolVar(&prepare, "prepare", false, "only make the tree's root where there is none and never was")
+	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
+	_ = cmd.MarkFlagRequired("config") // the flag is there
+	return cmd
+}

@@ -1,0 +1,114 @@
+//go:build linux
+
+package unison_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/replicationtest"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
+)
+
+// TestMain is the worker and what unison starts, too: a unit's command line and a program's name decide.
+func TestMain(m *testing.M) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var run func(context.Context) error
+	if other := unison.Programs()[filepath.Base(os.Args[0])]; other != nil {
+		run = other
+	} else if len(os.Args) > 1 && os.Args[1] == "pair" {
+		run = pair
+	}
+	if run == nil {
+		m.Run()
+		return
+	}
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1) //nolint:gocritic // there is nothing to stop any more
+	}
+}
+
+// pair is what "atolld pair" does.
+func pair(ctx context.Context) error {
+	cfg, err := worker.ReadConfig(os.Args[len(os.Args)-1])
+	if err != nil {
+		return err
+	}
+	if os.Args[2] == "--prepare" {
+		return worker.Prepare(cfg)
+	}
+	journal, err := os.OpenFile("/run/journal", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = journal.Close() }()
+	err = worker.Run(ctx, cfg, unison.NewEngine, slog.New(slog.NewTextHandler(journal, nil)))
+	_, _ = fmt.Fprintln(journal, "ended:", err)
+	return err
+}
+
+// TestConformance runs the suite on machines of namespaces, with this machine's unison.
+func TestConformance(t *testing.T) {
+	machinetest.Require(t, "unison")
+	suite := replicationtest.Suite{
+		New: func(t testing.TB, m *replicationtest.Machine) replication.Driver {
+			d := unison.NewWith(m.Sys, slog.New(slog.DiscardHandler), unison.Options{Program: program, Dial: m.Dial})
+			t.Cleanup(func() { _ = d.Close() })
+			return d
+		},
+		Unit:    func(pair string) string { return "atoll-pair-" + pair + ".service" },
+		Program: `^unison(-[0-9.+]*)?$`,
+		Forget:  func(pair string) string { return "rm /var/lib/atoll-pairs/" + pair + "/home/.unison/ar*" },
+	}
+	suite.Run(t, newMachine(t, "hk1"), newMachine(t, "sg1"))
+}
+
+// program is where this test's program is on its machines.
+const program = "/run/atolld"
+
+// newMachine makes a machine with a /var and a /srv of its own.
+func newMachine(t *testing.T, name string) *replicationtest.Machine {
+	t.Helper()
+	m := machinetest.New(t, name)
+	m.Run(t, "sh", "-ec", `mkdir -p /run/.var/upper /run/.var/work
+mount -t overlay overlay -o lowerdir=/var,upperdir=/run/.var/upper,workdir=/run/.var/work /var
+mount -t tmpfs -o mode=755 tmpfs /srv`)
+	root := fmt.Sprintf("/proc/%d/root", m.PID)
+	copyProgram(t, filepath.Join(root, program))
+	return &replicationtest.Machine{
+		Name: name, Sys: m.Sys, Root: root, Kill: m.Sys.Kill,
+		Dial: func(ctx context.Context, _, address string) (net.Conn, error) { return m.DialSocket(ctx, address) },
+	}
+}
+
+func copyProgram(t *testing.T, to string) {
+	t.Helper()
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = self.Close() }()
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(f, self); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,404 @@
+package unison
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison/fsmonitor"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
+)
+
+const (
+	// monitorName is what unison starts to be told of changes, from its PATH.
+	monitorName = "unison-fsmonitor"
+	// monitorSocket says in the environment where that reaches the worker.
+	monitorSocket = "ATOLL_PAIR_MONITOR"
+)
+
+// Programs returns what this program is under other names: what unison starts itself.
+func Programs() map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		monitorName: func(ctx context.Context) error { return fsmonitor.Shim(ctx, os.Getenv(monitorSocket), os.Stdin, os.Stdout) },
+	}
+}
+
+// engine runs unison for a worker: on the node that leads the client, which does all the work, on the other a server.
+type engine struct {
+	host    *worker.Host
+	program string
+	// attributes tells that this unison keeps extended attributes.
+	attributes bool
+	monitor    *fsmonitor.Monitor
+
+	mu   sync.Mutex
+	link *worker.Link
+	// distrusted tells that the archives are to be removed before the next start.
+	distrusted bool
+}
+
+var _ worker.NewEngine = NewEngine
+
+// NewEngine returns what runs unison for a worker.
+func NewEngine(h *worker.Host) (worker.Engine, error) {
+	program, err := exec.LookPath("unison")
+	if err != nil {
+		return nil, worker.Problem("unison is not installed on this node: install the Debian package unison")
+	}
+	e := &engine{host: h, program: program}
+	if e.attributes, err = keepsAttributes(program); err != nil {
+		return nil, err
+	}
+	e.monitor = fsmonitor.New(fsmonitor.Options{
+		Root: h.Config.Path, Hold: true, Gate: h.Gate, Event: e.event, Woken: e.woken, Log: h.Log,
+	})
+	return e, e.prepare()
+}
+
+var version = regexp.MustCompile(`version (\d+)\.(\d+)`)
+
+// keepsAttributes asks a unison whether it is 2.53 or newer.
+func keepsAttributes(program string) (bool, error) {
+	out, err := exec.Command(program, "-version").Output() //nolint:noctx // it answers at once
+	if err != nil {
+		return false, fmt.Errorf("ask %s for its version: %w", program, err)
+	}
+	m := version.FindSubmatch(out)
+	if m == nil {
+		return false, fmt.Errorf("ask %s for its version: it says %q", program, out)
+	}
+	major, majorErr := strconv.Atoi(string(m[1]))
+	minor, minorErr := strconv.Atoi(string(m[2]))
+	if err := errors.Join(majorErr, minorErr); err != nil {
+		return false, err
+	}
+	return major > 2 || major == 2 && minor >= 53, nil
+}
+
+func (e *engine) socket(name string) string { return filepath.Join(e.host.Config.RunDir, name+".sock") }
+
+func (e *engine) bin() string { return filepath.Join(e.host.Config.RunDir, "bin") }
+
+// prepare makes what does not depend on a link: the program that unison asks for changes, and the file that sets the pace.
+func (e *engine) prepare() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(e.bin(), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	link := filepath.Join(e.bin(), monitorName)
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(self, link); err != nil {
+		return err
+	}
+	return e.setPace()
+}
+
+// setPace has the file that sets the pace on the node that leads, and there alone.
+func (e *engine) setPace() error {
+	root, err := os.OpenRoot(e.host.Config.Path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	if !e.host.Config.Leads {
+		if err := root.Remove(pace); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	f, err := root.OpenFile(pace, os.O_WRONLY|os.O_CREATE, 0o444)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Run implements worker.Engine.
+func (e *engine) Run(ctx context.Context, link *worker.Link) error {
+	e.mu.Lock()
+	e.link = link
+	e.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-link.Ended():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	stop, err := e.serveMonitor(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if e.host.Config.Leads {
+		return e.lead(ctx, link)
+	}
+	return e.answer(ctx, link)
+}
+
+// serveMonitor answers unison's questions for changes until the function that it returns is called.
+func (e *engine) serveMonitor(ctx context.Context) (stop func(), err error) {
+	listener, err := worker.ListenUnix(ctx, e.socket("monitor"), e.host.Account)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer func() { _ = c.Close() }()
+				end := context.AfterFunc(ctx, func() { _ = c.Close() })
+				defer end()
+				if err := e.monitor.Serve(ctx, c); err != nil && ctx.Err() == nil {
+					e.host.Log.Warn("unison is not told of changes any more", "error", err)
+				}
+			})
+		}
+	})
+	return func() {
+		cancel()
+		_ = listener.Close()
+		serving.Wait()
+	}, nil
+}
+
+// command returns unison with arguments, as the pair's account will run it.
+func (e *engine) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(e.program, args...) //nolint:noctx // Host.Start ends it
+	home := e.host.Config.Home()
+	cmd.Env = []string{
+		"HOME=" + home, "UNISON=" + filepath.Join(home, directory), "PATH=" + e.bin() + ":/usr/local/bin:/usr/bin:/bin", "LC_ALL=C",
+		// Archives are of two hosts by name; the machine's own name may change.
+		"UNISONLOCALHOSTNAME=" + e.host.Config.Node,
+		monitorSocket + "=" + e.socket("monitor"),
+	}
+	return cmd
+}
+
+// ready makes unison's directory fit for a start. None runs on this node then.
+func (e *engine) ready() error {
+	e.mu.Lock()
+	distrusted := e.distrusted
+	e.mu.Unlock()
+	gone := locks
+	if distrusted {
+		gone = append(gone[:1:1], archives...)
+	}
+	if err := clearFiles(e.host.Config.Home(), gone); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.distrusted = e.distrusted && !distrusted
+	e.mu.Unlock()
+	return e.host.Gate()
+}
+
+// answer runs unison's server over a link.
+func (e *engine) answer(ctx context.Context, link *worker.Link) error {
+	here, there, err := socketPair()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = there.Close() }()
+	cmd := e.command("-server", "__new-rpc-mode")
+	cmd.Stdin, cmd.Stdout = there, there
+	said := &lastWords{}
+	cmd.Stderr = said
+	program, err := e.host.Start(ctx, cmd, e.ready)
+	if err != nil {
+		_ = link.Say(problemOf(err)) // the link may be gone
+		return errors.Join(err, here.Close())
+	}
+	_ = there.Close() // unison has it
+	joined := make(chan error, 1)
+	go func() { joined <- worker.Join(here, link) }()
+	<-program.Exited()
+	e.logEnd(ctx, program, said.String())
+	return errors.Join(here.Close(), ignoreClosed(<-joined))
+}
+
+// problemOf returns what the other side is told of an error.
+func problemOf(err error) worker.Word { return worker.Word{Problem: err.Error()} }
+
+func (e *engine) logEnd(ctx context.Context, p *worker.Program, said string) {
+	if err := p.Wait(); ctx.Err() == nil {
+		e.host.Log.Info("unison has ended", "said", said, "error", err)
+	}
+}
+
+// lead runs unison's client over a link.
+func (e *engine) lead(ctx context.Context, link *worker.Link) error {
+	if err := e.writeProfile(); err != nil {
+		return err
+	}
+	listener, err := worker.ListenUnix(ctx, e.socket("tunnel"), e.host.Account)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+	output, input, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = output.Close() }()
+	cmd := e.command(profileName)
+	cmd.Stdout, cmd.Stderr = input, input
+	program, err := e.host.Start(ctx, cmd, e.ready)
+	_ = input.Close() // unison has it
+	if err != nil {
+		return err
+	}
+	joined := make(chan error, 1)
+	go func() { joined <- e.tunnel(listener, program, link) }()
+	var fatal string
+	read := make(chan error, 1)
+	go func() {
+		read <- ReadRounds(output, func(r Round) {
+			if fatal = r.Fatal; fatal == "" {
+				e.round(link, r)
+			}
+		})
+	}()
+	<-program.Exited()
+	e.logEnd(ctx, program, fatal)
+	err = errors.Join(listener.Close(), link.Close(), ignoreClosed(<-joined), <-read)
+	if fatal == "" || ctx.Err() != nil {
+		return err
+	}
+	return e.judge(fatal)
+}
+
+// tunnel joins the connection that unison makes with a link.
+func (e *engine) tunnel(listener *net.UnixListener, program *worker.Program, link *worker.Link) error {
+	for {
+		c, err := listener.AcceptUnix()
+		if err != nil {
+			return nil //nolint:nilerr // it is closed when unison has ended
+		}
+		if !program.CameFrom(c) {
+			e.host.Log.Warn("a stranger at the tunnel's socket is sent away")
+			_ = c.Close()
+			continue
+		}
+		return worker.Join(c, link)
+	}
+}
+
+// round takes in what came of a round.
+func (e *engine) round(link *worker.Link, r Round) {
+	delete(r.Failed, pace)
+	e.host.Settled(r.Failed)
+	_ = link.Say(worker.Word{Synced: true}) // the link may be gone
+}
+
+func (e *engine) writeProfile() error {
+	text, err := Profile(e.host.Config, e.socket("tunnel"), e.attributes)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(e.host.Config.Home())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.Mkdir(directory, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := root.Lchown(directory, e.host.Account.UID, e.host.Account.GID); err != nil {
+		return err
+	}
+	file := path.Join(directory, profileName+".prf")
+	if err := root.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return root.WriteFile(file, text, 0o644)
+}
+
+// Heard implements worker.Engine.
+func (e *engine) Heard(w worker.Word) {
+	if w.Release != 0 {
+		e.monitor.Release(w.Release)
+	}
+	if w.Synced {
+		e.host.Answers()
+	}
+	if w.Forget {
+		e.distrust()
+	}
+}
+
+func (e *engine) distrust() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.distrusted = true
+}
+
+// woken tells the other side that this one answers a round with changes: unison waits for both.
+func (e *engine) woken(round int) {
+	if link := e.current(); link != nil {
+		_ = link.Say(worker.Word{Release: round}) // the link may be gone, and the round with it
+	}
+}
+
+func (e *engine) current() *worker.Link {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.link
+}
+
+func (e *engine) event(event fsmonitor.Event) {
+	if event.Kind == fsmonitor.Told {
+		e.host.Busy()
+	}
+}
+
+// Changed implements worker.Engine.
+func (e *engine) Changed(b watch.Batch) { e.monitor.Changed(b) }
+
+// Pending implements worker.Engine.
+func (e *engine) Pending() int { return e.monitor.Pending() }
+
+// Forget implements worker.Engine.
+func (e *engine) Forget() error { return clearFiles(e.host.Config.Home(), archives) }
+
+var conflictName = regexp.MustCompile(` \(conflict(?: #\d+)?_on_\d{4}-\d\d-\d\d(?:_was_deleted)?\)`)
+
+// Conflict implements worker.Engine.
+func (*engine) Conflict(name string) bool { return conflictName.MatchString(name) }
+
+// Temporary implements worker.Engine. Unison replicates no such names itself.
+func (*engine) Temporary(p string) bool {
+	name := path.Base(p)
+	return strings.HasPrefix(name, ".unison.") && strings.HasSuffix(name, ".unison.tmp")
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}

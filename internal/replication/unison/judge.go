@@ -1,0 +1,72 @@
+package unison
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
+)
+
+// How unison says, before it exits with 3 for whatever is fatal, what that was.
+var (
+	lostArchive = regexp.MustCompile(`(?s)inconsistent state|archive file is missing|loading archive|archive.*(?:corrupt|format)`)
+	lostTree    = regexp.MustCompile(`designated as a mountpoint`)
+	lostLink    = regexp.MustCompile(`(?i)lost connection|connection (?:reset|refused|closed)|can't connect`)
+	lockedFiles = regexp.MustCompile(`archives are locked|is locked`)
+)
+
+// judge decides what follows from unison's last words.
+func (e *engine) judge(said string) error {
+	switch {
+	case lostArchive.MatchString(said):
+		// One side knows of no earlier synchronization, or of another one: then neither does. Equal files are found equal by
+		// their contents, of different ones both versions are kept, nothing is deleted.
+		e.distrust()
+		if link := e.current(); link != nil {
+			_ = link.Say(worker.Word{Forget: true})
+		}
+		return fmt.Errorf("what is known of the last synchronization was lost on one side; both trees are compared as a whole: %s", firstLine(said))
+	case lostTree.MatchString(said):
+		if strings.Contains(said, "Server:") {
+			return fmt.Errorf("the tree on %s is not there", e.host.Config.Peer)
+		}
+		return e.host.Gate()
+	case lostLink.MatchString(said):
+		return fmt.Errorf("the connection to %s was lost", e.host.Config.Peer)
+	case lockedFiles.MatchString(said):
+		return fmt.Errorf("an earlier program on %s or here has not ended yet", e.host.Config.Peer)
+	}
+	return worker.Problem("unison gives up: " + strings.Join(strings.Fields(said), " "))
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+// lastWords keeps the end of what a program writes.
+type lastWords struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// maxWords is how much is kept, in bytes.
+const maxWords = 1 << 10
+
+// Write implements io.Writer.
+func (l *lastWords) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p...)
+	l.text = l.text[max(0, len(l.text)-maxWords):]
+	return len(p), nil
+}
+
+// String returns what was kept.
+func (l *lastWords) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.TrimSpace(string(l.text))
+}

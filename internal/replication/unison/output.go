@@ -1,0 +1,142 @@
+package unison
+
+import (
+	"bufio"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Round is one synchronization as unison's text interface tells it, or how unison ended.
+type Round struct {
+	// Failed are the reasons for what was not synchronized, by path. Names with newlines are cut.
+	Failed map[string]string
+	// Fatal is why unison gives up, "" while it goes on.
+	Fatal string
+}
+
+// maxFailed is how many failures of a round are kept.
+const maxFailed = 1000
+
+var (
+	summaryLine = regexp.MustCompile(`^Synchronization (?:complete|incomplete) at \S+ +\(\d+ items? transferred, (\d+) skipped, (\d+) failed\)$`)
+	failedLine  = regexp.MustCompile(`^Failed \[(.*)\]: (.*)$`)
+	skippedLine = regexp.MustCompile(`^  skipped: (.*?) \((.*?)\)?$`)
+	fatalLine   = regexp.MustCompile(`^(?:Fatal error|Error): (.*)$`)
+)
+
+// nothing is what unison says instead of a summary.
+const nothing = "Nothing to do: "
+
+// ReadRounds reads what unison 2.52 or 2.53 writes with "terse" and without a terminal, its errors included, until the end, and calls
+// each with what it finds.
+func ReadRounds(output io.Reader, each func(Round)) error {
+	p := parser{each: each, reasons: map[string]string{}}
+	lines := bufio.NewReader(output)
+	for {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			// What is overwritten on a terminal is separated by returns alone.
+			line = strings.TrimRight(line, "\r\n")
+			p.line(line[strings.LastIndexByte(line, '\r')+1:])
+		}
+		if err != nil {
+			p.end()
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type parser struct {
+	each func(Round)
+	// reasons are why paths failed, from what was said before the summary; pending is the path whose reason goes on.
+	reasons map[string]string
+	pending string
+	// round is what is being summed up, with so many lines to come.
+	round *Round
+	left  int
+	fatal []string
+}
+
+func (p *parser) line(text string) {
+	if p.fatal != nil {
+		p.fatal = append(p.fatal, text)
+		return
+	}
+	if m := fatalLine.FindStringSubmatch(text); m != nil {
+		p.fatal = []string{m[1]}
+		return
+	}
+	if p.round != nil && p.summed(text) {
+		return
+	}
+	switch m := summaryLine.FindStringSubmatch(text); {
+	case m != nil:
+		skipped, _ := strconv.Atoi(m[1]) // digits
+		failed, _ := strconv.Atoi(m[2])
+		p.round, p.left, p.pending = &Round{Failed: map[string]string{}}, skipped+failed, ""
+		p.done()
+	case strings.HasPrefix(text, nothing):
+		p.round, p.left = &Round{Failed: map[string]string{}}, 0
+		p.done()
+	default:
+		p.reason(text)
+	}
+}
+
+// reason takes in what is said while a round goes on.
+func (p *parser) reason(text string) {
+	if m := failedLine.FindStringSubmatch(text); m != nil && len(p.reasons) < maxFailed {
+		p.reasons[m[1]], p.pending = strings.TrimSuffix(m[2], ":"), m[1]
+		return
+	}
+	if p.pending != "" && text != "" {
+		p.reasons[p.pending] += ": " + text
+	}
+	p.pending = ""
+}
+
+// summed takes in a line of a summary, and tells whether it was one.
+func (p *parser) summed(text string) bool {
+	if path, ok := strings.CutPrefix(text, "  failed: "); ok {
+		p.fail(path, p.reasons[path])
+		return true
+	}
+	if m := skippedLine.FindStringSubmatch(text); m != nil {
+		p.fail(m[1], strings.TrimSuffix(m[2], ":"))
+		return true
+	}
+	// A reason that goes on, or a name.
+	return p.left > 0 && !summaryLine.MatchString(text)
+}
+
+func (p *parser) fail(path, reason string) {
+	if len(p.round.Failed) < maxFailed {
+		p.round.Failed[path] = reason
+	}
+	p.left--
+	p.done()
+}
+
+// done hands a round over that is complete.
+func (p *parser) done() {
+	if p.left > 0 {
+		return
+	}
+	p.each(*p.round)
+	p.round, p.reasons = nil, map[string]string{}
+}
+
+func (p *parser) end() {
+	if p.round != nil {
+		p.left = 0
+		p.done()
+	}
+	if p.fatal != nil {
+		p.each(Round{Fatal: strings.TrimSpace(strings.Join(p.fatal, "\n"))})
+	}
+}

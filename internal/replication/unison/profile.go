@@ -1,0 +1,70 @@
+package unison
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/exclude"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
+)
+
+// pace is a file that the leader has and that the other side's program has no right to make. As long as a path fails, unison looks for
+// changes again at once; otherwise it would sleep for a second after each synchronization ("watchinterval" in its uitext.ml).
+// The monitors of changes, which are Atoll's own, hold their answers back until there is something to do: they are the pace.
+const pace = worker.Marker + "/pace"
+
+// profileName is the name of the profile in unison's directory, without its suffix.
+const profileName = "atoll"
+
+// Profile returns the profile by which unison keeps a pair on the node that leads. Tunnel is the Unix socket that leads to the other
+// side. Attributes says that unison keeps extended attributes, which versions before 2.53 do not.
+func Profile(c worker.Config, tunnel string, attributes bool) ([]byte, error) {
+	set, err := exclude.Parse(c.Exclude)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	line := func(key, value string) { fmt.Fprintf(&out, "%s = %s\n", key, value) }
+	out.WriteString("# Written by atolld; changes are overwritten.\n")
+	line("root", c.Path)
+	line("root", "socket://{"+tunnel+"}/"+path.Clean(c.PeerPath))
+
+	out.WriteString("\n# Nobody is there to be asked.\n")
+	for _, key := range []string{"batch", "dumbtty", "terse", "contactquietly"} {
+		line(key, "true")
+	}
+	line("color", "false")
+	line("log", "false")
+
+	out.WriteString("\n# Changes are told by a monitor, which is the pace, too: see " + pace + ".\n")
+	line("watch", "true")
+	line("repeat", "0")
+	line("retry", "-1")
+
+	out.WriteString("\n# Of two versions the leader's keeps the name, whatever the clocks say; the other is kept beside it.\n")
+	line("prefer", c.Path)
+	line("copyonconflict", "true")
+
+	out.WriteString("\n# A tree that is not there is no tree whose files were deleted. One file that fails stops no others.\n")
+	line("mountpoint", worker.Marker)
+	line("confirmbigdel", "true")
+	line("maxerrors", "1000000")
+
+	out.WriteString("\n# Names are bytes. Everything belongs to the account that this runs as.\n")
+	line("unicode", "false")
+	line("ignorecase", "false")
+	line("links", "true")
+	line("times", "true")
+	line("perms", "-1")
+	if attributes {
+		line("xattrs", "true")
+		line("xattrignorenot", "Path !system.posix_acl_*")
+	}
+	out.WriteString("\n# What stays on its node.\n")
+	line("ignore", "Path "+worker.Marker+"/README")
+	for _, expression := range set.Regexps() {
+		line("ignore", "Regex "+expression)
+	}
+	return out.Bytes(), nil
+}

@@ -1,0 +1,265 @@
+// Package unison is the replication driver over unison, from version 2.52 on: changes on both sides count the same, each is brought over
+// at once, and of two versions that conflict both are kept.
+//
+// A unit for each pair runs package worker with this package's engine.
+package unison
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// Driver implements replication.Driver. Close it to end the streams that it has offered; the sides go on, without each other.
+type Driver struct {
+	sys     host.System
+	log     *slog.Logger
+	program string
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// applying has one Apply at a time.
+	applying sync.Mutex
+
+	mu    sync.Mutex
+	leads map[string]*offering
+	// problems are what workers said last, to be told while they start again.
+	problems map[string]string
+}
+
+var (
+	_ replication.Driver = (*Driver)(nil)
+	_ host.Packager      = (*Driver)(nil)
+)
+
+// Options are the parts of a driver that a test replaces; the zero value is production.
+type Options struct {
+	// Program is the command of the worker, up to its arguments "pair --config FILE"; this program if "".
+	Program string
+	// Dial connects to one of the node's Unix sockets; nil means this machine.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// New returns a driver for sys.
+func New(sys host.System, log *slog.Logger) replication.Driver { return NewWith(sys, log, Options{}) }
+
+// NewWith returns a driver for sys with options.
+func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
+	return &Driver{sys: sys, log: log, program: o.Program, dial: o.Dial, leads: map[string]*offering{}, problems: map[string]string{}}
+}
+
+// Packages implements host.Packager.
+func (*Driver) Packages() []host.Package { return []host.Package{{Name: "unison", Binary: "unison"}} }
+
+// Apply implements replication.Driver.
+func (d *Driver) Apply(ctx context.Context, pairs []replication.Pair) error {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	problems := []error{d.removeOthers(ctx, pairs)}
+	for _, p := range pairs {
+		if err := d.apply(ctx, p); err != nil {
+			problems = append(problems, fmt.Errorf("apply pair %q: %w", p.Name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// removeOthers takes away everything that belongs to other pairs, but no tree.
+func (d *Driver) removeOthers(ctx context.Context, pairs []replication.Pair) error {
+	kept := func(name string) bool {
+		return slices.ContainsFunc(pairs, func(p replication.Pair) bool { return p.Name == name })
+	}
+	names, err := d.sys.ReadDir(configDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var problems []error
+	left := false
+	for _, name := range names {
+		if kept(name) {
+			left = true
+			continue
+		}
+		d.offer(name, nil)
+		_, err := d.sys.Units().Remove(ctx, unitName(name))
+		// The configuration is what says that there is something: it goes last.
+		for _, path := range []string{runDir(name), stateDir(name), pairDir(name)} {
+			if err == nil {
+				_, err = d.sys.Remove(path)
+			}
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("remove pair %q: %w", name, err))
+		}
+	}
+	if !left && len(pairs) == 0 && len(problems) == 0 {
+		for _, path := range []string{stateRoot, configDir} {
+			if _, err := d.sys.Remove(path); err != nil {
+				return fmt.Errorf("remove the pairs: %w", err)
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// apply makes this node's side of one pair.
+func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
+	if ps := slices.Concat(spec.ValidateName("name", p.Name), spec.ValidateName("node", p.Node), spec.ValidateName("peer", p.Peer),
+		spec.ValidateTree("path", p.Path), spec.ValidateTree("peer_path", p.PeerPath), spec.ValidateAccount("owner", p.Owner), spec.ValidateAccount("group", p.Group)); len(ps) > 0 {
+		return ps
+	}
+	c := workerConfig(p)
+	if _, err := Profile(c, "", true); err != nil {
+		return err
+	}
+	text, err := c.Marshal()
+	if err != nil {
+		return err
+	}
+	if _, err := d.sys.WriteFile(configPath(p.Name), text, 0o644); err != nil {
+		return err
+	}
+	program := d.program
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	if _, err := d.sys.Units().Ensure(ctx, serviceUnit(p, program, text)); err != nil {
+		return err
+	}
+	if host.Recording(d.sys) {
+		return nil
+	}
+	if p.Leads {
+		d.offer(p.Name, p.Dial)
+	} else {
+		d.offer(p.Name, nil)
+	}
+	return nil
+}
+
+func workerConfig(p replication.Pair) worker.Config {
+	return worker.Config{
+		Driver: spec.ReplicationUnison, Pair: p.Name, Node: p.Node, Peer: p.Peer, Leads: p.Leads, Path: p.Path, PeerPath: p.PeerPath, Owner: p.Owner, Group: p.Group,
+		Exclude: p.Exclude, RunDir: runDir(p.Name), StateDir: stateDir(p.Name),
+	}
+}
+
+func (d *Driver) worker(pair string) *worker.Client {
+	return worker.NewClient(worker.Config{RunDir: runDir(pair)}.ControlSocket(), d.dial)
+}
+
+// statusWithin is how long a worker may take to tell its status.
+const statusWithin = 900 * time.Millisecond
+
+// Status implements replication.Driver.
+func (d *Driver) Status(ctx context.Context, pair string) (replication.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusWithin)
+	defer cancel()
+	status, err := d.worker(pair).Status(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		d.problems[pair] = status.Problem
+		return status, nil
+	}
+	// A worker whose tree is gone starts again now and then; it will say the same.
+	if problem := d.problems[pair]; problem != "" {
+		return replication.Status{State: spec.PairFailed, Problem: problem}, nil
+	}
+	return replication.Status{State: spec.PairStarting}, nil
+}
+
+// Accept implements replication.Driver.
+func (d *Driver) Accept(ctx context.Context, pair string, stream io.ReadWriteCloser) error {
+	return d.worker(pair).Stream(ctx, stream)
+}
+
+// Canary implements replication.Driver.
+func (d *Driver) Canary(ctx context.Context, pair string) (replication.Canary, error) {
+	now := time.Now() // with this process's monotonic clock
+	canary, err := d.worker(pair).Canary(ctx)
+	canary.Written = now
+	return canary, err
+}
+
+// Canaries implements replication.Driver.
+func (d *Driver) Canaries(ctx context.Context, pair string, after replication.Canary) (replication.Canary, error) {
+	return d.worker(pair).Canaries(ctx, after.Nonce)
+}
+
+// Close ends all streams that were offered.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, o := range d.leads {
+		o.end()
+		delete(d.leads, name)
+	}
+	return nil
+}
+
+// offering offers streams to a worker until its end.
+type offering struct {
+	mu   sync.Mutex
+	dial func(context.Context) (io.ReadWriteCloser, error)
+	end  context.CancelFunc
+}
+
+// offer has streams opened by dial be offered to a pair's worker, none when dial is nil.
+func (d *Driver) offer(pair string, dial func(context.Context) (io.ReadWriteCloser, error)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o := d.leads[pair]
+	switch {
+	case dial == nil && o != nil:
+		o.end()
+		delete(d.leads, pair)
+	case dial != nil && o != nil:
+		o.mu.Lock()
+		o.dial = dial
+		o.mu.Unlock()
+	case dial != nil:
+		ctx, cancel := context.WithCancel(context.Background())
+		o = &offering{dial: dial, end: cancel}
+		d.leads[pair] = o
+		go d.keepOffering(ctx, pair, o)
+	}
+}
+
+// offerPause is how long a driver waits before it offers again: the worker's own pauses come on top.
+const offerPause = 200 * time.Millisecond
+
+func (d *Driver) keepOffering(ctx context.Context, pair string, o *offering) {
+	said := ""
+	for ctx.Err() == nil {
+		err := d.worker(pair).Offer(ctx, func(ctx context.Context) (io.ReadWriteCloser, error) {
+			o.mu.Lock()
+			dial := o.dial
+			o.mu.Unlock()
+			return dial(ctx)
+		})
+		if err != nil && ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			d.log.Info("the other side of a pair is not reached", "pair", pair, "error", strings.Join(strings.Fields(said), " "))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(offerPause):
+		}
+	}
+}
