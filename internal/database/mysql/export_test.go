@@ -1,9 +1,11 @@
 package mysql
 
 import (
+	"context"
 	"net/netip"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -34,6 +36,14 @@ func Names(m *database.Member) []string {
 		out = append(out, s.name)
 	}
 	return out
+}
+
+// Room returns what the driver makes of the room on a machine's disk: why it does not let the member be the primary, and whether
+// there is none at all.
+func Room(ctx context.Context, sys host.System) (unfit string, none bool) {
+	var r room
+	unfit = r.unfit(ctx, sys)
+	return unfit, r.none()
 }
 
 // Seen is a member as a server sees it.

@@ -16,6 +16,8 @@ const (
 	// scarce is how little room makes a member unfit to be the primary, in bytes. A server whose disk is full waits for room with
 	// everything that writes, for ever if need be, and is a good member to the group all the while.
 	scarce = 192 * mib
+	// exhausted is how little of it is as good as none: the server writes more than that at a time.
+	exhausted = 8 * mib
 	// roomLasts is for how long a look at the disk is believed: long enough to cost nothing, short enough that a fast writer
 	// does not fill what is left meanwhile.
 	roomLasts = 2 * time.Second
@@ -44,6 +46,13 @@ func (r *room) unfit(ctx context.Context, sys host.System) string {
 		return ""
 	}
 	return fmt.Sprintf("%s are left below %s: make room, or the server stops taking writes", size(r.free), stateDir)
+}
+
+// none tells whether there was no room at all at the last look.
+func (r *room) none() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.at.IsZero() && r.err == nil && r.free < exhausted
 }
 
 var errNoRoom = errors.New("df says nothing that can be read")

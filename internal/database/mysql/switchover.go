@@ -98,6 +98,10 @@ func (d *Driver) switchOver(ctx context.Context, m *database.Member, to string, 
 	if err != nil || r.next.id == r.now.id {
 		return err
 	}
+	if r.now.id == r.g.own && d.room.unfit(ctx, d.sys) != "" && d.room.none() {
+		// The group would wait for the writes that wait for room, longer than it takes to notice that the primary is gone.
+		return refuse(reasonRefused, "the disk of %s, the primary, is full, so that its writes never end", m.Node)
+	}
 	if check {
 		if err := d.awaitCaughtUp(ctx, r.next, patience/2); err != nil {
 			return refuse(reasonLag, "%v", err)
