@@ -25,7 +25,7 @@ const failoverObjective = 10 * time.Second
 
 // momentObjective is how long nobody may be able to write when the primary hands over or another member goes or comes: a fraction of
 // a second, and somewhat more where much else is going on.
-const momentObjective = 5 * time.Second
+const momentObjective = 3 * time.Second
 
 // databaseDrills are what may happen to a database.
 func databaseDrills() []Drill {

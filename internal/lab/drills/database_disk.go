@@ -105,9 +105,9 @@ func databaseDiskFills(c *Cluster) Drill {
 		})
 }
 
-// fullObjective is how long nobody may be able to write when the primary's disk is full at once: it tries to hand over first, which
-// waits for the writes that wait for room, and then it goes, as one that has crashed.
-const fullObjective = 30 * time.Second
+// fullObjective is how long nobody may be able to write when the primary's disk is full at once: some seconds until that is known and
+// no room has been made, and then it goes, as one that has crashed.
+const fullObjective = 10*time.Second + failoverObjective
 
 // databaseDiskFull leaves the primary no room from one moment to the next.
 func databaseDiskFull(c *Cluster) Drill {

@@ -4,8 +4,11 @@ package drills
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
@@ -54,12 +57,9 @@ func databasePowerCut(c *Cluster) Drill {
 		func(ctx context.Context, f *Field, w *writers) error { return f.PowerOn(ctx, w.primary) })
 }
 
-// hangObjective is longer than failoverObjective: connections to a server that hangs are there until somebody gives them up.
-const hangObjective = 15 * time.Second
-
 // databaseHang stops the primary's server where it stands.
 func databaseHang(c *Cluster) Drill {
-	return primaryFault(c, "hang", "writes go on elsewhere when the primary's server hangs, and nothing that it still holds gets in when it goes on", hangObjective,
+	return primaryFault(c, "hang", "writes go on elsewhere when the primary's server hangs, and nothing that it still holds gets in when it goes on", failoverObjective,
 		func(ctx context.Context, f *Field, w *writers) error {
 			return on(ctx, f, w.primary, "systemctl", "kill", "--signal=STOP", databaseUnit)
 		},
@@ -115,13 +115,59 @@ func databaseHAProxy(c *Cluster) Drill {
 // switchoverObjective is how long nobody may be able to write while an operator moves the primary.
 const switchoverObjective = time.Second
 
-// databaseSwitchover moves the primary as planned.
+// databaseSwitchover looks what a switchover would find, with and without a transaction in its way, and moves the primary as planned.
 func databaseSwitchover(c *Cluster) Drill {
-	return primaryFault(c, "switchover", "a planned switchover keeps writers out for less than a second", switchoverObjective,
+	d := primaryFault(c, "switchover", "a dry run tells what is in the way and changes nothing, and a planned switchover keeps writers out for less than a second", switchoverObjective,
 		func(ctx context.Context, f *Field, w *writers) error {
 			_, err := f.Atoll(ctx, "switchover", "--database", w.database.Name(), "--to", w.survivors[0])
 			return err
 		}, nil)
+	d.Setup = dryRuns
+	return d
+}
+
+// oldEnough is from when on a transaction is in the way of a switchover, and somewhat more.
+const oldEnough = 8 * time.Second
+
+// dryRuns demands what dry runs say when nothing is in the way, and when a transaction is.
+func dryRuns(ctx context.Context, f *Field) error {
+	d := database(f)
+	primary, err := d.Primary(ctx)
+	if err != nil {
+		return err
+	}
+	out, err := f.Atoll(ctx, "switchover", "--database", d.Name(), "--dry-run")
+	if err != nil {
+		return fmt.Errorf("with nothing in the way: %w\n%s", err, out)
+	}
+	f.Say("atoll switchover --dry-run:\n%s", out)
+	err = d.Router(primary).Do(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		tx, err := conn.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // that is all that becomes of it
+		if _, err := tx.ExecContext(ctx, "INSERT INTO atoll_writes (client, number) VALUES ('in the way', 1)"); err != nil {
+			return err
+		}
+		pause(ctx, oldEnough)
+		out, err := f.Atoll(ctx, "switchover", "--database", d.Name(), "--dry-run")
+		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+			return fmt.Errorf("with a transaction in the way: %w, exit code 2 is expected\n%s", orNone(err), out)
+		}
+		if !strings.Contains(out, "would be refused: long-transactions") || !strings.Contains(out, "of user app") {
+			return fmt.Errorf("with a transaction in the way it says:\n%s", out)
+		}
+		f.Say("atoll switchover --dry-run, with a transaction in the way:\n%s", out)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if now, err := d.Primary(ctx); err != nil || now != primary {
+		return fmt.Errorf("dry runs have made %q the primary: %w", now, orNone(err))
+	}
+	return nil
 }
 
 // cutLasts is how long a primary does not hear the others: several times what an election takes.
@@ -156,12 +202,13 @@ func databaseOneWay(c *Cluster) Drill {
 		})
 }
 
-// lossLasts is how long paths lose packets. A connection hardly gets anything through them: applications wait for lossPatience, and
-// writes go on when the loss has ended at the latest.
+// lossLasts is how long paths lose packets. A connection hardly gets anything through them: applications wait for lossPatience. The
+// group, which hears of the primary now and then, puts it out all the same, so that writes do not wait for the end of the loss.
 const (
-	lossLasts    = 30 * time.Second
-	lossPatience = 10 * time.Second
-	lossPercent  = 30
+	lossLasts     = 30 * time.Second
+	lossObjective = 20 * time.Second
+	lossPatience  = 10 * time.Second
+	lossPercent   = 30
 )
 
 // databaseLoss has the primary's paths lose packets.
@@ -188,7 +235,7 @@ func databaseLoss(c *Cluster) Drill {
 		},
 		Heal: healDatabase,
 		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
-			return errors.Join(w.within(lossLasts+failoverObjective), w.invariants(ctx, f, o))
+			return errors.Join(w.within(lossObjective), w.invariants(ctx, f, o))
 		},
 	}
 }

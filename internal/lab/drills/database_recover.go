@@ -108,7 +108,7 @@ func databaseDataLost(c *Cluster) Drill {
 		Verdict: func(ctx context.Context, f *Field, o Outcome) error {
 			f.Note("%d writes that were acknowledged in the last moment are lost with the disk", len(w.gone))
 			errs := []error{
-				r.names(w.primary + " has no data any more"), w.silent(f.Injected.Add(twoDeadKnown), r.decided), w.lostOnly(f.Injected.Add(-onTheWay), f.Injected),
+				r.names(w.primary + " has no data any more"), w.silent(f.Injected.Add(twoDeadKnown), r.decided), w.lostOnly(f.Injected.Add(-onTheWay), f.Injected.Add(twoDeadKnown)),
 			}
 			// They were counted above.
 			o.Lost = 0
@@ -184,7 +184,7 @@ func databaseGivenUp(c *Cluster) Drill {
 			f.Note("%d writes that %s had acknowledged alone are lost, as the decision said", len(w.gone), w.primary)
 			errs := []error{
 				r.names("nobody knows what " + w.primary + " has had since it was last heard of"),
-				w.silent(f.Injected.Add(twoDeadKnown), r.decided), w.lostOnly(alone, f.Injected), w.lostAll(alone, f.Injected),
+				w.silent(f.Injected.Add(twoDeadKnown), r.decided), w.lostOnly(alone, f.Injected.Add(twoDeadKnown)), w.lostAll(alone, f.Injected),
 			}
 			// They were counted above.
 			o.Lost = 0

@@ -41,7 +41,11 @@ func databaseWrongSetting(c *Cluster) Drill {
 			if refused == nil || !strings.Contains(refused.Error(), "ft_min_word_len") {
 				errs = append(errs, fmt.Errorf("a setting that the server refuses: %w", orNone(refused)))
 			}
-			return errors.Join(append(errs, w.within(momentObjective), w.invariants(ctx, f, o))...)
+			// A secondary goes and comes, at which the group pauses for less than a write waits.
+			if o.Failed > 0 {
+				errs = append(errs, fmt.Errorf("%d writes failed: %s", o.Failed, o.Detail))
+			}
+			return errors.Join(append(errs, w.within(switchoverObjective), w.invariants(ctx, f, o))...)
 		},
 	}
 }
