@@ -3,6 +3,7 @@ package databases_test
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,4 +145,39 @@ func TestFailuresThatChange(t *testing.T) {
 		n.server.status = st
 	})
 	await.True(t, "it cannot hand over for another reason", patience, func() bool { return n.log.with("another reason") == 1 })
+}
+
+// TestTold: whoever hears that a member was told of a change hears with it what that means, such as that it waits for a restart.
+func TestTold(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, primary())
+	ref := spec.Ref{Kind: spec.KindDatabase, Name: "app"}
+	told := func(generation uint64) bool {
+		return n.manager.Applied(map[spec.Ref]uint64{ref: generation})[ref] == generation
+	}
+	await.True(t, "the first description is in effect", patience, func() bool { return told(1) })
+	n.server.do(func() {
+		n.server.applied = func(m *database.Member) {
+			if m.Settings["good"] == "2" {
+				n.server.status.Wanted, n.server.status.RestartNeeded = "b", true
+			}
+		}
+	})
+	var wrong atomic.Int32
+	n.mu.Lock()
+	n.news = func() {
+		// As reports are made: first what was told, then what is so.
+		if !told(2) {
+			return
+		}
+		if r := n.manager.All()["app"].Rollout; r.Running == r.Wanted {
+			wrong.Add(1)
+		}
+	}
+	n.mu.Unlock()
+	n.set(map[string]string{"good": "2"})
+	await.True(t, "the second description is in effect", patience, func() bool { return told(2) })
+	if wrong.Load() > 0 {
+		t.Error("others heard that the member was told of a change before they heard that it waits for a restart")
+	}
 }

@@ -27,11 +27,12 @@ type server struct {
 	// status is what it says, refused the settings that it does not take.
 	status  database.Status
 	refused string
+	// applied is what the server does with a description that it takes; nil for nothing.
+	applied func(*database.Member)
 	// handOver is what becomes of a switchover.
 	handOver func(to string) error
 	did      map[string]int
 	order    []string
-	settings map[string]string
 }
 
 var _ database.Driver = (*server)(nil)
@@ -62,7 +63,9 @@ func (s *server) Apply(_ context.Context, m *database.Member) error {
 	if _, bad := m.Settings[s.refused]; bad {
 		return &database.SettingsError{Message: "there is no variable " + s.refused}
 	}
-	s.settings = m.Settings
+	if s.applied != nil {
+		s.applied(m)
+	}
 	return nil
 }
 
@@ -186,7 +189,9 @@ type node struct {
 	server  *server
 	log     *lines
 
-	mu         sync.Mutex
+	mu sync.Mutex
+	// news is called when the node has news for others.
+	news       func()
 	settings   map[string]string
 	generation uint64
 	others     map[string]spec.DatabaseStatus
@@ -237,7 +242,15 @@ func newNode(t *testing.T, st database.Status) *node {
 		Node: "hk1", State: &memory{files: map[string][]byte{}}, Engines: map[spec.DatabaseEngine]database.Driver{spec.DatabaseMySQL: n.server},
 		OpenKey: func(string) (*trust.DatabaseKey, error) { return key, nil },
 		See:     func() (databases.Sight, <-chan struct{}) { return n.sight(), nil },
-		Bind:    func(a netip.Addr) netip.Addr { return a }, Changed: func(bool) {}, Now: time.Now,
+		Bind:    func(a netip.Addr) netip.Addr { return a }, Now: time.Now,
+		Changed: func(bool) {
+			n.mu.Lock()
+			news := n.news
+			n.mu.Unlock()
+			if news != nil {
+				news()
+			}
+		},
 		Log: slog.New(slog.NewTextHandler(n.log, nil)),
 	})
 	ctx, stop := context.WithCancel(t.Context())
