@@ -1,0 +1,4 @@
+package database
+
+// TooMany warns of members that no votes are for.
+var TooMany = tooMany
