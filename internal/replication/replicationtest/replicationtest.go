@@ -44,6 +44,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"FirstSynchronization", r.first},
 		{"Idempotent", r.idempotent},
 		{"BothWays", r.bothWays},
+		{"SameLength", r.sameLength},
 		{"Canaries", r.canaries},
 		{"Excluded", r.excluded},
 		{"Names", r.names},
@@ -189,6 +190,17 @@ func hasNot(s *side, path string) func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+// sameLength changes a file in its place, again and again, without it becoming longer or shorter.
+func (r *run) sameLength(t *testing.T) {
+	for i := range 4 {
+		s := r.sides()[i%2]
+		want := fmt.Sprintf("version %02d", i)
+		s.write(t, "counter", want)
+		await.NoError(t, "the other side has it", long, has(r.other(s), "counter", want))
+	}
+	r.awaitSynced(t, long)
 }
 
 func (r *run) canaries(t *testing.T) {

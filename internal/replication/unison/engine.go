@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison/fsmonitor"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
@@ -42,6 +43,7 @@ type engine struct {
 	// attributes tells that this unison keeps extended attributes.
 	attributes bool
 	monitor    *fsmonitor.Monitor
+	skipped    *skipped
 
 	mu   sync.Mutex
 	link *worker.Link
@@ -57,7 +59,7 @@ func NewEngine(h *worker.Host) (worker.Engine, error) {
 	if err != nil {
 		return nil, worker.Problem("unison is not installed on this node: install the Debian package unison")
 	}
-	e := &engine{host: h, program: program}
+	e := &engine{host: h, program: program, skipped: newSkipped()}
 	if e.attributes, err = keepsAttributes(program); err != nil {
 		return nil, err
 	}
@@ -238,7 +240,7 @@ func (e *engine) answer(ctx context.Context, link *worker.Link) error {
 	go func() { joined <- worker.Join(here, link) }()
 	<-program.Exited()
 	e.logEnd(ctx, program, said.String())
-	return errors.Join(here.Close(), ignoreClosed(<-joined))
+	return errors.Join(ignoreClosed(here.Close()), ignoreClosed(<-joined))
 }
 
 // problemOf returns what the other side is told of an error.
@@ -267,11 +269,13 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	defer func() { _ = output.Close() }()
 	cmd := e.command(profileName)
 	cmd.Stdout, cmd.Stderr = input, input
+	e.skipped.clear()
 	program, err := e.host.Start(ctx, cmd, e.ready)
 	_ = input.Close() // unison has it
 	if err != nil {
 		return err
 	}
+	go e.recheck(ctx, link)
 	joined := make(chan error, 1)
 	go func() { joined <- e.tunnel(listener, program, link) }()
 	var fatal string
@@ -285,7 +289,7 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	}()
 	<-program.Exited()
 	e.logEnd(ctx, program, fatal)
-	err = errors.Join(listener.Close(), link.Close(), ignoreClosed(<-joined), <-read)
+	err = errors.Join(ignoreClosed(listener.Close()), ignoreClosed(link.Close()), ignoreClosed(<-joined), <-read)
 	if fatal == "" || ctx.Err() != nil {
 		return err
 	}
@@ -311,7 +315,8 @@ func (e *engine) tunnel(listener *net.UnixListener, program *worker.Program, lin
 // round takes in what came of a round.
 func (e *engine) round(link *worker.Link, r Round) {
 	delete(r.Failed, pace)
-	e.host.Settled(r.Failed)
+	e.host.Failing(e.skipped.round(r, time.Now()))
+	e.host.Settled()
 	_ = link.Say(worker.Word{Synced: true}) // the link may be gone
 }
 
@@ -346,6 +351,9 @@ func (e *engine) Heard(w worker.Word) {
 	if w.Synced {
 		e.host.Answers()
 	}
+	if len(w.Look) > 0 {
+		e.lookAgain(w.Look)
+	}
 	if w.Forget {
 		e.distrust()
 	}
@@ -360,7 +368,7 @@ func (e *engine) distrust() {
 // woken tells the other side that this one answers a round with changes: unison waits for both.
 func (e *engine) woken(round int) {
 	if link := e.current(); link != nil {
-		_ = link.Say(worker.Word{Release: round}) // the link may be gone, and the round with it
+		go func() { _ = link.Say(worker.Word{Release: round}) }() // the link may be gone, and the round with it
 	}
 }
 
@@ -389,6 +397,10 @@ var conflictName = regexp.MustCompile(` \(conflict(?: #\d+)?_on_\d{4}-\d\d-\d\d(
 
 // Conflict implements worker.Engine.
 func (*engine) Conflict(name string) bool { return conflictName.MatchString(name) }
+
+// Blind implements worker.Engine. Unison takes dates of change that differ by a second for the same when it replicates them ("similar" in its
+// props.ml), and looks into a file only when its date, length or inode has changed.
+func (*engine) Blind() time.Duration { return 2100 * time.Millisecond }
 
 // Temporary implements worker.Engine. Unison replicates no such names itself.
 func (*engine) Temporary(p string) bool {

@@ -10,8 +10,10 @@ import (
 
 // Round is one synchronization as unison's text interface tells it, or how unison ended.
 type Round struct {
-	// Failed are the reasons for what was not synchronized, by path. Names with newlines are cut.
+	// Failed are the reasons for what was not brought over, by path: it is tried again in each round. Names with newlines are cut.
 	Failed map[string]string
+	// Skipped are the reasons for what was not looked into, by path: it is not until it changes.
+	Skipped map[string]string
 	// Fatal is why unison gives up, "" while it goes on.
 	Fatal string
 }
@@ -62,6 +64,8 @@ type parser struct {
 	fatal []string
 }
 
+func newRound() *Round { return &Round{Failed: map[string]string{}, Skipped: map[string]string{}} }
+
 func (p *parser) line(text string) {
 	if p.fatal != nil {
 		p.fatal = append(p.fatal, text)
@@ -78,10 +82,10 @@ func (p *parser) line(text string) {
 	case m != nil:
 		skipped, _ := strconv.Atoi(m[1]) // digits
 		failed, _ := strconv.Atoi(m[2])
-		p.round, p.left, p.pending = &Round{Failed: map[string]string{}}, skipped+failed, ""
+		p.round, p.left, p.pending = newRound(), skipped+failed, ""
 		p.done()
 	case strings.HasPrefix(text, nothing):
-		p.round, p.left = &Round{Failed: map[string]string{}}, 0
+		p.round, p.left = newRound(), 0
 		p.done()
 	default:
 		p.reason(text)
@@ -103,20 +107,20 @@ func (p *parser) reason(text string) {
 // summed takes in a line of a summary, and tells whether it was one.
 func (p *parser) summed(text string) bool {
 	if path, ok := strings.CutPrefix(text, "  failed: "); ok {
-		p.fail(path, p.reasons[path])
+		p.fail(p.round.Failed, path, p.reasons[path])
 		return true
 	}
 	if m := skippedLine.FindStringSubmatch(text); m != nil {
-		p.fail(m[1], strings.TrimSuffix(m[2], ":"))
+		p.fail(p.round.Skipped, m[1], strings.TrimSuffix(m[2], ":"))
 		return true
 	}
 	// A reason that goes on, or a name.
 	return p.left > 0 && !summaryLine.MatchString(text)
 }
 
-func (p *parser) fail(path, reason string) {
-	if len(p.round.Failed) < maxFailed {
-		p.round.Failed[path] = reason
+func (p *parser) fail(into map[string]string, path, reason string) {
+	if len(into) < maxFailed {
+		into[path] = reason
 	}
 	p.left--
 	p.done()

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
 )
@@ -20,11 +21,11 @@ func TestReadRounds(t *testing.T) {
 [BGN] Copying d/g from /srv/a to //hk2//srv/b
 [END] Copying d/g
 Synchronization complete at 15:34:49  (1 item transferred, 0 skipped, 0 failed)
-`, []unison.Round{{Failed: map[string]string{}}},
+`, []unison.Round{{}},
 		},
 		"nothing": {
 			"Nothing to do: replicas have not changed since last sync.\n",
-			[]unison.Round{{Failed: map[string]string{}}},
+			[]unison.Round{{}},
 		},
 		"a directory that nobody may write": {
 			`dir      ---->            no  
@@ -36,7 +37,7 @@ Synchronization incomplete at 15:35:05  (0 items transferred, 0 skipped, 1 faile
 Nothing to do: replicas have not changed since last sync.
 `, []unison.Round{
 				{Failed: map[string]string{"no": "Error in creating directory: Operation not permitted [mkdir(/srv/b/.unison.no.e9af5c984c025c64bfac37abb7ce9a2f.unison.tmp)]"}},
-				{Failed: map[string]string{}},
+				{},
 			},
 		},
 		"what cannot be read, and names with newlines": {
@@ -57,13 +58,13 @@ Permission denied [opendir(/srv/a/no)])
 /srv/a/secret: Permission denied)
 Synchronization complete at 15:37:25  (1 item transferred, 0 skipped, 0 failed)
 `, []unison.Round{
-				{Failed: map[string]string{"fifo": "path /srv/a/fifo has unknown file type", "no": "Error in scanning directory", "secret": "Error in digesting /srv/a/secret"}},
-				{Failed: map[string]string{}},
+				{Skipped: map[string]string{"fifo": "path /srv/a/fifo has unknown file type", "no": "Error in scanning directory", "secret": "Error in digesting /srv/a/secret"}},
+				{},
 			},
 		},
 		"2.52 overwrites its lines": {
 			"Starting...\r           \rSynchronization complete at 15:37:24  (2 items transferred, 0 skipped, 0 failed)\r\n",
-			[]unison.Round{{Failed: map[string]string{}}},
+			[]unison.Round{{}},
 		},
 		"the tree is gone": {
 			"Error: Server: Path /srv/b/.atoll is designated as a mountpoint, but points to nothing on host hk2\n",
@@ -85,7 +86,7 @@ For safety, the remaining copies should be deleted.
 			if err := unison.ReadRounds(strings.NewReader(test.output), func(r unison.Round) { got = append(got, r) }); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})

@@ -45,10 +45,12 @@ func (b *board) busy() { b.set(func() { b.working = true }) }
 
 func (b *board) answers() { b.set(func() { b.peer = "" }) }
 
-func (b *board) settled(failed map[string]string) {
-	b.set(func() {
-		b.working, b.once, b.synced, b.failed, b.peer = false, true, time.Now(), maps.Clone(failed), ""
-	})
+func (b *board) settled() {
+	b.set(func() { b.working, b.once, b.synced, b.peer = false, true, time.Now(), "" })
+}
+
+func (b *board) failing(reasons map[string]string) {
+	b.set(func() { b.failed = maps.Clone(reasons) })
 }
 
 func (b *board) own(pid int) bool {

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
 )
@@ -22,6 +23,8 @@ type Engine interface {
 	Forget() error
 	// Conflict tells whether a name is that of a kept copy of one of two versions.
 	Conflict(name string) bool
+	// Blind is the time between two changes of a file that the program takes for one when it goes by dates, zero for none.
+	Blind() time.Duration
 	// Temporary tells whether a path is of a file that the program has not completed.
 	Temporary(path string) bool
 }
@@ -49,13 +52,16 @@ func (h *Host) Own(pid int) bool { return h.board.own(pid) }
 // Busy tells that changes are being looked at, or brought over.
 func (h *Host) Busy() { h.board.busy() }
 
-// Settled tells that the program has found both sides equal, but for what failed: reasons by path.
-func (h *Host) Settled(failed map[string]string) {
-	h.board.settled(failed)
+// Settled tells that the program has found both sides equal, but for what fails.
+func (h *Host) Settled() {
+	h.board.settled()
 	if err := h.tree.remember(); err != nil {
 		h.Log.Warn("the state of the tree cannot be kept", "error", err)
 	}
 }
+
+// Failing tells what cannot be synchronized, as reasons by path.
+func (h *Host) Failing(reasons map[string]string) { h.board.failing(reasons) }
 
 // Answers tells that this side, which does not lead, is at the other's service.
 func (h *Host) Answers() { h.board.answers() }

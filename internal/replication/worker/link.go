@@ -27,6 +27,8 @@ type Word struct {
 	Problem string `json:"problem,omitempty"`
 	// Release is the round of changes that the sender's monitor answers now; the other's has to answer, too.
 	Release int `json:"release,omitempty"`
+	// Look are paths that the receiver's program has to look at again, though nothing is known to have changed.
+	Look []string `json:"look,omitempty"`
 	// Forget tells that what is known of earlier synchronizations is of no use, on either side.
 	Forget bool `json:"forget,omitempty"`
 	// Synced tells that both sides were just found equal, as far as the leader can tell.

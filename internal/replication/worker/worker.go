@@ -172,8 +172,10 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	unseen := newBlind(w.cfg.Path, engine.Blind(), w.log)
+	go unseen.run(ctx)
 	go func() { cancel(w.look(ctx, begun)) }()
-	go func() { cancel(w.pass(ctx, watcher, engine)) }()
+	go func() { cancel(w.pass(ctx, watcher, engine, unseen)) }()
 	w.synchronize(ctx, engine)
 	return context.Cause(ctx)
 }
@@ -228,7 +230,7 @@ func (w *worker) look(ctx context.Context, begun os.FileInfo) error {
 func identity(path string) (os.FileInfo, error) { return os.Lstat(path) }
 
 // pass gives what has changed to everybody who wants to know.
-func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine) error {
+func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine, unseen *blind) error {
 	w.shown.scan(w.cfg.Path, watch.Batch{All: true})
 	for {
 		batch, err := watcher.Next(ctx)
@@ -236,6 +238,7 @@ func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine
 			return fmt.Errorf("watch %s: %w", w.cfg.Path, err)
 		}
 		w.canaries.changed(w.cfg, batch)
+		unseen.changed(batch)
 		engine.Changed(batch)
 		w.shown.scan(w.cfg.Path, batch)
 	}

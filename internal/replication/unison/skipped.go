@@ -1,0 +1,116 @@
+package unison
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
+)
+
+const (
+	// recheckLeast and recheckMost bound how often what was skipped is looked at again.
+	recheckLeast = 5 * time.Second
+	recheckMost  = 5 * time.Minute
+	// recheckWithin is how long unison may take to complain once more.
+	recheckWithin = 3 * time.Second
+)
+
+// skipped is what unison did not look into. It says so once, and is silent about it until it is told to look again. It is safe for
+// concurrent use.
+type skipped struct {
+	mu      sync.Mutex
+	failed  map[string]string
+	reasons map[string]string
+	said    map[string]time.Time
+	// news is poked when there is more of it.
+	news chan struct{}
+}
+
+func newSkipped() *skipped { return &skipped{news: make(chan struct{}, 1)} }
+
+// clear forgets everything: unison begins to look at all.
+func (s *skipped) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed, s.reasons, s.said = nil, map[string]string{}, map[string]time.Time{}
+}
+
+// round takes in a round, and returns everything that fails now.
+func (s *skipped) round(r Round, now time.Time) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = r.Failed
+	for path, reason := range r.Skipped {
+		if _, known := s.reasons[path]; !known {
+			select {
+			case s.news <- struct{}{}:
+			default:
+			}
+		}
+		s.reasons[path], s.said[path] = reason, now
+	}
+	return s.all()
+}
+
+func (s *skipped) all() map[string]string {
+	all := maps.Clone(s.reasons)
+	maps.Copy(all, s.failed)
+	return all
+}
+
+func (s *skipped) paths() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.reasons))
+}
+
+// settle drops what unison has not complained of since it was told to look again, and returns what fails now.
+func (s *skipped) settle(since time.Time) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.reasons, func(path string, _ string) bool { return s.said[path].Before(since) })
+	return s.all()
+}
+
+// recheck has both sides look again at what was skipped, until ctx ends: what mended it may be nothing that is seen in the tree.
+func (e *engine) recheck(ctx context.Context, link *worker.Link) {
+	pause := recheckLeast
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.skipped.news:
+			pause = recheckLeast
+			continue
+		case <-time.After(pause):
+		}
+		paths := e.skipped.paths()
+		if len(paths) == 0 {
+			pause = recheckLeast
+			continue
+		}
+		asked := time.Now()
+		_ = link.Say(worker.Word{Look: paths}) // the link may be gone
+		e.lookAgain(paths)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(recheckWithin):
+		}
+		e.host.Failing(e.skipped.settle(asked))
+		pause = min(2*pause, recheckMost)
+	}
+}
+
+// lookAgain has unison look at paths as if they had changed.
+func (e *engine) lookAgain(paths []string) {
+	batch := watch.Batch{}
+	for _, p := range paths {
+		batch.Changes = append(batch.Changes, watch.Change{Path: p, Recursive: true})
+	}
+	e.monitor.Changed(batch)
+}

@@ -1,0 +1,138 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
+)
+
+// blind finds changes that a program cannot see by a file's attributes: a file that was written to in its place twice within the time that
+// the program takes for one, without becoming longer or shorter. Once such a file is left alone it gets a date of change that tells.
+// Changed is called by one goroutine, run by another.
+type blind struct {
+	root   string
+	within time.Duration
+	log    *slog.Logger
+
+	mu   sync.Mutex
+	seen map[string]version
+	due  map[string]version
+}
+
+// version is what a program goes by.
+type version struct {
+	inode    uint64
+	size     int64
+	modified time.Time
+	at       time.Time
+}
+
+func newBlind(root string, within time.Duration, log *slog.Logger) *blind {
+	return &blind{root: root, within: within, log: log, seen: map[string]version{}, due: map[string]version{}}
+}
+
+// changed takes in what has changed, before the program hears of it.
+func (b *blind) changed(batch watch.Batch) {
+	if b.within == 0 || batch.All {
+		return
+	}
+	root, err := os.OpenRoot(b.root)
+	if err != nil {
+		return // the tree is gone, which others tell
+	}
+	defer func() { _ = root.Close() }()
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range batch.Changes {
+		if c.Recursive {
+			continue
+		}
+		v, ok := look(root, c.Path, now)
+		if !ok {
+			delete(b.seen, c.Path)
+			delete(b.due, c.Path)
+			continue
+		}
+		before, known := b.seen[c.Path]
+		b.seen[c.Path] = v
+		if known && !c.Own && b.confuses(before, v) {
+			b.due[c.Path] = v
+		}
+	}
+}
+
+// confuses tells whether the program takes one version for another.
+func (b *blind) confuses(x, y version) bool {
+	return x.inode == y.inode && x.size == y.size && !x.modified.Equal(y.modified) && y.modified.Sub(x.modified).Abs() <= b.within
+}
+
+// look returns the version of a regular file.
+func look(root *os.Root, path string, now time.Time) (version, bool) {
+	info, err := root.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return version{}, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return version{}, false
+	}
+	return version{inode: stat.Ino, size: info.Size(), modified: info.ModTime(), at: now}, true
+}
+
+// run dates what has to be, until ctx ends.
+func (b *blind) run(ctx context.Context) {
+	if b.within == 0 {
+		return
+	}
+	tick := time.NewTicker(b.within / 8)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			b.date(now)
+		}
+	}
+}
+
+// date gives files that were left alone long enough the present as their date of change.
+func (b *blind) date(now time.Time) {
+	due := map[string]version{}
+	b.mu.Lock()
+	maps.DeleteFunc(b.seen, func(_ string, v version) bool { return now.Sub(v.at) > 2*b.within })
+	maps.DeleteFunc(b.due, func(path string, v version) bool {
+		if now.Sub(v.modified) <= b.within {
+			return false
+		}
+		due[path] = v
+		return true
+	})
+	b.mu.Unlock()
+	if len(due) == 0 {
+		return
+	}
+	root, err := os.OpenRoot(b.root)
+	if err != nil {
+		return
+	}
+	defer func() { _ = root.Close() }()
+	for path, v := range due {
+		if is, ok := look(root, path, now); !ok || !is.modified.Equal(v.modified) || is.inode != v.inode {
+			continue // it has changed since, which is seen
+		}
+		// An access time of zero stays what it is.
+		if err := root.Chtimes(path, time.Time{}, now); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			b.log.Warn("a change may not be seen on the other side until the file changes again", "path", path, "error", err)
+		}
+	}
+}
