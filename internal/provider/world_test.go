@@ -113,7 +113,9 @@ func (w *world) providers() map[string]func() (tfprotov6.ProviderServer, error) 
 			provider.WithEnvironment(func(name string) string { return w.env[name] }),
 			provider.WithConfig(func(c *operator.Config) {
 				c.Linode.Poll, c.Linode.Pause, c.Linode.Timeout = 50*time.Millisecond, 50*time.Millisecond, 2*time.Second
-				c.Patience = operator.Patience{Dial: 3 * time.Second, Poll: 100 * time.Millisecond, Farewell: 3 * time.Second, Resume: 4 * time.Second}
+				c.Patience = operator.Patience{
+					Dial: 3 * time.Second, Poll: 100 * time.Millisecond, Farewell: 3 * time.Second, Resume: 4 * time.Second, Fitness: time.Second,
+				}
 				if w.adjust != nil {
 					w.adjust(c)
 				}

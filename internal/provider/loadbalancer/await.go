@@ -75,7 +75,7 @@ func (c *crew) awaitFit(ctx context.Context) diag.Diagnostics {
 		return diags
 	}
 	c.waited = true
-	ctx, cancel := context.WithTimeout(ctx, awaitFitness)
+	ctx, cancel := context.WithTimeout(ctx, c.op.Patience().Fitness)
 	defer cancel()
 	var lines []string
 	for {
@@ -96,9 +96,6 @@ func (c *crew) awaitFit(ctx context.Context) diag.Diagnostics {
 		"These nodes find that they should not serve %s yet:\n%s\n\nThey go into service by themselves when they are.", c.ref.Name, strings.Join(lines, "\n")))
 	return diags
 }
-
-// awaitFitness is how long a node may take to find itself fit: some checks of the application.
-const awaitFitness = 5 * time.Second
 
 // unfit returns a line for each node that is alive and unwell, and whether one has not said yet.
 func (c *crew) unfit(s api.ClusterStatus) (lines []string, open bool) {

@@ -65,6 +65,8 @@ type Patience struct {
 	Resume time.Duration
 	// Effect is how long nodes may take to put into effect what they were told of a load balancer. Default 1 min.
 	Effect time.Duration
+	// Fitness is how long nodes that have put it into effect may take to find themselves fit: some checks of the application. Default 5 s.
+	Fitness time.Duration
 }
 
 // Operator is one configured provider. Safe for concurrent use.
@@ -96,6 +98,9 @@ func New(cfg Config) *Operator {
 	}
 	if cfg.Patience.Effect == 0 {
 		cfg.Patience.Effect = time.Minute
+	}
+	if cfg.Patience.Fitness == 0 {
+		cfg.Patience.Fitness = 5 * time.Second
 	}
 	if cfg.Patience.Direct == 0 {
 		cfg.Patience.Direct = 15 * time.Second
