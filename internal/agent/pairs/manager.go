@@ -82,6 +82,8 @@ type side struct {
 	equal bool
 	// failed is when the side was first seen to have failed, zero while it has not.
 	failed time.Time
+	// answered is when the last word of the other side arrived that was answered.
+	answered time.Time
 }
 
 // New returns a manager that has looked at nothing yet.
@@ -128,8 +130,9 @@ func (m *Manager) look(ctx context.Context) {
 		}
 		before := s.said
 		s.judge(p, found[i], sight, m.cfg.Now().UTC())
-		changed = changed || !same(before, s.said)
-		urgent = urgent || before.State != s.said.State || before.Problem != s.said.Problem
+		asked := s.asked(p, sight)
+		changed = changed || asked || !same(before, s.said)
+		urgent = urgent || asked || before.State != s.said.State || before.Problem != s.said.Problem
 	}
 	for name := range m.sides {
 		if !slices.ContainsFunc(sight.Pairs, func(p topology.Pair) bool { return p.Name == name }) {
@@ -201,6 +204,17 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date 
 		s.failed = time.Now()
 	}
 	s.said = said
+}
+
+// asked tells whether the other side waits for this one to say again that both are equal: what the leader said before the other's
+// programs started, or before its maintenance ended, does not count, and while nothing changes it would say nothing for long.
+func (s *side) asked(p topology.Pair, sight Sight) bool {
+	at := sight.Received[p.Peer.Node]
+	if !p.Leads() || s.said.State != spec.PairSynced || sight.Statuses[p.Peer.Node].Pairs[p.Name].State != spec.PairStarting || !at.After(s.answered) {
+		return false
+	}
+	s.answered = at
+	return true
 }
 
 // same tells whether two statuses say the same to others; when both sides were equal last is no news.

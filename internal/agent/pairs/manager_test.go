@@ -169,6 +169,25 @@ func TestFollowerBelievesWhatItsLeaderSaysAfterwards(t *testing.T) {
 	})
 }
 
+func TestLeaderSaysAgainWhatItsFollowerWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.start()
+		n.says(replication.Status{State: spec.PairSynced, Started: time.Now()})
+		for _, tt := range []struct {
+			state spec.PairState
+			again int
+		}{{spec.PairSynced, 0}, {spec.PairStarting, 1}, {spec.PairStarting, 1}, {spec.PairDisconnected, 0}} {
+			told := n.told
+			n.hears(tt.state)
+			pass(5 * time.Second)
+			if got := n.told - told; got != tt.again {
+				t.Errorf("after %s from sg1 it was said %d times, want %d", tt.state, got, tt.again)
+			}
+		}
+	})
+}
+
 func TestNodeOutOfMaintenanceCatchesUpFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, "sg1")
