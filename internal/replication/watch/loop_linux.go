@@ -70,6 +70,14 @@ type ready struct {
 
 // poll waits until there is something to do.
 func (w *Watcher) poll(looked time.Time) (ready, error) {
+	if w.strangers {
+		// Most of what happens on a file system may be no business of this tree, a database's writes say. Whatever comes
+		// meanwhile waits in the kernel, where events of one file become one.
+		fds := []unix.PollFd{{Fd: int32(w.stopped.Fd()), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, strangersPause); err != nil && !errors.Is(err, unix.EINTR) {
+			return ready{}, err
+		}
+	}
 	fds := []unix.PollFd{
 		{Fd: int32(w.stopped.Fd()), Events: unix.POLLIN},
 		{Fd: int32(w.mounts.descriptor()), Events: unix.POLLPRI},
@@ -94,6 +102,7 @@ func (w *Watcher) poll(looked time.Time) (ready, error) {
 
 // read takes everything from the source, and says whether the watcher can go on.
 func (w *Watcher) read() bool {
+	w.strangers = true
 	lost, err := w.source.read(w.event)
 	w.mu.Lock()
 	w.status.Watches = w.source.watches()
@@ -114,6 +123,7 @@ func (w *Watcher) read() bool {
 
 // event takes one event.
 func (w *Watcher) event(e event) {
+	w.strangers = false
 	switch e.what {
 	case created, written:
 		w.settling.touch(e.path, e.what == created, e.own, time.Now())

@@ -19,6 +19,8 @@ var ErrClosed = errors.New("the watcher is closed")
 const (
 	// rootEvery is how often the root is looked at: has it gone, or been replaced?
 	rootEvery = time.Second
+	// strangersPause is how long, in milliseconds, nothing is read after events of which none was of the tree.
+	strangersPause = 5
 	// linkedEvery is how often changes of files with several names may cause a rescan.
 	linkedEvery = time.Minute
 	// Batches follow each other in no less than gapLeast; in twice the time of before, up to gapMost, as long as each
@@ -78,6 +80,8 @@ type Watcher struct {
 	identity identity
 	mounts   *mountTable
 	settling settling
+	// strangers says that nothing of what was read last was of this tree.
+	strangers bool
 	// linked is when everything has to be looked at for a file with several names, linkedLast when that was last done.
 	linked, linkedLast time.Time
 	stalls             chan func() // tests hold the loop up

@@ -157,7 +157,7 @@ func (m *Monitor) Pending() int {
 }
 
 // Release has the answer to the given round given, changes or not: the other side has changes in that round. It may come
-// before unison asks; one that comes late does nothing.
+// before unison asks; one for the round that was answered last does nothing.
 func (m *Monitor) Release(round int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -207,18 +207,31 @@ func TestHold(t *testing.T) {
 		t.Errorf("the other side is woken for round %d, want 2", round)
 	}
 	held()
-	d.Release(2) // late
-	d.Release(9) // of another connection
 	d.Release(3)
 	d.want("DONE")
+	d.Release(3) // late
 	d.Release(4) // early
 	d.say("CHANGES hash")
 	d.want("DONE")
+	d.Release(4) // late
 	held()
 	d.Again()
 	d.want("DONE")
 	if round := <-d.woken; round != 5 {
 		t.Errorf("the other side is woken for round %d, want 5", round)
+	}
+	// A side that counts anew, before it is asked and while it is.
+	d.Release(1)
+	d.say("CHANGES hash")
+	d.want("DONE")
+	held()
+	d.Release(9)
+	d.want("DONE")
+	held()
+	d.Again()
+	d.want("DONE")
+	if round := <-d.woken; round != 8 {
+		t.Errorf("the other side is woken for round %d, want 8", round)
 	}
 	d.Again() // it is busy
 	// A unison that scans everything without end is held back as well.
@@ -226,8 +239,8 @@ func TestHold(t *testing.T) {
 	d.await(fsmonitor.Event{Kind: fsmonitor.Waiting})
 	d.Changed(change("b"))
 	d.want("OK")
-	if round := <-d.woken; round != 6 {
-		t.Errorf("the other side is woken for round %d, want 6", round)
+	if round := <-d.woken; round != 9 {
+		t.Errorf("the other side is woken for round %d, want 9", round)
 	}
 	if n := d.Pending(); n != 0 {
 		t.Errorf("%d are pending after a scan of everything began", n)

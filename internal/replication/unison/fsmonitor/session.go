@@ -34,8 +34,9 @@ type session struct {
 
 	// Below the monitor's mu.
 	asked    asked
-	round    int // how often unison has looked for changes over this connection; both sides of a pair count alike
-	released int // the round that is to be answered whatever there is
+	round    int  // how often unison has looked for changes over this connection; both sides of a pair count alike
+	released int  // the round that is to be answered whatever there is
+	once     bool // the next answer is to be given whatever there is
 
 	// Only serve's goroutine touches these.
 	hash string
@@ -50,12 +51,15 @@ func (s *session) poke() {
 	}
 }
 
-// release is Monitor.Release. The other side can be one round ahead, and not more.
+// release is Monitor.Release. The other side is in the same round, or one ahead. Any other number comes from a side whose
+// unison has lost its monitor and counts anew, or is very late: one needless round is nothing against one that never ends.
 func (s *session) release(round int) {
 	if round == s.round || round == s.round+1 {
 		s.released = round
-		s.poke()
+	} else {
+		s.once = true
 	}
+	s.poke()
 }
 
 // refusal is what unison is told when it is refused, and what Serve returns.
@@ -219,7 +223,7 @@ func (s *session) answer() error {
 	what, round := s.asked, s.round
 	has := m.pending.Len() > 0
 	// The first scan of a connection is held back by nothing.
-	due := what != nothing && (has || what != wait && (!m.options.Hold || s.released >= round || what == scan && round == 1))
+	due := what != nothing && (has || what != wait && (!m.options.Hold || s.released >= round || s.once || what == scan && round == 1))
 	if !due {
 		m.mu.Unlock()
 		if what != nothing {
@@ -227,7 +231,7 @@ func (s *session) answer() error {
 		}
 		return nil
 	}
-	s.asked = nothing
+	s.asked, s.once = nothing, false
 	var batch watch.Batch
 	if what != wait {
 		// A scan of everything sees whatever has happened until now.
