@@ -246,17 +246,17 @@ func (t *task) failing(l look) verdict {
 	return v
 }
 
-// away returns the other voting members that are not online while no member restarts, and for how many looks that is waited for:
-// a node that is gone is not expected back soon.
-func (t *task) away(l look) (who []string, patience int) {
-	if l.db.Rollout != nil && l.db.Rollout.Turn != "" {
+// away returns the voting members but one that are not online while no member restarts, and for how many looks that is waited for: a
+// node that is gone is not expected back soon.
+func away(db api.DatabaseView, but string) (who []string, patience int) {
+	if db.Rollout != nil && db.Rollout.Turn != "" {
 		return nil, 0
 	}
 	patience = forLong
-	for _, node := range slices.Sorted(maps.Keys(l.db.Members)) {
-		m := l.db.Members[node]
+	for _, node := range slices.Sorted(maps.Keys(db.Members)) {
+		m := db.Members[node]
 		state := database.StateOfMember(m)
-		if node == t.Node || m.Role != spec.MemberVoter || state == spec.MemberOnline {
+		if node == but || m.Role != spec.MemberVoter || state == spec.MemberOnline {
 			continue
 		}
 		if m.Stale {
@@ -298,10 +298,10 @@ func (t *task) awaitCurrent(ctx context.Context) diag.Diagnostics {
 			v.doing = "it waits for its turn to restart"
 		}
 		// Nobody restarts while somebody is away, and whoever is may stay so for days.
-		if away, patience := t.away(l); told && l.member.RestartNeeded && len(away) > 0 {
+		if who, patience := away(l.db, t.Node); told && l.member.RestartNeeded && len(who) > 0 {
 			if held++; held >= patience {
 				v.warning = fmt.Sprintf("Members restart for new settings one at a time and only while all of them are online, and that is not so: %s. "+
-					"What is new is known to the member and takes effect by itself when all are back.", strings.Join(away, ", "))
+					"What is new is known to the member and takes effect by itself when all are back.", strings.Join(who, ", "))
 			}
 		} else {
 			held = 0
