@@ -117,3 +117,40 @@ func TestMounts(t *testing.T) {
 		rescan(t, w)
 	})
 }
+
+// TestTreeThatIsMountedOnItself is how a service sees a tree that it may write to when it may write to nothing else.
+func TestTreeThatIsMountedOnItself(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("file systems are mounted by root only")
+	}
+	methods(t, func(t *testing.T, method watch.Method) {
+		parent, outside := t.TempDir(), t.TempDir()
+		root := parent + "/tree"
+		must(t, os.MkdirAll(root+"/dir", 0o700))
+		must(t, os.Mkdir(parent+"/neighbour", 0o700))
+		// What everybody else sees.
+		must(t, unix.Mount(parent, outside, "", unix.MS_BIND, ""))
+		t.Cleanup(func() { _ = unix.Unmount(outside, unix.MNT_DETACH) })
+		must(t, unix.Mount(root, root, "", unix.MS_BIND, ""))
+		t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
+		w := open(t, root, watch.Options{Method: method})
+		write(t, outside, "neighbour/file")
+		write(t, outside, "tree/dir/theirs")
+		until(t, w, "dir/theirs")
+		must(t, os.Rename(outside+"/tree/dir", outside+"/tree/moved"))
+		until(t, w, "moved")
+		write(t, outside, "tree/moved/theirs")
+		until(t, w, "moved/theirs")
+		write(t, root, "moved/ours")
+		if got := until(t, w, "moved/ours"); len(got) != 1 {
+			t.Errorf("got %+v, want one file", got)
+		}
+		// From outside of the tree, and out of it.
+		must(t, os.Rename(outside+"/neighbour", outside+"/tree/neighbour"))
+		until(t, w, "neighbour")
+		write(t, root, "neighbour/file")
+		until(t, w, "neighbour/file")
+		must(t, os.Rename(outside+"/tree/moved", outside+"/moved"))
+		until(t, w, "moved")
+	})
+}
