@@ -21,6 +21,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/node"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/nodestatus"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/replicationpair"
 )
 
 // Address is the provider's address in the registry.
@@ -98,6 +99,7 @@ func (p *Provider) Resources(context.Context) []func() resource.Resource {
 		loadbalancer.NewResource,
 		meshlink.NewResource,
 		node.NewResource,
+		replicationpair.NewResource,
 	}
 }
 

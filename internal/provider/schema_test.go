@@ -24,6 +24,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/meshlink"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/node"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/nodestatus"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/replicationpair"
 )
 
 // described is a schema as far as it is compared with a model.
@@ -42,8 +43,8 @@ func all(t *testing.T) []described {
 	models := map[string]any{
 		"resource atoll_cluster": cluster.Model{}, "resource atoll_image": image.Model{}, "resource atoll_node": node.Model{}, "resource atoll_mesh_link": meshlink.Model{},
 		"resource atoll_database": database.Model{}, "resource atoll_database_member": databasemember.Model{},
-		"resource atoll_load_balancer": loadbalancer.Model{},
-		"data atoll_cluster_status":    clusterstatus.Model{}, "data atoll_node": nodestatus.Model{},
+		"resource atoll_load_balancer": loadbalancer.Model{}, "resource atoll_replication_pair": replicationpair.Model{},
+		"data atoll_cluster_status": clusterstatus.Model{}, "data atoll_node": nodestatus.Model{},
 	}
 	p := atoll.New("test")()
 	var ps provider.SchemaResponse

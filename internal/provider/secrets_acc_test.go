@@ -61,7 +61,8 @@ func TestNoSecretLeaks(t *testing.T) {
 	work := w.workspace(t)
 	dir := work.Dir
 	config := "terraform {\n  required_providers {\n    atoll = { source = \"atollhq/atoll\" }\n  }\n}\n" +
-		b.machineNode("hk1", b.ssh.HostKey(), "") + strings.TrimPrefix(linodeNode("sg1", ""), clusterConfig) + served("", hk1, sg1)
+		b.machineNode("hk1", b.ssh.HostKey(), "") + strings.TrimPrefix(linodeNode("sg1", ""), clusterConfig) + served("", hk1, sg1) +
+		strings.NewReplacer("atoll_node.a1", "atoll_node.hk1", "atoll_node.b1", "atoll_node.sg1").Replace(uploadsPair(""))
 	if err := work.Write("main.tf", config); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -45,6 +46,7 @@ type Machines struct {
 	all  []*Machine
 
 	engine engine
+	trees  trees
 }
 
 var _ linode.Machines = (*Machines)(nil)
@@ -65,7 +67,8 @@ type Machine struct {
 	mu   sync.Mutex
 	mesh netip.Addr // the agent's mesh address, while it runs
 
-	server *server // guarded by the engine
+	server *server     // guarded by the engine
+	files  *treeDriver // guarded by the trees
 }
 
 // New returns a new machine that is off.
@@ -193,15 +196,16 @@ func (m *Machine) Start() {
 		log = slog.New(slog.DiscardHandler)
 	}
 	cfg := agent.Config{
-		StateDir:  m.StateDir(),
-		Machine:   platform.Machine{Root: m.Root},
-		Listen:    m.Address.String(),
-		System:    m.system(),
-		Drivers:   map[spec.MeshDriver]mesh.New{spec.MeshTinc: m.newDriver},
-		Edge:      cloudflare.Open,
-		Proxies:   map[spec.ProxyDriver]balancer.New{spec.ProxyHAProxy: newProxy},
-		Databases: map[spec.DatabaseEngine]database.New{spec.DatabaseMySQL: m.newDatabase},
-		Routers:   map[spec.RouterDriver]router.New{spec.RouterMySQL: m.newRouter, spec.RouterHAProxy: m.newRouter},
+		StateDir:     m.StateDir(),
+		Machine:      platform.Machine{Root: m.Root},
+		Listen:       m.Address.String(),
+		System:       m.system(),
+		Drivers:      map[spec.MeshDriver]mesh.New{spec.MeshTinc: m.newDriver},
+		Edge:         cloudflare.Open,
+		Proxies:      map[spec.ProxyDriver]balancer.New{spec.ProxyHAProxy: newProxy},
+		Databases:    map[spec.DatabaseEngine]database.New{spec.DatabaseMySQL: m.newDatabase},
+		Routers:      map[spec.RouterDriver]router.New{spec.RouterMySQL: m.newRouter, spec.RouterHAProxy: m.newRouter},
+		Replications: map[spec.ReplicationDriver]replication.New{spec.ReplicationUnison: m.newReplication},
 		// A member of these machines is back at once, or not at all.
 		RolloutPatience: 3 * time.Second,
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
@@ -259,6 +263,7 @@ func (m *Machine) Stop() error {
 	}
 	m.cancel()
 	m.powerOff()
+	m.stopFiles()
 	err := <-m.done
 	m.cancel, m.done = nil, nil
 	m.setMeshAddress(netip.Addr{})

@@ -1,0 +1,58 @@
+resource "atoll_cluster" "web" {
+  name      = "web"
+  mesh_cidr = "10.66.0.0/16"
+}
+
+locals {
+  regions = {
+    sg1 = "ap-south"
+    os1 = "jp-osa"
+    fr1 = "eu-central"
+  }
+}
+
+resource "atoll_node" "web" {
+  for_each = local.regions
+
+  cluster = atoll_cluster.web
+  name    = each.key
+
+  linode = {
+    region = each.value
+    type   = "g6-nanode-1"
+    image  = "private/1"
+  }
+}
+
+# What users upload at either of the two nodes is on the other within a second or so.
+resource "atoll_replication_pair" "uploads" {
+  name  = "uploads"
+  owner = "www-data"
+
+  nodes = {
+    sg1 = { node = atoll_node.web["sg1"], path = "/srv/uploads" }
+    os1 = { node = atoll_node.web["os1"], path = "/srv/uploads" }
+  }
+}
+
+# Photographs are many and may take their time: 4 MiB/s, and of disk and CPU what others leave.
+resource "atoll_replication_pair" "photos" {
+  name   = "photos"
+  owner  = "www-data"
+  leader = "sg1"
+
+  nodes = {
+    fr1 = { node = atoll_node.web["fr1"], path = "/srv/photos" }
+    sg1 = { node = atoll_node.web["sg1"], path = "/srv/photos" }
+  }
+
+  exclude           = ["*.tmp", "*.part", "thumbnails/**"]
+  objective_seconds = 60
+
+  limits = {
+    bandwidth_kib = 4096
+    nice          = 10
+    io_class      = "idle"
+    memory_mib    = 512
+  }
+}

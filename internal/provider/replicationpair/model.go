@@ -1,0 +1,147 @@
+package replicationpair
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-framework/types/basetypes"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// Model is the resource's state.
+type Model struct {
+	ID        types.String `tfsdk:"id"`
+	Name      types.String `tfsdk:"name"`
+	Nodes     types.Map    `tfsdk:"nodes"`
+	Leader    types.String `tfsdk:"leader"`
+	Driver    types.String `tfsdk:"driver"`
+	Owner     types.String `tfsdk:"owner"`
+	Group     types.String `tfsdk:"group"`
+	Exclude   types.List   `tfsdk:"exclude"`
+	Limits    types.Object `tfsdk:"limits"`
+	Objective types.Int64  `tfsdk:"objective_seconds"`
+
+	State         types.String  `tfsdk:"state"`
+	Propagation   types.Float64 `tfsdk:"propagation_seconds"`
+	Conflicts     types.Int64   `tfsdk:"conflicts"`
+	ConflictPaths types.List    `tfsdk:"conflict_paths"`
+	Sides         types.Map     `tfsdk:"sides"`
+
+	Timeouts timeouts.Value `tfsdk:"timeouts"`
+}
+
+// limitsModel is the argument limits.
+type limitsModel struct {
+	Bandwidth types.Int64  `tfsdk:"bandwidth_kib"`
+	Nice      types.Int64  `tfsdk:"nice"`
+	IO        types.String `tfsdk:"io_class"`
+	Memory    types.Int64  `tfsdk:"memory_mib"`
+}
+
+func limitTypes() map[string]attr.Type {
+	return map[string]attr.Type{"bandwidth_kib": types.Int64Type, "nice": types.Int64Type, "io_class": types.StringType, "memory_mib": types.Int64Type}
+}
+
+func nodeTypes() map[string]attr.Type {
+	return map[string]attr.Type{"node": types.ObjectType{AttrTypes: reference.PlacedNodeTypes()}, "path": types.StringType}
+}
+
+func known(v attr.Value) bool { return !v.IsNull() && !v.IsUnknown() }
+
+// limits reads the argument. Values inside may be unknown, which count as no limit.
+func (m *Model) limits(ctx context.Context) (spec.PairLimits, diag.Diagnostics) {
+	if !known(m.Limits) {
+		return spec.PairLimits{}, nil
+	}
+	var l limitsModel
+	diags := m.Limits.As(ctx, &l, basetypes.ObjectAsOptions{})
+	return spec.PairLimits{
+		Bandwidth: int(l.Bandwidth.ValueInt64()), Nice: int(l.Nice.ValueInt64()), IO: spec.IOClass(l.IO.ValueString()), Memory: int(l.Memory.ValueInt64()),
+	}, diags
+}
+
+// setLimits sets what an object says, unless it is what the state says already in other words.
+func (m *Model) setLimits(ctx context.Context, l spec.PairLimits) diag.Diagnostics {
+	have, diags := m.limits(ctx)
+	if !diags.HasError() && have == l {
+		return diags
+	}
+	m.Limits = types.ObjectNull(limitTypes())
+	if l == (spec.PairLimits{}) {
+		return diags
+	}
+	m.Limits = types.ObjectValueMust(limitTypes(), map[string]attr.Value{
+		"bandwidth_kib": numberOrNull(l.Bandwidth), "nice": numberOrNull(l.Nice), "io_class": textOrNull(string(l.IO)), "memory_mib": numberOrNull(l.Memory),
+	})
+	return diags
+}
+
+func numberOrNull(n int) types.Int64 {
+	if n == 0 {
+		return types.Int64Null()
+	}
+	return types.Int64Value(int64(n))
+}
+
+func textOrNull(s string) types.String {
+	if s == "" {
+		return types.StringNull()
+	}
+	return types.StringValue(s)
+}
+
+func secondsOrNull(s float64) types.Float64 {
+	if s == 0 {
+		return types.Float64Null()
+	}
+	return types.Float64Value(s)
+}
+
+// settings are what is configured of the pair but for its nodes.
+func (m *Model) settings() []attr.Value {
+	return []attr.Value{m.Name, m.Leader, m.Driver, m.Owner, m.Group, m.Exclude, m.Limits, m.Objective}
+}
+
+func sameArguments(a, b *Model) bool {
+	one, other := append(a.settings(), a.Nodes, a.Timeouts), append(b.settings(), b.Nodes, b.Timeouts)
+	for i := range one {
+		if !one[i].Equal(other[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// expectNothing makes everything that is observed unknown.
+func (m *Model) expectNothing() {
+	m.State, m.Propagation, m.Conflicts = types.StringUnknown(), types.Float64Unknown(), types.Int64Unknown()
+	m.ConflictPaths, m.Sides = types.ListUnknown(types.StringType), types.MapUnknown(types.ObjectType{AttrTypes: sideTypes()})
+}
+
+// Observe sets what was observed; keys are the nodes' keys by their names. A nil view means that nothing is known.
+func (m *Model) Observe(v *api.PairView, keys map[string]string) {
+	m.State, m.Propagation, m.Conflicts = types.StringValue(string(api.PairUnknown)), types.Float64Null(), types.Int64Null()
+	m.ConflictPaths, m.Sides = types.ListNull(types.StringType), types.MapNull(types.ObjectType{AttrTypes: sideTypes()})
+	if v == nil {
+		return
+	}
+	m.State, m.Propagation, m.Conflicts = types.StringValue(string(v.State)), secondsOrNull(v.Propagation), types.Int64Value(int64(v.Conflicts))
+	m.ConflictPaths = reference.StringList(v.ConflictPaths)
+	sides := map[string]attr.Value{}
+	for node, side := range v.Sides {
+		if keys[node] == "" {
+			continue
+		}
+		sides[keys[node]] = types.ObjectValueMust(sideTypes(), map[string]attr.Value{
+			"state": types.StringValue(string(side.State)), "pending": types.Int64Value(int64(side.Pending)),
+			"propagation_seconds": secondsOrNull(side.Propagation), "watching": textOrNull(side.Watching), "problem": textOrNull(side.Problem),
+		})
+	}
+	m.Sides = types.MapValueMust(types.ObjectType{AttrTypes: sideTypes()}, sides)
+}
