@@ -25,6 +25,28 @@ type Model struct {
 	NodeStates map[string]NodeState `tfsdk:"node_states"`
 	Links      map[string]Link      `tfsdk:"links"`
 	Databases  map[string]Database  `tfsdk:"databases"`
+	Pairs      map[string]Pair      `tfsdk:"pairs"`
+}
+
+// Pair is one pair of directory trees.
+type Pair struct {
+	State         string              `tfsdk:"state"`
+	Since         string              `tfsdk:"since"`
+	Leader        string              `tfsdk:"leader"`
+	Synced        string              `tfsdk:"synced"`
+	Propagation   types.Float64       `tfsdk:"propagation_seconds"`
+	Conflicts     int64               `tfsdk:"conflicts"`
+	ConflictPaths []string            `tfsdk:"conflict_paths"`
+	Sides         map[string]PairSide `tfsdk:"sides"`
+}
+
+// PairSide is one node's side of a pair.
+type PairSide struct {
+	Path    string `tfsdk:"path"`
+	State   string `tfsdk:"state"`
+	Since   string `tfsdk:"since"`
+	Pending int64  `tfsdk:"pending"`
+	Problem string `tfsdk:"problem"`
 }
 
 // Database is one database.
@@ -99,6 +121,7 @@ func (m *Model) FromStatus(s *api.ClusterStatus) {
 	m.Healthy, m.SeenBy = types.BoolValue(false), types.StringNull()
 	m.Reasons, m.Warnings = []string{}, []string{}
 	m.NodeStates, m.Links, m.Databases = map[string]NodeState{}, map[string]Link{}, map[string]Database{}
+	m.Pairs = map[string]Pair{}
 	if s == nil {
 		m.Reasons = []string{"no node answers"}
 		return
@@ -124,6 +147,23 @@ func (m *Model) FromStatus(s *api.ClusterStatus) {
 	for name, d := range s.Databases {
 		m.Databases[name] = databaseOf(d)
 	}
+	for name, p := range s.Pairs {
+		m.Pairs[name] = pairOf(p)
+	}
+}
+
+func pairOf(v api.PairView) Pair {
+	p := Pair{
+		State: string(v.State), Since: stamp(v.Since), Leader: v.Leader, Synced: stamp(v.Synced), Propagation: types.Float64Null(),
+		Conflicts: int64(v.Conflicts), ConflictPaths: append([]string{}, v.ConflictPaths...), Sides: map[string]PairSide{},
+	}
+	if v.Propagation > 0 {
+		p.Propagation = types.Float64Value(v.Propagation)
+	}
+	for node, side := range v.Sides {
+		p.Sides[node] = PairSide{Path: side.Path, State: string(side.State), Since: stamp(side.Since), Pending: int64(side.Pending), Problem: side.Problem}
+	}
+	return p
 }
 
 func databaseOf(v api.DatabaseView) Database {

@@ -61,3 +61,20 @@ func TestDatabases(t *testing.T) {
 		t.Errorf("got %+v", m.Databases)
 	}
 }
+
+func TestPairs(t *testing.T) {
+	var m clusterstatus.Model
+	m.FromStatus(&api.ClusterStatus{Pairs: map[string]api.PairView{
+		"new": {State: api.PairUnknown, Leader: "hk1", Sides: map[string]api.PairSideView{"hk1": {Path: "/srv/x", PairStatus: spec.PairStatus{State: api.PairUnknown}}}},
+		"uploads": {State: spec.PairSyncing, Leader: "hk1", Propagation: 0.25, Conflicts: 2, ConflictPaths: []string{"a (conflict)"}, Sides: map[string]api.PairSideView{
+			"sg1": {Path: "/srv/y", PairStatus: spec.PairStatus{State: spec.PairSyncing, Pending: 7, Problem: "slow"}},
+		}},
+	}})
+	if p := m.Pairs["new"]; p.State != "unknown" || !p.Propagation.IsNull() || p.Synced != "" || p.ConflictPaths == nil || p.Sides["hk1"].Path != "/srv/x" {
+		t.Errorf("got %+v", p)
+	}
+	p := m.Pairs["uploads"]
+	if side := p.Sides["sg1"]; p.State != "syncing" || p.Propagation.ValueFloat64() != 0.25 || p.Conflicts != 2 || len(p.ConflictPaths) != 1 || side.Pending != 7 || side.Problem != "slow" {
+		t.Errorf("got %+v", p)
+	}
+}

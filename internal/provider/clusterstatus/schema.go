@@ -68,6 +68,7 @@ func Schema(context.Context) schema.Schema {
 				}},
 			},
 			"databases": databasesAttribute(),
+			"pairs":     pairsAttribute(),
 		},
 	}
 }
@@ -100,6 +101,34 @@ func databasesAttribute() schema.MapNestedAttribute {
 					"problem":  text("What is wrong and what to do."),
 					"router":   text("The node that the node's router leads writes to."),
 					"writable": schema.BoolAttribute{Computed: true, MarkdownDescription: "Whether writes through the node's router arrive."},
+				}},
+			},
+		}},
+	}
+}
+
+func pairsAttribute() schema.MapNestedAttribute {
+	text := func(description string) schema.StringAttribute {
+		return schema.StringAttribute{Computed: true, MarkdownDescription: description}
+	}
+	return schema.MapNestedAttribute{
+		Computed: true, MarkdownDescription: "Every pair of directory trees of the cluster, by name.",
+		NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+			"state":               text("The state of the side that needs more attention; see `atoll_replication_pair`."),
+			"since":               text("Since when, RFC 3339."),
+			"leader":              text("The node that drives the synchronization."),
+			"synced":              text("When both sides were last found equal, RFC 3339; empty for never."),
+			"propagation_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "How long the last change that was measured took to the other node; null before the first."},
+			"conflicts":           schema.Int64Attribute{Computed: true, MarkdownDescription: "How many kept copies of conflicting versions the trees hold."},
+			"conflict_paths":      schema.ListAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "The first of them, from the tree's root."},
+			"sides": schema.MapNestedAttribute{
+				Computed: true, MarkdownDescription: "Both sides, by node.",
+				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+					"path":    text("The tree's root."),
+					"state":   text("Its state."),
+					"since":   text("Since when, RFC 3339."),
+					"pending": schema.Int64Attribute{Computed: true, MarkdownDescription: "How many changed paths wait."},
+					"problem": text("What is wrong and what to do."),
 				}},
 			},
 		}},

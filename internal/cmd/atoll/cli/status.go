@@ -26,14 +26,16 @@ func statusCommand(env Environment) *cobra.Command {
 	var o statusOptions
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show nodes, links, load balancers, databases and conditions of a cluster",
-		Long: `Asks the nodes of a cluster how it is and shows nodes, links, load balancers, databases and conditions, and since when they
-are so.
+		Short: "Show nodes, links, load balancers, databases, pairs and conditions of a cluster",
+		Long: `Asks the nodes of a cluster how it is and shows nodes, links, load balancers, databases, pairs and conditions, and since when
+they are so.
 
 Of load balancers it shows what the nodes know: those with an application check, quick removal or a local proxy. A node in
 maintenance (atoll maintenance) is shown as such and does not make the cluster unhealthy, whatever becomes of it. Of databases
 it shows the members, who takes writes, how far the others are behind, where each node's router leads to, a change that is being
-rolled out, and after the outage of all members what each of them has.
+rolled out, and after the outage of all members what each of them has. Of pairs of directory trees it shows how both sides are, how
+many changed paths wait, when both were last found equal, how long the last measured change took, and the kept copies of
+conflicting changes by their paths.
 
 The nodes are those of the Terraform state; where that is out of reach, name some with --endpoint and their cluster
 with --cluster. A state that is kept elsewhere can be piped in: terraform state pull | atoll status --state -

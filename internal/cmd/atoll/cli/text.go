@@ -30,6 +30,7 @@ func (r report) text() string {
 	r.links(&b)
 	r.loadBalancers(&b)
 	r.databases(&b)
+	r.pairs(&b)
 	r.conditions(&b)
 	list(&b, "wrong", r.Reasons)
 	list(&b, "worth a look", r.Warnings)

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
+)
+
+// pairs shows a row for each side of each pair, and under it what somebody should look at.
+func (r report) pairs(b *strings.Builder) {
+	if len(r.Pairs) == 0 {
+		return
+	}
+	t := newTable("Pair", "Node", "Path", "State", "For", "Waiting", "Last equal", "To the other node", "Watching")
+	names := slices.Sorted(maps.Keys(r.Pairs))
+	for _, name := range names {
+		v := r.Pairs[name]
+		for _, node := range slices.Sorted(maps.Keys(v.Sides)) {
+			side := v.Sides[node]
+			led := node
+			if node == v.Leader {
+				led += " (leads)"
+			}
+			t.AppendRow(table.Row{
+				name, led, side.Path, sideState(side), r.ago(side.Since), waitingOf(side), r.ago(v.Synced), r.propagation(side), watchingOf(side),
+			})
+		}
+	}
+	render(b, t)
+	for _, name := range names {
+		v := r.Pairs[name]
+		var problems []string
+		for _, node := range slices.Sorted(maps.Keys(v.Sides)) {
+			if side := v.Sides[node]; side.Problem != "" && !side.Stale {
+				problems = append(problems, node+": "+side.Problem)
+			}
+		}
+		list(b, "pair "+name, problems)
+		list(b, fmt.Sprintf("conflicts of pair %s, %d kept", name, v.Conflicts), conflictsOf(v))
+	}
+}
+
+func sideState(side api.PairSideView) string {
+	if side.Stale {
+		return "unheard of"
+	}
+	return string(side.State)
+}
+
+func waitingOf(side api.PairSideView) string {
+	if side.Stale || side.State == api.PairUnknown {
+		return "-"
+	}
+	return fmt.Sprint(side.Pending)
+}
+
+func watchingOf(side api.PairSideView) string {
+	if side.Stale {
+		return "-"
+	}
+	return dash(side.Watching)
+}
+
+// propagation is how long the last change that was measured took from a side to the other, and how long ago that was.
+func (r report) propagation(side api.PairSideView) string {
+	if side.Stale || side.Propagation == 0 {
+		return "-"
+	}
+	text := fmt.Sprintf("%.1f s", side.Propagation)
+	if side.Propagation < 1 {
+		text = fmt.Sprintf("%.0f ms", side.Propagation*1000)
+	}
+	return text + ", " + r.ago(side.Measured) + " ago"
+}
+
+// conflictsOf lists paths. A name may hold anything, so that one that a terminal would act on is quoted.
+func conflictsOf(v api.PairView) []string {
+	var out []string
+	for _, path := range v.ConflictPaths {
+		if quoted := fmt.Sprintf("%q", path); quoted != `"`+path+`"` {
+			path = quoted
+		}
+		out = append(out, path)
+	}
+	if more := v.Conflicts - len(out); more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
+	}
+	return out
+}
