@@ -66,7 +66,7 @@ func describe(path string) (string, error) {
 	if _, err := io.Copy(sum, f); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s %d bytes %x of %d", info.Mode(), info.Size(), sum.Sum(nil)[:6], info.ModTime().Unix()), nil
+	return fmt.Sprintf("%s %d bytes %x", info.Mode(), info.Size(), sum.Sum(nil)[:6]), nil
 }
 
 // difference says how the sides differ, "" for not at all.

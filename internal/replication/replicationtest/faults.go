@@ -178,7 +178,7 @@ func (r *run) agentRestarts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s.driver = r.newDriver(t, s.Machine)
+		s.driver = r.newDriver(s.Machine)
 		s.write(t, "while the agent is away", s.Name)
 		r.apply(t, s)
 		await.NoError(t, "changes go on", long, has(r.other(s), "while the agent is away", s.Name))

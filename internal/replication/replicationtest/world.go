@@ -55,8 +55,6 @@ type side struct {
 	driver replication.Driver
 	path   string
 	leads  bool
-	// end ends what the driver does in the background.
-	end func()
 }
 
 // file returns where a path of the tree is for this process.
@@ -64,7 +62,7 @@ func (s *side) file(path string) string { return filepath.Join(s.Root, s.path, p
 
 // world is the two sides and the way between them.
 type world struct {
-	newDriver  NewDriver
+	newDriver  func(m *Machine) replication.Driver
 	unit       func(pair string) string
 	lead, back *side
 	exclude    []string
@@ -76,11 +74,13 @@ type world struct {
 }
 
 func newWorld(t testing.TB, newDriver NewDriver, unit func(pair string) string, lead, back *Machine) *world {
-	w := &world{newDriver: newDriver, unit: unit, exclude: []string{"*.tmp", "cache/**"}, open: map[io.Closer]struct{}{}}
+	// Every driver lasts as long as the suite.
+	whole := func(m *Machine) replication.Driver { return newDriver(t, m) }
+	w := &world{newDriver: whole, unit: unit, exclude: []string{"*.tmp", "cache/**"}, open: map[io.Closer]struct{}{}}
 	w.lead = &side{Machine: lead, path: "/srv/uploads", leads: true}
 	w.back = &side{Machine: back, path: "/srv/other place"}
 	for _, s := range []*side{w.lead, w.back} {
-		s.driver = newDriver(t, s.Machine)
+		s.driver = w.newDriver(s.Machine)
 	}
 	return w
 }

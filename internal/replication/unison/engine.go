@@ -32,7 +32,9 @@ const (
 // Programs returns what this program is under other names: what unison starts itself.
 func Programs() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
-		monitorName: func(ctx context.Context) error { return fsmonitor.Shim(ctx, os.Getenv(monitorSocket), os.Stdin, os.Stdout) },
+		monitorName: func(ctx context.Context) error {
+			return fsmonitor.Shim(ctx, os.Getenv(monitorSocket), os.Stdin, os.Stdout)
+		},
 	}
 }
 

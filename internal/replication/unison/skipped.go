@@ -26,7 +26,7 @@ type skipped struct {
 	failed  map[string]string
 	reasons map[string]string
 	said    map[string]time.Time
-	// news is poked when there is more of it.
+	// news is poked when more is skipped, or something begins to fail.
 	news chan struct{}
 }
 
@@ -43,15 +43,17 @@ func (s *skipped) clear() {
 func (s *skipped) round(r Round, now time.Time) map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	news := len(r.Failed) > 0 && len(s.failed) == 0
+	before := len(s.reasons)
 	s.failed = r.Failed
 	for path, reason := range r.Skipped {
-		if _, known := s.reasons[path]; !known {
-			select {
-			case s.news <- struct{}{}:
-			default:
-			}
-		}
 		s.reasons[path], s.said[path] = reason, now
+	}
+	if news || len(s.reasons) > before {
+		select {
+		case s.news <- struct{}{}:
+		default:
+		}
 	}
 	return s.all()
 }
@@ -62,10 +64,11 @@ func (s *skipped) all() map[string]string {
 	return all
 }
 
-func (s *skipped) paths() []string {
+// paths returns what was skipped, and whether anything else failed, which is tried again in each round.
+func (s *skipped) paths() (paths []string, failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.reasons))
+	return slices.Sorted(maps.Keys(s.reasons)), len(s.failed) > 0
 }
 
 // settle drops what unison has not complained of since it was told to look again, and returns what fails now.
@@ -88,9 +91,14 @@ func (e *engine) recheck(ctx context.Context, link *worker.Link) {
 			continue
 		case <-time.After(pause):
 		}
-		paths := e.skipped.paths()
+		paths, failed := e.skipped.paths()
 		if len(paths) == 0 {
-			pause = recheckLeast
+			if failed {
+				e.monitor.Again()
+			}
+			if pause = min(2*pause, recheckMost); !failed {
+				pause = recheckLeast
+			}
 			continue
 		}
 		asked := time.Now()

@@ -171,17 +171,38 @@ func (d *Driver) Status(ctx context.Context, pair string) (replication.Status, e
 	ctx, cancel := context.WithTimeout(ctx, statusWithin)
 	defer cancel()
 	status, err := d.worker(pair).Status(ctx)
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if err == nil {
-		d.problems[pair] = status.Problem
+		d.remember(pair, status)
 		return status, nil
 	}
 	// A worker whose tree is gone starts again now and then; it will say the same.
-	if problem := d.problems[pair]; problem != "" {
+	if problem := d.remembered(pair); problem != "" {
 		return replication.Status{State: spec.PairFailed, Problem: problem}, nil
 	}
+	unit, unitErr := d.sys.Units().Status(context.WithoutCancel(ctx), unitName(pair))
+	if unitErr != nil {
+		return replication.Status{}, unitErr
+	}
+	if unit.Exists && !unit.Active {
+		return replication.Status{State: spec.PairFailed, Problem: fmt.Sprintf("%s does not run (%s): look into its journal with journalctl -u %s", unitName(pair), unit.State, unitName(pair))}, nil
+	}
 	return replication.Status{State: spec.PairStarting}, nil
+}
+
+// remember keeps what keeps a side from working.
+func (d *Driver) remember(pair string, s replication.Status) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.problems, pair)
+	if s.State == spec.PairFailed {
+		d.problems[pair] = s.Problem
+	}
+}
+
+func (d *Driver) remembered(pair string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.problems[pair]
 }
 
 // Accept implements replication.Driver.

@@ -16,7 +16,7 @@ import (
 
 // blind finds changes that a program cannot see by a file's attributes: a file that was written to in its place twice within the time that
 // the program takes for one, without becoming longer or shorter. Once such a file is left alone it gets a date of change that tells.
-// Changed is called by one goroutine, run by another.
+// Changed is called by one goroutine.
 type blind struct {
 	root   string
 	within time.Duration
@@ -25,6 +25,8 @@ type blind struct {
 	mu   sync.Mutex
 	seen map[string]version
 	due  map[string]version
+	// own is when the program itself last had a part in a path's change.
+	own map[string]time.Time
 }
 
 // version is what a program goes by.
@@ -36,7 +38,18 @@ type version struct {
 }
 
 func newBlind(root string, within time.Duration, log *slog.Logger) *blind {
-	return &blind{root: root, within: within, log: log, seen: map[string]version{}, due: map[string]version{}}
+	return &blind{root: root, within: within, log: log, seen: map[string]version{}, due: map[string]version{}, own: map[string]time.Time{}}
+}
+
+// wrote takes in that the program itself has changed a path, before that is reported.
+func (b *blind) wrote(path string) {
+	if b.within == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.own[path] = time.Now()
+	delete(b.seen, path)
 }
 
 // changed takes in what has changed, before the program hears of it.
@@ -64,7 +77,9 @@ func (b *blind) changed(batch watch.Batch) {
 		}
 		before, known := b.seen[c.Path]
 		b.seen[c.Path] = v
-		if known && !c.Own && b.confuses(before, v) {
+		// What the program wrote and somebody else at once again is reported as one change, and what the program wrote is not known.
+		_, mixed := b.own[c.Path]
+		if !c.Own && (known && b.confuses(before, v) || !known && mixed) {
 			b.due[c.Path] = v
 		}
 	}
@@ -110,6 +125,7 @@ func (b *blind) date(now time.Time) {
 	due := map[string]version{}
 	b.mu.Lock()
 	maps.DeleteFunc(b.seen, func(_ string, v version) bool { return now.Sub(v.at) > 2*b.within })
+	maps.DeleteFunc(b.own, func(_ string, at time.Time) bool { return now.Sub(at) > 2*b.within })
 	maps.DeleteFunc(b.due, func(path string, v version) bool {
 		if now.Sub(v.modified) <= b.within {
 			return false

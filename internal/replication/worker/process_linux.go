@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,27 +34,26 @@ func identify(pid int) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	started, err := startOf(pid)
+	started, _, err := startOf(pid)
 	if err != nil {
 		return nil, err
 	}
 	return &process{Boot: boot, PID: pid, Started: started}, nil
 }
 
-// startOf returns when a process started, in ticks since the machine did (proc_pid_stat(5), field 22).
-func startOf(pid int) (string, error) {
+// startOf returns when a process started, in ticks since the machine did, and its state (proc_pid_stat(5), fields 22 and 3).
+func startOf(pid int) (started, state string, err error) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	// The name in parentheses may hold anything.
-	_, after, _ := strings.Cut(string(data), string(data[:strings.LastIndexByte(string(data), ')')+1]))
-	fields := strings.Fields(after)
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 	const field = 22 - 3
 	if len(fields) <= field {
-		return "", fmt.Errorf("read the state of process %d: it has only %d fields", pid, len(fields))
+		return "", "", fmt.Errorf("read the state of process %d: it has only %d fields", pid, len(fields))
 	}
-	return fields[field], nil
+	return fields[field], fields[0], nil
 }
 
 // lives tells whether the process is still there.
@@ -62,8 +62,9 @@ func (p *process) lives() bool {
 	if err != nil || boot != p.Boot {
 		return false
 	}
-	started, err := startOf(p.PID)
-	return err == nil && started == p.Started
+	started, state, err := startOf(p.PID)
+	// One that is dead and was not waited for yet holds nothing any more.
+	return err == nil && started == p.Started && state != "Z" && state != "X"
 }
 
 // end kills the process with all that it started, and returns when it is gone.

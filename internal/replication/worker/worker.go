@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -58,7 +59,12 @@ func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger)
 	if err := w.awaitTree(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
-	return ignoreEnd(ctx, w.work(ctx, newEngine))
+	err = w.work(ctx, newEngine)
+	if errors.Is(err, ErrReplaced) {
+		// Someone has to be told why. What comes back in the tree's place is not to be written to from here.
+		err = errors.Join(err, w.awaitTree(ctx))
+	}
+	return ignoreEnd(ctx, err)
 }
 
 // ignoreEnd returns err unless it comes from the end of ctx.
@@ -83,8 +89,8 @@ type worker struct {
 }
 
 // lock keeps other workers of the pair away for as long as this process lasts.
-func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func lock(file string) (unlock func(), err error) {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +167,15 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err != nil {
 		return err
 	}
+	unseen := newBlind(w.cfg.Path, engine.Blind(), w.log)
 	watcher, err := watch.Open(ctx, w.cfg.Path, watch.Options{
-		Skip: func(path string) bool { return skip.Match(path) || engine.Temporary(path) }, Own: host.Own, Log: w.log,
+		Skip: func(p string) bool { return skip.Match(p) || engine.Temporary(p) }, Own: host.Own,
+		// It is asked of each change that is the program's own.
+		Foreign: func(p string) bool {
+			unseen.wrote(p)
+			return engine.Conflict(path.Base(p))
+		},
+		Log: w.log,
 	})
 	if err != nil {
 		return err
@@ -172,7 +185,6 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	unseen := newBlind(w.cfg.Path, engine.Blind(), w.log)
 	go unseen.run(ctx)
 	go func() { cancel(w.look(ctx, begun)) }()
 	go func() { cancel(w.pass(ctx, watcher, engine, unseen)) }()
@@ -215,10 +227,6 @@ func (w *worker) look(ctx context.Context, begun os.FileInfo) error {
 		case <-tick.C:
 		}
 		if err := w.tree.check(); err != nil {
-			var problem Problem
-			if errors.As(err, &problem) {
-				w.report(problem)
-			}
 			return fmt.Errorf("%w: %w", ErrReplaced, err)
 		}
 		if now, err := identity(w.cfg.Path); err != nil || !os.SameFile(begun, now) {
@@ -227,7 +235,7 @@ func (w *worker) look(ctx context.Context, begun os.FileInfo) error {
 	}
 }
 
-func identity(path string) (os.FileInfo, error) { return os.Lstat(path) }
+func identity(tree string) (os.FileInfo, error) { return os.Lstat(tree) }
 
 // pass gives what has changed to everybody who wants to know.
 func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine, unseen *blind) error {
