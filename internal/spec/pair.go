@@ -136,7 +136,7 @@ func (l PairLimits) validate() Problems {
 
 // systemTrees are what belongs to the operating system or to Atoll: two machines with equal ones are two broken machines.
 // Folders in /var and /opt are applications', these themselves are not.
-var systemTrees = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var/lib/atoll", "/var/lib/atoll-mysql", "/var/lib/mysql", "/var/tmp"}
+var systemTrees = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var/lib/atoll", "/var/lib/atoll-mysql", "/var/lib/atoll-pairs", "/var/lib/mysql", "/var/tmp"}
 
 // ValidateTree reports what keeps tree from being the root of a pair on a node.
 func ValidateTree(field, tree string) Problems {
