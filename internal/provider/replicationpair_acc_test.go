@@ -186,6 +186,9 @@ func TestPairRefuses(t *testing.T) {
 	tests := []struct{ config, says string }{
 		{nodes("left = " + here), "nodes has 1, and a pair has two"},
 		{nodes("left = "+here, "right = "+there, "third = "+treeAt(hk2, "/srv/x")), "More nodes make more pairs"},
+		{trees("x", here, fmt.Sprintf("{ node = %s }", sg1), ""), "path of right is missing"},
+		{trees("x", `{ path = "/srv/x" }`, there, ""), "node of left is missing"},
+		{trees("x", here, "null", ""), "node of right is missing"},
 		{trees("x", here, treeAt(hk1, "/srv/y"), ""), `left and right are both node "hk1"`},
 		{trees("x", here, treeAt(strings.Replace(sg1, `"web"`, `"other"`, 1), "/srv/x"), ""), `right one of "other"`},
 		{trees("x", here, treeAt(sg1, "/etc/app"), ""), "/etc belongs to the system"},
@@ -236,5 +239,63 @@ func TestPairRefuses(t *testing.T) {
 	// A star, and one path on other nodes.
 	fine(good+trees("y", here, treeAt(hk2, "/srv/x"), ""), false)
 	fine(good+trees("y", treeAt(hk2, "/srv/x/y"), treeAt(placed("de1", "other", "berlin"), "/srv/x"), ""), false)
+	w.test(t, steps...)
+}
+
+// TestPairOfThingsKnownLater takes everything from what is known at apply only, a whole side and then both included.
+func TestPairOfThingsKnownLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	later := func(settings, nodes string) string {
+		return twoNodes() + fmt.Sprintf(`
+resource "terraform_data" "later" {
+  input = {
+    name = "uploads", path = "/srv/uploads", owner = "www-data", pattern = "*.log", leader = "right", nice = 5
+    node = { cluster = { name = "web" }, name = "b1", endpoints = atoll_node.b1.endpoints, identity = atoll_node.b1.identity }
+  }
+}
+
+locals { later = terraform_data.later.output }
+
+resource "atoll_replication_pair" "uploads" {
+  %s
+  nodes = %s
+}
+`, settings, nodes)
+	}
+	settings := `
+  name    = local.later.name
+  owner   = local.later.owner
+  leader  = local.later.leader
+  exclude = ["*.tmp", local.later.pattern]
+  limits  = { nice = local.later.nice }`
+	half := later(settings, `{
+    left  = { node = atoll_node.a1, path = local.later.path }
+    right = { node = local.later.node, path = local.later.path }
+  }`)
+	sides := func(how string) string {
+		return later("name = \"uploads\"\n  owner = local.later.owner", strings.ReplaceAll(how, "RIGHT", `{ node = local.later.node, path = local.later.path }`)) + `
+resource "terraform_data" "side" {
+  input = { node = local.later.node, path = local.later.path }
+}
+`
+	}
+	whole := sides(`{
+    left  = { node = atoll_node.a1, path = "/srv/uploads" }
+    right = terraform_data.side.output
+  }`)
+	all := sides(`{ for k, v in { left = { node = atoll_node.a1, path = "/srv/uploads" }, right = RIGHT } : trimprefix("${k}-${local.later.owner}", "-") => v }`)
+	fresh := resource.TestStep{Config: clusterConfig, ConfigPlanChecks: resource.ConfigPlanChecks{}}
+	var steps []resource.TestStep
+	for _, config := range []string{half, whole, all} {
+		steps = append(
+			steps,
+			resource.TestStep{Config: config, ConfigStateChecks: []statecheck.StateCheck{
+				pairState("synced"), w.side(t, "b1", "uploads", func(p replication.Pair) bool { return p.Path == "/srv/uploads" && p.Owner == "www-data" }),
+			}},
+			resource.TestStep{Config: config, ConfigPlanChecks: emptyPlan()},
+			fresh,
+		)
+	}
 	w.test(t, steps...)
 }

@@ -23,6 +23,8 @@ type end struct {
 	node    operator.Peer
 	path    types.String
 	domain  reference.Domain
+	// missing are the arguments that are not set.
+	missing []string
 }
 
 // at is where the side is in the configuration.
@@ -109,6 +111,9 @@ func (m *Model) pair(ctx context.Context) (pair, diag.Diagnostics) {
 
 func readEnd(ctx context.Context, key string, o types.Object) (end, diag.Diagnostics) {
 	e := end{key: key, path: types.StringUnknown()}
+	if o.IsNull() {
+		e.missing = []string{"node", "path"}
+	}
 	if !known(o) {
 		return e, nil
 	}
@@ -118,6 +123,12 @@ func readEnd(ctx context.Context, key string, o types.Object) (end, diag.Diagnos
 	}
 	diags := o.As(ctx, &in, basetypes.ObjectAsOptions{})
 	e.path = in.Path
+	if in.Node.IsNull() {
+		e.missing = append(e.missing, "node")
+	}
+	if in.Path.IsNull() {
+		e.missing = append(e.missing, "path")
+	}
 	n, ok, more := reference.PlacedNodeFrom(ctx, in.Node)
 	if diags.Append(more...); !ok {
 		return e, diags

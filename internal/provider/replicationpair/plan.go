@@ -157,6 +157,11 @@ func (m *Model) validateNodes(p *pair) diag.Diagnostics {
 		diags.AddAttributeError(at, invalid, fmt.Sprintf("nodes has %d, and a pair has two.\n\nMore nodes make more pairs, each with one and the same node.", n))
 		return diags
 	}
+	for _, e := range p.ends {
+		for _, name := range e.missing {
+			diags.AddAttributeError(e.at().AtName(name), invalid, fmt.Sprintf("%s of %s is missing.\n\nGive each of the two nodes a node and a path.", name, e.key))
+		}
+	}
 	one, other := p.ends[0], p.ends[1]
 	if one.node.Name != "" && one.node.Name == other.node.Name && one.cluster == other.cluster {
 		diags.AddAttributeError(other.at().AtName("node"), invalid, fmt.Sprintf("%s and %s are both node %q.\n\nName two nodes: a pair keeps a tree on two machines.", one.key, other.key, one.node.Name))

@@ -101,10 +101,11 @@ func texts[T ~string](in []T) []string {
 	return out
 }
 
-// nodesAttribute takes two of atoll_node with a path each. Unlike in atoll_load_balancer a node may come to be another one: the pair
-// goes over to it.
+// nodesAttribute takes two of atoll_node with a path each. A node may come to be another one: the pair goes over to it. What a side
+// needs is optional here all the same: the framework calls a required attribute missing while a whole side is unknown.
 func nodesAttribute() schema.MapNestedAttribute {
-	node := reference.ChangingNodeAttribute("The node: an `atoll_node`.")
+	node := reference.ChangingNodeAttribute("The node: an `atoll_node`. It must be set.")
+	node.Required, node.Optional = false, true
 	node.Attributes["failure_domain"] = schema.SingleNestedAttribute{
 		Optional: true, MarkdownDescription: "The node's `failure_domain`.",
 		Attributes: map[string]schema.Attribute{
@@ -119,8 +120,8 @@ func nodesAttribute() schema.MapNestedAttribute {
 		NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
 			"node": node,
 			"path": schema.StringAttribute{
-				Required: true,
-				MarkdownDescription: "The tree's root on this node: an absolute path, such as `/srv/uploads`. It is made when it is not there. " +
+				Optional: true,
+				MarkdownDescription: "The tree's root on this node: an absolute path, such as `/srv/uploads`. It must be set, and is made when it is not there. " +
 					"What belongs to the system is refused, and so are trees of two pairs of which one lies within the other.",
 			},
 		}},
