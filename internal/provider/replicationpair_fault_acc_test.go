@@ -232,3 +232,52 @@ func TestPairBesideOthers(t *testing.T) {
 		},
 	)
 }
+
+// TestInterruptedApplyOfAPair presses Ctrl-C while the first synchronization is under way. The state knows of the pair, so that the
+// next apply goes on and a destroy removes it.
+func TestInterruptedApplyOfAPair(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	work := w.workspace(t)
+	write := func(owner string) {
+		t.Helper()
+		config := "terraform {\n  required_providers {\n    atoll = { source = \"atollhq/atoll\" }\n  }\n}\n" + twoNodes() + uploadsPair(`owner = "`+owner+`"`)
+		if err := work.Write("main.tf", config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(inproc.SlowAccount)
+	run(t, work, "init")
+	run(t, work, "apply", "-auto-approve", "-target=atoll_node.a1", "-target=atoll_node.b1")
+	a1 := w.machineOf(t, "a1")
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	ended := make(chan string, 1)
+	go func() {
+		result, err := work.Run(ctx, "apply", "-auto-approve")
+		if err == nil {
+			result.Output = "the apply has succeeded"
+		}
+		ended <- result.Output
+	}()
+	await.NoError(t, "a1 has the pair", time.Minute, func(context.Context) error {
+		if _, ok := a1.PairSide("uploads"); !ok {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	interrupt()
+	if output := <-ended; !says("Pair is not synchronized", "The run was interrupted:").MatchString(output) {
+		t.Errorf("the apply ended with: %s", output)
+	}
+	if list := run(t, work, "state", "list").Output; !strings.Contains(list, uploads) {
+		t.Errorf("the state has only %s", list)
+	}
+	write("www-data")
+	run(t, work, "apply", "-auto-approve")
+	run(t, work, "plan", "-detailed-exitcode")
+	run(t, work, "destroy", "-auto-approve")
+	if left := w.instances(t); len(left) != 0 {
+		t.Errorf("instances are left: %v", left)
+	}
+}

@@ -16,8 +16,12 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-// MissingAccount is an account that these machines do not have: pairs that belong to it fail.
-const MissingAccount = "missing"
+// MissingAccount is an account that these machines do not have: pairs that belong to it fail. SlowAccount has so many files that
+// their first synchronization does not end.
+const (
+	MissingAccount = "missing"
+	SlowAccount    = "slow"
+)
 
 // trees are the pairs of all machines. Of a tree nothing exists but what is said of it.
 type trees struct {
@@ -123,7 +127,7 @@ func (d *treeDriver) Status(_ context.Context, pair string) (replication.Status,
 		return replication.Status{State: spec.PairFailed, Problem: fmt.Sprintf("there is no account %q: make it", s.Owner)}, nil
 	case d.other(s) == nil:
 		out.State = spec.PairDisconnected
-	case s.Leads && !d.other(s).looked:
+	case s.Leads && (!d.other(s).looked || s.Owner == SlowAccount):
 		out.State = spec.PairStarting
 	case s.Leads:
 		out.State, out.Synced = spec.PairSynced, time.Now()

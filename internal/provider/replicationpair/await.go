@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-log/tflog"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -148,6 +149,10 @@ func (t *task) wait(ctx context.Context, summary string, judge func(look) verdic
 			lastErr = err
 		}
 		if !operator.Pause(ctx, t.patience.Poll) {
+			if d, ok := diagnose.Interrupted(summary, path.Root("nodes"), t.doing(last), ctx.Err()); ok {
+				diags.Append(d)
+				return diags
+			}
 			diags.AddAttributeError(path.Root("nodes"), summary, t.gaveUp(last, lastErr, time.Since(begin)))
 			return diags
 		}
