@@ -91,7 +91,7 @@ func (r *run) traces(t *testing.T) string {
 	t.Helper()
 	var out strings.Builder
 	for _, s := range r.sides() {
-		out.WriteString(s.Run(t, `find /etc/atoll /var/lib/atoll* /run/atoll* -printf '%p %y\n' 2>/dev/null | sort; ls /etc/systemd/system | grep atoll || true`))
+		out.WriteString(s.Run(t, `find /etc/atoll /var/lib/atoll* /run/atoll* -path /var/lib/atoll-lab -prune -o -printf '%p %y\n' 2>/dev/null | sort; ls /etc/systemd/system | grep atoll || true`))
 	}
 	return out.String()
 }

@@ -55,7 +55,7 @@ func pair(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = journal.Close() }()
-	err = worker.Run(ctx, cfg, unison.NewEngine, slog.New(slog.NewTextHandler(journal, nil)))
+	err = worker.Run(ctx, cfg, unison.NewEngine, slog.New(slog.NewTextHandler(journal, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	_, _ = fmt.Fprintln(journal, "ended:", err)
 	return err
 }

@@ -25,6 +25,8 @@ import (
 const (
 	// monitorName is what unison starts to be told of changes, from its PATH.
 	monitorName = "unison-fsmonitor"
+	// lastWordsWithin is how long unison may take to end by itself when its link has ended.
+	lastWordsWithin = 2 * time.Second
 	// monitorSocket says in the environment where that reaches the worker.
 	monitorSocket = "ATOLL_PAIR_MONITOR"
 )
@@ -144,6 +146,12 @@ func (e *engine) Run(ctx context.Context, link *worker.Link) error {
 	go func() {
 		select {
 		case <-link.Ended():
+		case <-ctx.Done():
+			return
+		}
+		// Unison notices by itself, and may have something to say: that it ends is often why the link has ended.
+		select {
+		case <-time.After(lastWordsWithin):
 			cancel()
 		case <-ctx.Done():
 		}
@@ -205,9 +213,7 @@ func (e *engine) command(args ...string) *exec.Cmd {
 
 // ready makes unison's directory fit for a start. None runs on this node then.
 func (e *engine) ready() error {
-	e.mu.Lock()
-	distrusted := e.distrusted
-	e.mu.Unlock()
+	distrusted := e.distrusts()
 	gone := locks
 	if distrusted {
 		gone = append(gone[:1:1], archives...)
@@ -223,6 +229,14 @@ func (e *engine) ready() error {
 
 // answer runs unison's server over a link.
 func (e *engine) answer(ctx context.Context, link *worker.Link) error {
+	select {
+	case w := <-link.Hello():
+		if w.Forget {
+			e.distrust()
+		}
+	case <-ctx.Done():
+		return nil
+	}
 	here, there, err := socketPair()
 	if err != nil {
 		return err
@@ -272,6 +286,9 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	cmd := e.command(profileName)
 	cmd.Stdout, cmd.Stderr = input, input
 	e.skipped.clear()
+	if err := link.Say(worker.Word{Hello: true, Forget: e.distrusts()}); err != nil {
+		return err
+	}
 	program, err := e.host.Start(ctx, cmd, e.ready)
 	_ = input.Close() // unison has it
 	if err != nil {
@@ -281,17 +298,18 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	joined := make(chan error, 1)
 	go func() { joined <- e.tunnel(listener, program, link) }()
 	var fatal string
+	said := &lastWords{}
 	read := make(chan error, 1)
 	go func() {
-		read <- ReadRounds(output, func(r Round) {
+		read <- ReadRounds(io.TeeReader(output, said), func(r Round) {
 			if fatal = r.Fatal; fatal == "" {
 				e.round(link, r)
 			}
 		})
 	}()
 	<-program.Exited()
-	e.logEnd(ctx, program, fatal)
 	err = errors.Join(ignoreClosed(listener.Close()), ignoreClosed(link.Close()), ignoreClosed(<-joined), <-read)
+	e.logEnd(ctx, program, said.String())
 	if fatal == "" || ctx.Err() != nil {
 		return err
 	}
@@ -317,6 +335,7 @@ func (e *engine) tunnel(listener *net.UnixListener, program *worker.Program, lin
 // round takes in what came of a round.
 func (e *engine) round(link *worker.Link, r Round) {
 	delete(r.Failed, pace)
+	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped))
 	e.host.Failing(e.skipped.round(r, time.Now()))
 	e.host.Settled()
 	_ = link.Say(worker.Word{Synced: true}) // the link may be gone
@@ -356,9 +375,12 @@ func (e *engine) Heard(w worker.Word) {
 	if len(w.Look) > 0 {
 		e.lookAgain(w.Look)
 	}
-	if w.Forget {
-		e.distrust()
-	}
+}
+
+func (e *engine) distrusts() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.distrusted
 }
 
 func (e *engine) distrust() {

@@ -24,9 +24,6 @@ func (e *engine) judge(said string) error {
 		// One side knows of no earlier synchronization, or of another one: then neither does. Equal files are found equal by
 		// their contents, of different ones both versions are kept, nothing is deleted.
 		e.distrust()
-		if link := e.current(); link != nil {
-			_ = link.Say(worker.Word{Forget: true})
-		}
 		return fmt.Errorf("what is known of the last synchronization was lost on one side; both trees are compared as a whole: %s", firstLine(said))
 	case lostTree.MatchString(said):
 		if strings.Contains(said, "Server:") {

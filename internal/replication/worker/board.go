@@ -43,7 +43,7 @@ func (b *board) link(on bool) {
 
 func (b *board) busy() { b.set(func() { b.working = true }) }
 
-func (b *board) answers() { b.set(func() { b.peer = "" }) }
+func (b *board) answers() { b.set(func() { b.synced, b.peer = time.Now(), "" }) }
 
 func (b *board) settled() {
 	b.set(func() { b.working, b.once, b.synced, b.peer = false, true, time.Now(), "" })

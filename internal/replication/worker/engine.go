@@ -55,6 +55,10 @@ func (h *Host) Busy() { h.board.busy() }
 // Settled tells that the program has found both sides equal, but for what fails.
 func (h *Host) Settled() {
 	h.board.settled()
+	h.remember()
+}
+
+func (h *Host) remember() {
 	if err := h.tree.remember(); err != nil {
 		h.Log.Warn("the state of the tree cannot be kept", "error", err)
 	}
@@ -63,5 +67,8 @@ func (h *Host) Settled() {
 // Failing tells what cannot be synchronized, as reasons by path.
 func (h *Host) Failing(reasons map[string]string) { h.board.failing(reasons) }
 
-// Answers tells that this side, which does not lead, is at the other's service.
-func (h *Host) Answers() { h.board.answers() }
+// Answers tells that the leader has found both sides equal, on the side that does not lead.
+func (h *Host) Answers() {
+	h.board.answers()
+	h.remember()
+}

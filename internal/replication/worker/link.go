@@ -17,12 +17,15 @@ type Link struct {
 	heard  func(Word)
 	in     *io.PipeReader
 	ended  chan struct{}
+	hello  chan Word
 
 	mu sync.Mutex
 }
 
 // Word is what one worker tells the other. Unknown fields are left alone, so that workers of different versions get along.
 type Word struct {
+	// Hello is the first word of the leader: it works over this stream now.
+	Hello bool `json:"hello,omitempty"`
 	// Problem is what keeps the sender from working, "" for nothing.
 	Problem string `json:"problem,omitempty"`
 	// Release is the round of changes that the sender's monitor answers now; the other's has to answer, too.
@@ -47,7 +50,7 @@ const (
 // NewLink takes a stream over. Heard is called for each word of the other side, one after the other; what it does holds up the stream.
 func NewLink(stream io.ReadWriteCloser, heard func(Word)) *Link {
 	read, write := io.Pipe()
-	l := &Link{stream: stream, heard: heard, in: read, ended: make(chan struct{})}
+	l := &Link{stream: stream, heard: heard, in: read, ended: make(chan struct{}), hello: make(chan Word, 1)}
 	go func() {
 		defer close(l.ended)
 		_ = write.CloseWithError(l.receive(write))
@@ -57,6 +60,9 @@ func NewLink(stream io.ReadWriteCloser, heard func(Word)) *Link {
 
 // Ended is closed when nothing comes any more.
 func (l *Link) Ended() <-chan struct{} { return l.ended }
+
+// Hello returns the leader's first word.
+func (l *Link) Hello() <-chan Word { return l.hello }
 
 // Read implements io.Reader with the other program's bytes.
 func (l *Link) Read(p []byte) (int, error) { return l.in.Read(p) }
@@ -123,6 +129,12 @@ func (l *Link) receive(program io.Writer) error {
 			var w Word
 			if err := json.Unmarshal(data, &w); err != nil {
 				return fmt.Errorf("a word of the other side: %w", err)
+			}
+			if w.Hello {
+				select {
+				case l.hello <- w:
+				default: // it is said once
+				}
 			}
 			l.heard(w)
 		}

@@ -299,8 +299,10 @@ func (w *worker) over(ctx context.Context, engine Engine, stream conn) {
 		}()
 		link := NewLink(stream, func(word Word) { w.heard(engine, word) })
 		w.board.link(true)
+		w.log.Info("the other side is reached", "node", w.cfg.Peer)
 		err := engine.Run(running, link)
 		w.board.link(false)
+		w.log.Info("the stream to the other side has ended", "node", w.cfg.Peer)
 		if closeErr := link.Close(); err == nil && !errors.Is(closeErr, net.ErrClosed) {
 			err = closeErr
 		}
@@ -320,9 +322,6 @@ func (w *worker) over(ctx context.Context, engine Engine, stream conn) {
 func (w *worker) heard(engine Engine, word Word) {
 	if word.Problem != "" {
 		w.board.set(func() { w.board.peer = w.cfg.Peer + ": " + word.Problem })
-	}
-	if word.Synced {
-		w.board.set(func() { w.board.synced = time.Now() })
 	}
 	engine.Heard(word)
 }
