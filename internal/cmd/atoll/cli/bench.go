@@ -32,7 +32,7 @@ func benchFilesCommand(env Environment) *cobra.Command {
 
 Both get the same files in turn: some of 15 KB, in directories of 100, which are written, read in random order, listed and
 removed. Reading may take up to 50 % longer in PATH than on the plain file system, writing up to 80 %; "longer" is time.
-Listing and removing are shown without a limit. The verdict is the median of the rounds.
+Listing and removing are shown without a limit. The verdict compares the medians of the rounds.
 
 PATH is an empty directory, or a new one in a directory that is there; it is removed afterwards. Nothing that is there
 before is touched. A PATH in a replicated directory measures what replication costs those who write and read there: the
