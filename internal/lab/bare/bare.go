@@ -174,6 +174,9 @@ func (m *Machine) System() (host.System, error) {
 	return host.Within(fmt.Sprintf("/proc/%d/root", pid), nodes.Enter(context.Background(), pid).Args...), nil
 }
 
+// PID is the machine's first process, as this machine sees it, until it loses power.
+func (m *Machine) PID() (int, error) { return m.node.PID() }
+
 // Command prepares a command that runs as root on the machine.
 func (m *Machine) Command(ctx context.Context, argv ...string) (*exec.Cmd, error) {
 	return m.node.Command(ctx, argv...)
