@@ -143,6 +143,8 @@ if [ "$(cat "$current/group" 2>/dev/null)" != @group ]; then
   echo "$current/data is not data of the group @group: move it away" >&2
   exit 78
 fi
+# What a power cut or a full disk has left of an earlier copy is read-only.
+rm -f @started.new
 cp "$CREDENTIALS_DIRECTORY/my.cnf" @started.new
 mv -T @started.new @started
 # After a boot the server may be there before the mesh.
