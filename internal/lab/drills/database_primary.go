@@ -57,9 +57,13 @@ func databasePowerCut(c *Cluster) Drill {
 		func(ctx context.Context, f *Field, w *writers) error { return f.PowerOn(ctx, w.primary) })
 }
 
+// hangObjective is somewhat longer than failoverObjective: a server that hangs is connected to by the kernel in its place, so that the
+// router, when it asks it for the group's view, waits for an answer until its read_timeout.
+const hangObjective = failoverObjective + 3*time.Second
+
 // databaseHang stops the primary's server where it stands.
 func databaseHang(c *Cluster) Drill {
-	return primaryFault(c, "hang", "writes go on elsewhere when the primary's server hangs, and nothing that it still holds gets in when it goes on", failoverObjective,
+	return primaryFault(c, "hang", "writes go on elsewhere when the primary's server hangs, and nothing that it still holds gets in when it goes on", hangObjective,
 		func(ctx context.Context, f *Field, w *writers) error {
 			return on(ctx, f, w.primary, "systemctl", "kill", "--signal=STOP", databaseUnit)
 		},
