@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a test waits for what must come; it is not what it takes.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // methods runs a test with each method that there is here.
 func methods(t *testing.T, test func(t *testing.T, method watch.Method)) {
@@ -262,9 +262,9 @@ func TestOneChangeIsReportedAtOnce(t *testing.T) {
 		}
 		slices.Sort(took)
 		t.Logf("median %s, worst %s", took[len(took)/2], took[len(took)-1])
-		// Half a second would be the pace of a burst: these are none, however busy the machine is.
-		if median := took[len(took)/2]; median > 50*time.Millisecond {
-			t.Errorf("a change took %s in the median, want less than 50 ms", median)
+		// Half a second would be the pace of a burst. A machine that is busy may be late, but not always.
+		if took[0] > 50*time.Millisecond || took[len(took)/2] > 250*time.Millisecond {
+			t.Errorf("changes took %s, want less than 50 ms at best and 250 ms in the median", took)
 		}
 	})
 }

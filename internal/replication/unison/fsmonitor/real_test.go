@@ -229,10 +229,8 @@ func (p *pair) start() {
 		}
 	}
 	p.run(&p.b, "-socket", socket)
-	p.wait("the server", func() bool {
-		_, err := os.Stat(socket)
-		return err == nil
-	})
+	// The socket is there before it is listened at.
+	p.wait("the server", func() bool { return strings.Contains(p.b.said.String(), "server started") })
 	arguments := []string{
 		p.a.root, "socket://{" + socket + "}/" + p.b.root, "-batch", "-dumbtty", "-color", "false", "-log=false", "-times",
 		"-prefer", p.a.root, "-copyonconflict",
