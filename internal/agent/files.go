@@ -14,7 +14,7 @@ const pairInterval = time.Second
 
 func (s *session) newPairs() *pairs.Manager {
 	return pairs.New(pairs.Config{
-		Node: s.m.record.Node, Drivers: s.a.replications, See: s.seePairs, Now: s.a.cfg.Now, Log: s.log,
+		Node: s.m.record.Node, Drivers: s.a.replications, See: s.seePairs, Canary: s.askCanary, Now: s.a.cfg.Now, Log: s.log,
 		Changed: func(urgent bool) {
 			s.mu.Lock()
 			s.appliedVersion++
@@ -76,6 +76,11 @@ func (s *session) filesPart() []part {
 		return nil
 	}
 	return []part{{partFiles, problem}}
+}
+
+// Canary implements api.Streamer.
+func (b backend) Canary(ctx context.Context, pair, node, after string) (string, error) {
+	return b.s.pairs.Canary(ctx, pair, node, after)
 }
 
 // Stream implements api.Streamer.

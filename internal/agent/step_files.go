@@ -58,27 +58,45 @@ func (f filesStep) side(p topology.Pair) replication.Pair {
 // streamPatience is how long what was sent on a stream may go without a word from the other node until the stream is given up.
 const streamPatience = 20 * time.Second
 
-// openStream opens a stream to the other node's side of a pair: over the mesh, to the identity that is admitted now.
+// openStream opens a stream to the other node's side of a pair.
 func (s *session) openStream(ctx context.Context, name string) (io.ReadWriteCloser, error) {
-	in := s.input()
-	if in.view == nil {
-		return nil, fmt.Errorf("open a stream of pair %q: the objects of the cluster are missing", name)
+	client, p, err := s.otherOf(name)
+	if err != nil {
+		return nil, fmt.Errorf("open a stream of pair %q: %w", name, err)
 	}
-	p, ok := in.view.Pair(name)
-	member, admitted := in.snapshot.Members[p.Peer.Node]
-	if !ok || !admitted {
-		return nil, fmt.Errorf("open a stream of pair %q: its other node is no admitted member", name)
-	}
-	client := s.client(api.Target{
-		Cluster: in.snapshot.ClusterName, Node: p.Peer.Node, Pin: &member.Identity,
-		Endpoints: []string{net.JoinHostPort(s.a.cfg.MeshBind(p.Peer.MeshAddress).String(), strconv.Itoa(p.Peer.APIPort))},
-		Dial:      (&net.Dialer{Control: giveUpSilence, KeepAliveConfig: keepAlive()}).DialContext,
-	})
 	stream, err := client.Stream(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	return pairs.Limit(stream, p.Limits.Bandwidth), nil
+}
+
+// askCanary asks the other node of a pair which canary of this node has arrived there.
+func (s *session) askCanary(ctx context.Context, name, after string) (nonce string, err error) {
+	client, _, err := s.otherOf(name)
+	if err != nil {
+		return "", fmt.Errorf("ask for a canary of pair %q: %w", name, err)
+	}
+	defer client.Close()
+	return client.Canary(ctx, name, after)
+}
+
+// otherOf returns a client of the agent of the other node of a pair: over the mesh, of the identity that is admitted now.
+func (s *session) otherOf(name string) (*api.Client, topology.Pair, error) {
+	in := s.input()
+	if in.view == nil {
+		return nil, topology.Pair{}, errors.New("the objects of the cluster are missing")
+	}
+	p, ok := in.view.Pair(name)
+	member, admitted := in.snapshot.Members[p.Peer.Node]
+	if !ok || !admitted {
+		return nil, p, errors.New("its other node is no admitted member")
+	}
+	return s.client(api.Target{
+		Cluster: in.snapshot.ClusterName, Node: p.Peer.Node, Pin: &member.Identity,
+		Endpoints: []string{net.JoinHostPort(s.a.cfg.MeshBind(p.Peer.MeshAddress).String(), strconv.Itoa(p.Peer.APIPort))},
+		Dial:      (&net.Dialer{Control: giveUpSilence, KeepAliveConfig: keepAlive()}).DialContext,
+	}), p, nil
 }
 
 // keepAlive finds out about a peer that is gone while nothing is to be sent.

@@ -50,6 +50,7 @@ func NewHandler(root trust.Root, b Backend, now func() time.Time) http.Handler {
 	}
 	if s, ok := b.(Streamer); ok {
 		mux.HandleFunc("POST /v1/pairs/{name}/stream", h.anybody(h.stream(s)))
+		mux.HandleFunc("GET /v1/pairs/{name}/canary", h.anybody(h.canary(s)))
 	}
 	mux.HandleFunc("/", h.anybody(func(w http.ResponseWriter, r *http.Request, _ trust.Caller) {
 		fail(w, &Error{StatusCode: http.StatusNotFound, Reason: ReasonNotFound, Message: fmt.Sprintf("this agent has no %s %s", r.Method, r.URL.Path)})

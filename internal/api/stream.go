@@ -27,6 +27,9 @@ type Streamer interface {
 	// Stream returns what takes a stream of another node to this node's side of a pair; it is called once, with the connection, and
 	// closes that. Stream fails with *Error: ReasonNoSuchPair, or trust.ReasonNotAllowed for a node that is not the pair's other.
 	Stream(pair, node string) (take func(net.Conn), err error)
+	// Canary returns the nonce of the newest canary of another node that has arrived in this node's tree of a pair, as soon as that is
+	// not after, or fails when ctx ends. It fails as Stream does.
+	Canary(ctx context.Context, pair, node, after string) (nonce string, err error)
 }
 
 // Stream opens a stream to the agent's side of a pair. It lasts until it is closed or the connection breaks, also after ctx has ended. It fails with *Error

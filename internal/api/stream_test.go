@@ -28,6 +28,43 @@ func (b backend) Stream(pair, node string) (func(net.Conn), error) {
 	}, nil
 }
 
+// Canary has seen nonce "one" of sg1's and waits for another.
+func (b backend) Canary(ctx context.Context, pair, node, after string) (string, error) {
+	if _, err := b.Stream(pair, node); err != nil {
+		return "", err
+	}
+	if after != "one" {
+		return "one", nil
+	}
+	<-ctx.Done()
+	return "", ctx.Err()
+}
+
+func TestCanaryOfAPair(t *testing.T) {
+	f := newFixture(t)
+	endpoint, _ := f.serve("127.0.0.1:0")
+	sg1, sg1Proof := f.machine("sg1", time.Now())
+	hk2, hk2Proof := f.machine("hk2", time.Now())
+	f.store.Merge([]store.Record{store.ProofRecord(sg1Proof), store.ProofRecord(hk2Proof)})
+	if nonce, err := f.asNode(sg1, sg1Proof, endpoint).Canary(t.Context(), "uploads", "none & nothing"); nonce != "one" || err != nil {
+		t.Errorf("got %q, %v", nonce, err)
+	}
+	// Whoever does not wait for another one any more is told nothing.
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if nonce, err := f.asNode(sg1, sg1Proof, endpoint).Canary(ctx, "uploads", "one"); nonce != "" || err == nil {
+		t.Errorf("while there is none: got %q, %v", nonce, err)
+	}
+	for client, reason := range map[*api.Client]trust.Reason{
+		f.asNode(hk2, hk2Proof, endpoint): trust.ReasonNotAllowed, f.operator(endpoint): trust.ReasonNotAllowed,
+	} {
+		var refused *api.Error
+		if _, err := client.Canary(t.Context(), "uploads", ""); !errors.As(err, &refused) || refused.Reason != reason {
+			t.Errorf("got %v, want %s", err, reason)
+		}
+	}
+}
+
 func TestStreamOfAPair(t *testing.T) {
 	f := newFixture(t)
 	endpoint, _ := f.serve("127.0.0.1:0")

@@ -55,6 +55,8 @@ type Config struct {
 	See func() Sight
 	// Changed is called when what All returns has changed; urgent tells that others wait for it.
 	Changed func(urgent bool)
+	// Canary asks the other node of a pair which canary of this one has arrived last, and waits some seconds for one that is not after.
+	Canary func(ctx context.Context, pair, after string) (nonce string, err error)
 	// Now is the clock for dates.
 	Now func() time.Time
 	Log *slog.Logger
@@ -84,6 +86,7 @@ type side struct {
 	failed time.Time
 	// answered is when the last word of the other side arrived that was answered.
 	answered time.Time
+	probe
 }
 
 // New returns a manager that has looked at nothing yet.
@@ -95,8 +98,13 @@ func New(cfg Config) *Manager {
 func (m *Manager) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
+	var measured sync.WaitGroup
+	defer measured.Wait()
 	for {
 		m.look(ctx)
+		for _, p := range m.due() {
+			measured.Go(func() { m.measure(ctx, p) })
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -258,6 +266,8 @@ func (m *Manager) Condition() (status spec.ConditionStatus, reason, message stri
 			why, text = "Waiting", "is not synchronized with "+p.Peer.Node+" yet"
 		case s.said.Problem != "":
 			why, text = "Incomplete", s.said.Problem
+		case s.slow(p):
+			why, text = "Slow", fmt.Sprintf("a change took %.1f s to %s, more than the objective of %d s", s.said.Propagation, p.Peer.Node, p.Objective)
 		}
 		if why != "" {
 			reason, texts = cmp.Or(reason, why), append(texts, "pair "+p.Name+": "+text)
@@ -301,18 +311,12 @@ func (m *Manager) Health() (problem string, none bool) {
 
 // Stream implements api.Streamer.
 func (m *Manager) Stream(pair, node string) (func(net.Conn), error) {
-	sight := m.cfg.See()
-	i := slices.IndexFunc(sight.Pairs, func(p topology.Pair) bool { return p.Name == pair })
-	if i < 0 || !sight.Known {
-		return nil, &api.Error{StatusCode: http.StatusNotFound, Reason: api.ReasonNoSuchPair, Message: fmt.Sprintf("node %q has no pair %q, or does not know of it yet", m.cfg.Node, pair)}
+	p, driver, err := m.ofPeer(pair, node)
+	if err != nil {
+		return nil, err
 	}
-	p := sight.Pairs[i]
-	if p.Peer.Node != node || p.Leads() {
+	if p.Leads() {
 		return nil, &api.Error{StatusCode: http.StatusForbidden, Reason: trust.ReasonNotAllowed, Message: fmt.Sprintf("pair %q is led by %s on this node's account, not by %s", pair, p.Leader, node)}
-	}
-	driver := m.cfg.Drivers[p.Driver]
-	if driver == nil {
-		return nil, &api.Error{StatusCode: http.StatusNotFound, Reason: api.ReasonNoSuchPair, Message: fmt.Sprintf("node %q does not know driver %q", m.cfg.Node, p.Driver)}
 	}
 	return func(conn net.Conn) { m.take(driver, pair, Limit(conn, p.Limits.Bandwidth)) }, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,25 @@ type fakeDriver struct {
 	status   replication.Status
 	hangs    bool
 	accepted chan io.ReadWriteCloser
+	// written counts the canaries.
+	written int
+}
+
+// Canary writes the next canary.
+func (f *fakeDriver) Canary(context.Context, string) (replication.Canary, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.written++
+	return replication.Canary{Nonce: strconv.Itoa(f.written), Written: time.Now()}, nil
+}
+
+// Canaries has seen nonce "1" of the other side's.
+func (f *fakeDriver) Canaries(ctx context.Context, _ string, after replication.Canary) (replication.Canary, error) {
+	if after.Nonce != "1" {
+		return replication.Canary{Nonce: "1"}, nil
+	}
+	<-ctx.Done()
+	return replication.Canary{}, ctx.Err()
 }
 
 func (f *fakeDriver) Status(ctx context.Context, _ string) (replication.Status, error) {
@@ -57,6 +77,43 @@ type node struct {
 	reaches bool
 	told    int
 	manager *pairs.Manager
+	// takes is how long a canary takes to the other node, mute tells that this says nothing of canaries.
+	takes time.Duration
+	mute  bool
+}
+
+// arrived is the other node's word of this one's canaries.
+func (n *node) arrived(ctx context.Context, _, after string) (string, error) {
+	if n.mute {
+		return "", errors.New("connection refused")
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	patience := time.NewTimer(15 * time.Second)
+	defer patience.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-patience.C:
+			return "", nil
+		case <-tick.C:
+		}
+		n.driver.mu.Lock()
+		newest := n.driver.written
+		n.driver.mu.Unlock()
+		n.mu.Lock()
+		takes := n.takes
+		n.mu.Unlock()
+		if nonce := strconv.Itoa(newest); newest > 0 && nonce != after {
+			select {
+			case <-ctx.Done():
+				return "", ctx.Err()
+			case <-time.After(takes):
+				return nonce, nil
+			}
+		}
+	}
 }
 
 func newNode(t *testing.T, leader string) *node {
@@ -81,6 +138,7 @@ func (n *node) start() {
 			defer n.mu.Unlock()
 			return n.sight
 		},
+		Canary:  n.arrived,
 		Changed: func(bool) { n.told++ }, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(n.t.Context())
