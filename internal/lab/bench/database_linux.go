@@ -73,20 +73,23 @@ func benchDatabase(ctx context.Context, out io.Writer) error {
 	}
 	table := databaseTable{columns: []string{"event", "way", "p50", "worst", "runs", "of which ended by itself", "lost"}}
 	var notes []string
+	// What was measured before something went wrong took an hour, perhaps.
+	defer func() {
+		fmt.Fprintf(out, "Write outage, from the last write that was acknowledged before to the first one after, by way of the routers of the nodes that live:\n\n")
+		table.print(out)
+		for _, n := range notes {
+			fmt.Fprintln(out, n)
+		}
+	}()
 	for _, w := range []databaseWay{{"stock", newStockGroup}, {"atoll", newAtollGroup}} {
 		if !slices.Contains(strings.Split(o.ways, ","), w.name) {
 			continue
 		}
 		more, err := o.measure(ctx, out, w, &table)
+		notes = append(notes, more...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
-		notes = append(notes, more...)
-	}
-	fmt.Fprintf(out, "Write outage, from the last write that was acknowledged before to the first one after, by way of the routers of the nodes that live:\n\n")
-	table.print(out)
-	for _, n := range notes {
-		fmt.Fprintln(out, n)
 	}
 	return nil
 }
@@ -189,10 +192,10 @@ func (o databaseOptions) measure(ctx context.Context, out io.Writer, w databaseW
 		}
 		m := databaseMeasure{group: g, fault: f}
 		for n := range o.runs {
-			fmt.Fprintf(os.Stderr, "bench: %s: %s, %d of %d\n", w.name, f.name, n+1, o.runs)
 			if err := m.once(ctx); err != nil {
 				return nil, fmt.Errorf("%s: %w", f.name, err)
 			}
+			fmt.Fprintf(os.Stderr, "bench: %s: %s, %d of %d: %s\n", w.name, f.name, n+1, o.runs, seconds(m.outages[len(m.outages)-1]))
 		}
 		table.rows = append(table.rows, []string{
 			f.name, w.name, seconds(m.outages.median()), seconds(m.outages.max()), fmt.Sprint(len(m.outages)), fmt.Sprint(m.byItself), fmt.Sprint(m.lost),
@@ -210,7 +213,7 @@ func (o databaseOptions) measure(ctx context.Context, out io.Writer, w databaseW
 	if o.clone > 0 {
 		note, err := o.measureClone(ctx, w, g)
 		if err != nil {
-			return nil, fmt.Errorf("copy: %w", err)
+			return notes, fmt.Errorf("copy: %w", err)
 		}
 		notes = append(notes, note)
 	}

@@ -100,9 +100,7 @@ func (g *stockGroup) begin(ctx context.Context) error {
 		if _, err := m.Run(ctx, "sh", "-c", stockBegin); err != nil {
 			return err
 		}
-		return g.exec(ctx, n, "SET sql_log_bin = 0", "CREATE USER repl IDENTIFIED BY '"+g.password+"'",
-			"GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, CLONE_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO repl", "SET sql_log_bin = 1",
-			"CHANGE REPLICATION SOURCE TO SOURCE_USER = 'repl', SOURCE_PASSWORD = '"+g.password+"' FOR CHANNEL 'group_replication_recovery'")
+		return g.account(ctx, n)
 	})
 	if err != nil {
 		return err
@@ -132,6 +130,14 @@ func (g *stockGroup) begin(ctx context.Context) error {
 		_, err := g.machines[n].Run(ctx, "sh", "-c", stockRouter, "sh", fmt.Sprintf("admin:%s@%s:3306", g.password, g.machines[first].Address), n)
 		return err
 	})
+}
+
+// account makes the account that members use among each other, on a server that is in no group: without it a server does not even
+// reach itself.
+func (g *stockGroup) account(ctx context.Context, node string) error {
+	return g.exec(ctx, node, "SET sql_log_bin = 0", "CREATE USER repl IDENTIFIED BY '"+g.password+"'",
+		"GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, CLONE_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO repl", "SET sql_log_bin = 1",
+		"CHANGE REPLICATION SOURCE TO SOURCE_USER = 'repl', SOURCE_PASSWORD = '"+g.password+"' FOR CHANNEL 'group_replication_recovery'")
 }
 
 // bootstrap begins the group with the data of a node.
@@ -370,8 +376,15 @@ func (g *stockGroup) wipe(ctx context.Context, node string) error {
 	if _, err := g.machines[node].Run(ctx, "sh", "-c", stockWipe); err != nil {
 		return err
 	}
-	return g.exec(ctx, node, "SET GLOBAL group_replication_clone_threshold = 1",
-		"CHANGE REPLICATION SOURCE TO SOURCE_USER = 'repl', SOURCE_PASSWORD = '"+g.password+"' FOR CHANNEL 'group_replication_recovery'", "START GROUP_REPLICATION")
+	if err := g.account(ctx, node); err != nil {
+		return err
+	}
+	// A copy takes a restart of the server, after which it is to go on by itself.
+	err := g.exec(ctx, node, "SET PERSIST group_replication_start_on_boot = ON", "SET GLOBAL group_replication_clone_threshold = 1", "START GROUP_REPLICATION")
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, g.complaints(ctx, node))
+	}
+	return nil
 }
 
 func (g *stockGroup) close(ctx context.Context) error { return g.lab.Close(ctx) }
