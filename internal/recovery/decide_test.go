@@ -136,7 +136,7 @@ func TestDecide(t *testing.T) {
 		{"its own data is lost", outage(func(e *evidence) { e.Own.Fresh, e.Own.Position = true, "" }), recovery.Wait, recovery.ReasonDataLost, []string{"--accept-loss-from a"}},
 		{"its own data is lost and the group is there", outage(func(e *evidence) { e.Own.Fresh = true; e.Heard["b"] = online(2) }), recovery.Join, recovery.ReasonJoining, nil},
 		{"the operator gives one up", outage(accept(3, "c"), func(e *evidence) { delete(e.Heard, "c") }), recovery.Propose, recovery.ReasonOutage, nil},
-		{"for a life that was begun already", outage(accept(2, "c"), func(e *evidence) { delete(e.Heard, "c") }), recovery.Wait, recovery.ReasonOutage, []string{"Missing: c", "does not count any more"}},
+		{"for a life that was begun already", outage(accept(2, "c"), func(e *evidence) { delete(e.Heard, "c") }), recovery.Wait, recovery.ReasonOutage, []string{"Missing: c", "for life 2, which was begun or promised already: it says nothing of this outage"}},
 		{
 			"for a life that was promised already", outage(accept(3, "c"), func(e *evidence) {
 				delete(e.Heard, "c")

@@ -15,8 +15,7 @@ func (e Evidence) outage() Decision {
 	accepted := e.accepted()
 	d := e.outageOf(accepted)
 	if r := e.Recovery; r != nil && len(accepted) == 0 && d.Reason == ReasonOutage && d.Message != "" {
-		d.Message += fmt.Sprintf(". The operator's last decision was for life %d, which was begun or promised already: it does not count any more, "+
-			"run atoll recover again", r.Incarnation)
+		d.Message += fmt.Sprintf(". The operator's last decision was for life %d, which was begun or promised already: it says nothing of this outage", r.Incarnation)
 	}
 	if e.Own.Fresh && e.Journal.Incarnation == 0 && d.Action == Wait && e.Journal.Promise == nil {
 		// What others do about an outage is not for a newcomer to tell.
