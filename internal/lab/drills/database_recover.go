@@ -23,7 +23,8 @@ type recovery struct {
 
 // looks waits until the command shows the case and names the member that is in the way, and that it decides nothing.
 func (r *recovery) looks(ctx context.Context, f *Field, w *writers, heard, lost string) error {
-	words := []string{heard + " of its 3 voting members are heard", "--accept-loss-from " + lost}
+	// At the end of a line: nobody else is missing any more.
+	words := []string{heard + " of its 3 voting members are heard", "--accept-loss-from " + lost + "\n"}
 	return f.Await(ctx, "the command shows what is missing", ReadyWithin, func(ctx context.Context) error {
 		out, err := f.Atoll(ctx, "recover", "--database", w.database.Name())
 		// Exit code 1 is for a database that takes no writes.
