@@ -1,6 +1,7 @@
 package unison
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,9 +78,14 @@ var version = regexp.MustCompile(`version (\d+)\.(\d+)`)
 
 // keepsAttributes asks a unison whether it is 2.53 or newer.
 func keepsAttributes(program string) (bool, error) {
-	out, err := exec.Command(program, "-version").Output() //nolint:noctx // it answers at once
+	ask := exec.Command(program, "-version") //nolint:noctx // it answers at once
+	// Services have no HOME, without which unison does not even say who it is.
+	ask.Env = append(os.Environ(), "HOME=/nonexistent")
+	var complaint bytes.Buffer
+	ask.Stderr = &complaint
+	out, err := ask.Output()
 	if err != nil {
-		return false, fmt.Errorf("ask %s for its version: %w", program, err)
+		return false, fmt.Errorf("ask %s for its version: %w: %s", program, err, strings.TrimSpace(complaint.String()))
 	}
 	m := version.FindSubmatch(out)
 	if m == nil {
