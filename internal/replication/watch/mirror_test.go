@@ -27,20 +27,19 @@ type mirror struct {
 
 // look looks at a path.
 func (m *mirror) look(c watch.Change) {
-	if was := m.seen[c.Path]; c.Recursive || strings.HasPrefix(was, "d") {
+	info, err := os.Lstat(filepath.Join(m.root, c.Path))
+	if c.Recursive || strings.HasPrefix(m.seen[c.Path], "d") && (err != nil || !info.IsDir()) {
 		below := c.Path + "/"
 		if c.Path == "" {
 			below = ""
 		}
-		_, err := os.Lstat(filepath.Join(m.root, c.Path))
 		for path := range m.seen {
-			if strings.HasPrefix(path, below) && (c.Recursive || err != nil) {
+			if strings.HasPrefix(path, below) {
 				delete(m.seen, path) // with a directory goes what is in it
 			}
 		}
 	}
 	delete(m.seen, c.Path)
-	info, err := os.Lstat(filepath.Join(m.root, c.Path))
 	if err != nil {
 		return
 	}

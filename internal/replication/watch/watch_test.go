@@ -3,7 +3,6 @@
 package watch_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -341,88 +340,6 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-func TestOverflow(t *testing.T) {
-	methods(t, func(t *testing.T, method watch.Method) {
-		root := t.TempDir()
-		write(t, root, "file")
-		w := open(t, root, watch.Options{Method: method})
-		resume := w.Stall()
-		// More directories than the kernel's queue has room for; what is in them must be seen later all the same.
-		queue, err := os.ReadFile("/proc/sys/fs/" + string(method) + "/max_queued_events")
-		must(t, err)
-		var room int
-		if _, err := fmt.Sscan(string(queue), &room); err != nil || room > 100_000 {
-			t.Fatalf("the kernel's queue has room for %d events (%v): too many to overflow here", room, err)
-		}
-		for i := range room + 10 {
-			dir := fmt.Sprintf("%s/dir%d", root, i)
-			must(t, os.Mkdir(dir, 0o700))
-			must(t, os.Remove(dir))
-		}
-		must(t, os.Mkdir(root+"/dir", 0o700))
-		resume()
-		if reason := rescan(t, w); !strings.Contains(reason, "overflow") {
-			t.Errorf("the reason is %q", reason)
-		}
-		write(t, root, "dir/file")
-		until(t, w, "dir/file")
-		if s := w.Status(); s.Rescans != 1 || s.LastRescan == "" {
-			t.Errorf("status %+v, want one rescan", s)
-		}
-	})
-}
-
-func TestRootReplaced(t *testing.T) {
-	methods(t, func(t *testing.T, method watch.Method) {
-		root := t.TempDir() + "/tree"
-		must(t, os.Mkdir(root, 0o700))
-		w := open(t, root, watch.Options{Method: method})
-		must(t, os.Rename(root, root+".old"))
-		rescan(t, w)
-		for w.Status().Missing == "" {
-			next(t, w)
-		}
-		must(t, os.Mkdir(root, 0o700))
-		rescan(t, w)
-		if s := w.Status(); s.Missing != "" || s.Watches != 1 {
-			t.Errorf("status %+v, want a tree that is there", s)
-		}
-		write(t, root, "file")
-		until(t, w, "file")
-	})
-}
-
-func TestRootMovedAwayAndBack(t *testing.T) {
-	methods(t, func(t *testing.T, method watch.Method) {
-		parent := t.TempDir()
-		root := parent + "/above/tree"
-		must(t, os.MkdirAll(root, 0o700))
-		w := open(t, root, watch.Options{Method: method})
-		resume := w.Stall() // so that nobody sees that it was away
-		must(t, os.Rename(parent+"/above", parent+"/elsewhere"))
-		write(t, parent, "elsewhere/tree/file")
-		must(t, os.Rename(parent+"/elsewhere", parent+"/above"))
-		resume()
-		if b := next(t, w); !b.All && !slices.Contains(b.Changes, watch.Change{Path: "file"}) {
-			t.Errorf("got %+v, want the file or everything", b)
-		}
-	})
-}
-
-func TestSeveralNames(t *testing.T) {
-	methods(t, func(t *testing.T, method watch.Method) {
-		outside, root := t.TempDir(), t.TempDir()
-		write(t, root, "one")
-		must(t, os.Link(root+"/one", root+"/two"))
-		must(t, os.Link(root+"/one", outside+"/three"))
-		w := open(t, root, watch.Options{Method: method, Settle: time.Millisecond})
-		write(t, root, "one")
-		if reason := rescan(t, w); !strings.Contains(reason, "several names") {
-			t.Errorf("the reason is %q", reason)
-		}
-	})
-}
-
 func TestClose(t *testing.T) {
 	methods(t, func(t *testing.T, method watch.Method) {
 		w, err := watch.Open(t.Context(), t.TempDir(), watch.Options{Method: method})
@@ -459,63 +376,4 @@ func TestOpenFails(t *testing.T) {
 	w := open(t, dir+"-link", watch.Options{})
 	write(t, dir, "file")
 	until(t, w, "file")
-}
-
-// TestWithoutRights runs itself again as a user who has none, and few watches.
-func TestWithoutRights(t *testing.T) {
-	const variable = "ATOLL_TEST_WATCH_WITHOUT_RIGHTS"
-	if root := os.Getenv(variable); root != "" {
-		withoutRights(t, root)
-		return
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("a user namespace is made by root here")
-	}
-	root := t.TempDir()
-	must(t, os.MkdirAll(root+"/a/b/c", 0o700))
-	self, err := os.Executable()
-	must(t, err)
-	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestWithoutRights$", "-test.v")
-	cmd.Env = append(os.Environ(), variable+"="+root)
-	cmd.SysProcAttr = userNamespace()
-	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestWithoutRights")) {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-func withoutRights(t *testing.T, root string) {
-	var unsupported *watch.UnsupportedError
-	if _, err := watch.Open(t.Context(), root, watch.Options{Method: watch.Fanotify}); !errors.As(err, &unsupported) {
-		t.Errorf("fanotify: %v, want an UnsupportedError", err)
-	}
-	w := open(t, root, watch.Options{})
-	if s := w.Status(); s.Method != watch.Inotify || s.Watches != 4 || !strings.Contains(s.Reason, "operation not permitted") {
-		t.Errorf("status %+v, want inotify with four watches and why", s)
-	}
-	limit := func(n int) {
-		must(t, os.WriteFile("/proc/sys/user/max_inotify_watches", fmt.Appendf(nil, "%d", n), 0))
-	}
-	// A directory that cannot be watched ends the watcher: it would miss changes.
-	limit(6)
-	must(t, os.MkdirAll(root+"/d/e/f/g/h", 0o700))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var err error
-	for err == nil {
-		_, err = w.Next(ctx)
-	}
-	var full *watch.LimitError
-	if !errors.As(err, &full) {
-		t.Fatalf("Next: %v, want a LimitError", err)
-	}
-	must(t, w.Close())
-	limit(3)
-	_, err = watch.Open(t.Context(), root, watch.Options{})
-	if !errors.As(err, &full) {
-		t.Fatalf("Open: %v, want a LimitError", err)
-	}
-	if full.Directories != 9 || full.Watched != 3 || full.Limit != 3 || full.Needed() != 9 || !strings.Contains(err.Error(), watch.Sysctl+" to at least 9") {
-		t.Errorf("Open: %v (%+v)", err, full)
-	}
 }
