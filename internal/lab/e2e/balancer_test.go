@@ -108,6 +108,7 @@ func (s *site) visit(t *testing.T) (stop func() *load.Report) {
 
 // TestBalancer serves a hostname from three sites by Terraform, and takes a node out under load: as planned, and by force.
 func TestBalancer(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	write := func(settings string) {
 		t.Helper()

@@ -19,7 +19,6 @@ const clockDropIn = "/etc/systemd/system/atolld.service.d/clock.conf"
 // the one whose clock is wrong, takes part in everything, and is well again once its clock is.
 func wrongClock(t *testing.T, s *site) {
 	const victim = "hk2"
-	programs := s.buildWrong(t)
 	right, err := os.ReadFile(s.Programs.Path("atolld"))
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +28,7 @@ func wrongClock(t *testing.T, s *site) {
 		t.Run(wrong.String(), func(t *testing.T) {
 			s.exec(t, victim, "mkdir", "-p", "/etc/systemd/system/atolld.service.d")
 			s.bringFile(t, victim, clockDropIn, []byte("[Service]\nEnvironment="+clockVariable+"="+seconds(wrong)+"\n"))
-			if r, err := s.Work.RunWith(t.Context(), []string{"ATOLL_AGENT_BINARY=" + programs.Path("atolld")}, "apply", "-auto-approve", "-replace="+address); err != nil {
+			if r, err := s.Work.RunWith(t.Context(), []string{"ATOLL_AGENT_BINARY=" + s.wrong.Path("atolld")}, "apply", "-auto-approve", "-replace="+address); err != nil {
 				s.explain(t)
 				t.Fatalf("the node does not join: %v\n%s", err, r.Output)
 			}

@@ -110,6 +110,7 @@ func (s *site) wantEnabled(t *testing.T, node string, want bool, within time.Dur
 // TestBalancerCrew lets real nodes do their part in a load balancer: take a dead one out, pass requests on for one whose application
 // is down, step aside for maintenance, and serve HTTPS by certificates of the Origin CA.
 func TestBalancerCrew(t *testing.T) {
+	t.Parallel()
 	onceForAllEngines(t)
 	s := newCrew(t)
 

@@ -22,6 +22,7 @@ type databaseSite struct {
 // TestDatabase runs the reference topology's database: it begins, outlives its primary, comes back after an outage of all, takes
 // new settings, and goes. Applications write through the router of every node all the while. The other faults are drills.
 func TestDatabase(t *testing.T) {
+	t.Parallel()
 	onceForAllEngines(t)
 	s := newSite(t)
 	d := databaseSite{site: s, database: s.Database(everyNode...)}

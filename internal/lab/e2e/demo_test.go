@@ -29,6 +29,7 @@ type demo struct {
 // TestDemo runs what newcomers run, as they do it: they lose patience, twice, and begin again; they run it once more when all
 // is well; they write to its database; they let a node die while visitors are logged in at its website; and at the end nothing of it is left.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	source, err := filepath.Abs("../../..")
 	if err != nil {
 		t.Fatal(err)

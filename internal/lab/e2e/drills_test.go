@@ -3,20 +3,19 @@
 package e2e_test
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/drills"
-	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 )
 
 // TestDrills carries out the drills that promise nothing about seconds, which a machine with other work does not keep: what nodes that
 // do not hear each other must never do, and what becomes of visitors who are logged in. atoll-lab drills has the others.
 func TestDrills(t *testing.T) {
+	t.Parallel()
 	onceForAllEngines(t)
 	engine := requireLab(t)
-	programs, err := rig.Build(t.Context(), filepath.Join(t.TempDir(), "bin"))
+	programs, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +24,7 @@ func TestDrills(t *testing.T) {
 		t.Fatal(err)
 	}
 	results, err := drills.Run(t.Context(), chosen, drills.Options{
-		Programs: programs, Engine: engine, Dir: t.TempDir(), Say: func(text string) { t.Log(text) },
+		Programs: programs.shipped, Engine: engine, Dir: t.TempDir(), Say: func(text string) { t.Log(text) },
 	})
 	if err != nil {
 		t.Error(err)

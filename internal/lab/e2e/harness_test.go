@@ -23,6 +23,8 @@ type site struct {
 	*rig.Site
 	// dir holds everything that the operator's commands write.
 	dir string
+	// wrong are the programs with a clock that can be wrong.
+	wrong *rig.Programs
 	// seen are the command lines of all processes that ran on this machine.
 	seen *commandLines
 	// given is the first-boot data that machines got.
@@ -64,20 +66,20 @@ func onceForAllEngines(t *testing.T) {
 	}
 }
 
-// newSite builds the programs, starts a lab and prepares the operator's folder. Nothing of the cluster exists yet.
+// newSite starts a lab, which is named for the test, and prepares the operator's folder. Nothing of the cluster exists yet.
 func newSite(t *testing.T) *site {
 	t.Helper()
 	engine := requireLab(t)
-	programs, err := rig.Build(t.Context(), filepath.Join(t.TempDir(), "bin"))
+	programs, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{dir: t.TempDir()}
+	s := &site{dir: t.TempDir(), wrong: programs.wrong}
 	trace := filepath.Join(s.dir, "trace.log")
-	s.Site, err = rig.NewSite(t.Context(), programs, rig.SiteOptions{
+	s.Site, err = rig.NewSite(t.Context(), programs.shipped, rig.SiteOptions{
 		Engine: engine, Dir: s.dir, Env: []string{"TF_LOG=trace", "TF_LOG_PATH=" + trace},
 		Lab: lab.Options{
-			Name: fmt.Sprintf("e2e-%d", os.Getpid()), Temporary: true,
+			Name: fmt.Sprintf("e2e%d-%s", os.Getpid(), strings.ToLower(strings.TrimPrefix(t.Name(), "Test"))), Temporary: true,
 			Machines: append(lab.DefaultMachines(), lab.Machine{Name: spare, Site: network.SiteColo}),
 			Progress: func(doing string) { t.Logf("lab: %s", doing) },
 		},

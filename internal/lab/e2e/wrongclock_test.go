@@ -60,44 +60,45 @@ func nowAhead(by int64) Time {
 	}
 }
 
-// buildWrong builds agent, provider and operator's command with wrongTime. The containers of a lab share one clock, so
+// buildWrong builds agent, provider and operator's command with wrongTime, below dir. The containers of a lab share one clock, so
 // nothing else can give one of them another time; nothing else of the programs differs.
-func (s *site) buildWrong(t *testing.T) *rig.Programs {
-	t.Helper()
-	dir := t.TempDir()
+func buildWrong(ctx context.Context, dir, source string) (*rig.Programs, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("build programs with a wrong clock: %w", err)
+	}
 	replace := map[string]string{}
-	for source, changes := range wrongTime() {
-		text, err := os.ReadFile(source)
+	for file, changes := range wrongTime() {
+		text, err := os.ReadFile(file)
 		if err != nil {
-			t.Fatal(err)
+			return nil, fmt.Errorf("build programs with a wrong clock: %w", err)
 		}
 		for _, c := range changes {
 			if bytes.Count(text, []byte(c[0])) != 1 {
-				t.Fatalf("%s of %s is not what this test knows how to change", source, runtime.Version())
+				return nil, fmt.Errorf("build programs with a wrong clock: %s of %s is not what this test knows how to change", file, runtime.Version())
 			}
 			text = bytes.Replace(text, []byte(c[0]), []byte(c[1]), 1)
 		}
-		replace[source] = filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
-		if err := os.WriteFile(replace[source], text, 0o600); err != nil {
-			t.Fatal(err)
+		replace[file] = filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
+		if err := os.WriteFile(replace[file], text, 0o600); err != nil {
+			return nil, fmt.Errorf("build programs with a wrong clock: %w", err)
 		}
 	}
 	overlay := filepath.Join(dir, "overlay.json")
 	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err == nil {
+		err = os.WriteFile(overlay, text, 0o600)
+	}
 	if err != nil {
-		t.Fatal(err)
+		return nil, fmt.Errorf("build programs with a wrong clock: %w", err)
 	}
-	if err := os.WriteFile(overlay, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := &rig.Programs{Dir: filepath.Join(dir, "bin"), Source: s.Programs.Source}
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-overlay", overlay, "-o", p.Dir+"/", ".", "./internal/cmd/atolld", "./internal/cmd/atoll")
+	p := &rig.Programs{Dir: filepath.Join(dir, "bin"), Source: source}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-overlay", overlay, "-o", p.Dir+"/", ".", "./internal/cmd/atolld", "./internal/cmd/atoll")
 	build.Dir = p.Source
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if message, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build programs with a wrong clock: %v\n%s", err, message)
+		return nil, fmt.Errorf("build programs with a wrong clock: %w\n%s", err, message)
 	}
-	return p
+	return p, nil
 }
 
 // wrongly returns what makes the engine use a provider from buildWrong whose clock is ahead.
@@ -117,12 +118,11 @@ func seconds(d time.Duration) string { return fmt.Sprint(int(d.Seconds())) }
 // nothing is changed, and every command names the clocks and the remedy.
 func operatorsClock(t *testing.T, s *site) {
 	const node = "sg1"
-	programs := s.buildWrong(t)
 	address := s.address(t, node)
 	for _, wrong := range []time.Duration{5 * time.Minute, -5 * time.Minute} {
 		t.Run(wrong.String(), func(t *testing.T) {
 			before := s.identity(t, node)
-			env := wrongly(t, programs, wrong)
+			env := wrongly(t, s.wrong, wrong)
 			if r, err := s.Work.RunWith(t.Context(), env, "apply", "-auto-approve", "-replace="+address); err != nil {
 				s.explain(t)
 				t.Fatalf("%v\n%s", err, r.Output)
@@ -134,7 +134,7 @@ func operatorsClock(t *testing.T, s *site) {
 			if r, err := s.Work.RunWith(t.Context(), env, "plan", "-detailed-exitcode"); err != nil {
 				t.Errorf("the plan is not empty: %v\n%s", err, r.Output)
 			}
-			if out, code := s.atollWrong(t, programs, wrong, "status"); code != 0 {
+			if out, code := s.atollWrong(t, wrong, "status"); code != 0 {
 				t.Errorf("atoll status has exit code %d: %s", code, out)
 			}
 		})
@@ -144,7 +144,7 @@ func operatorsClock(t *testing.T, s *site) {
 		t.Run(wrong.String(), func(t *testing.T) {
 			identities := map[string]string{node: s.identity(t, node), "hk2": s.identity(t, "hk2")}
 			instances := s.instances(t)
-			env := wrongly(t, programs, wrong)
+			env := wrongly(t, s.wrong, wrong)
 			for name := range identities {
 				r, err := s.Work.RunWith(t.Context(), env, "apply", "-auto-approve", "-replace="+s.address(t, name))
 				if err == nil {
@@ -153,7 +153,7 @@ func operatorsClock(t *testing.T, s *site) {
 				t.Logf("%s is not made again: after %.1f s", name, r.Took.Seconds())
 				wantMessage(t, r.Output, "clock", direction, "set the clock right")
 			}
-			out, code := s.atollWrong(t, programs, wrong, "status")
+			out, code := s.atollWrong(t, wrong, "status")
 			if code == 0 {
 				t.Errorf("atoll status has exit code 0: %s", out)
 			}
@@ -173,11 +173,11 @@ func operatorsClock(t *testing.T, s *site) {
 }
 
 // atollWrong runs the operator's command with a wrong clock and returns what it prints and its exit code.
-func (s *site) atollWrong(t *testing.T, p *rig.Programs, ahead time.Duration, args ...string) (string, int) {
+func (s *site) atollWrong(t *testing.T, ahead time.Duration, args ...string) (string, int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := s.Operator(ctx, p.Path("atoll"), args...)
+	cmd := s.Operator(ctx, s.wrong.Path("atoll"), args...)
 	cmd.Dir = s.Work.Dir
 	cmd.Env = append(append(cmd.Environ(), s.Work.Env...), clockVariable+"="+seconds(ahead))
 	out, err := cmd.CombinedOutput()

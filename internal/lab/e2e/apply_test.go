@@ -10,6 +10,7 @@ import (
 // TestThreeSite brings the reference topology up once and then does to it, one after another, what the world does to
 // clusters. Each scenario leaves a healthy cluster to the next; the last one removes everything.
 func TestThreeSite(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	for _, scenario := range []struct {
 		name string
