@@ -344,7 +344,7 @@ func (r *run) nothingLeft(t *testing.T) {
 		if err := has(s, "precious", "1")(t.Context()); err != nil {
 			t.Errorf("the tree is not what it was: %v", err)
 		}
-		if running := s.Run(t, `pgrep "$1" || true`, r.Program); running != "" {
+		if running := s.Run(t, `pgrep --runstates R,S,D "$1" || true`, r.Program); running != "" {
 			t.Errorf("%s: still running: %s", s.Name, running)
 		}
 	}

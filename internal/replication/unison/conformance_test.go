@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/bare"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/replicationtest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
@@ -60,10 +62,31 @@ func pair(ctx context.Context) error {
 	return err
 }
 
-// TestConformance runs the suite on machines of namespaces, with this machine's unison.
+// TestConformance runs the suite on machines with a systemd of their own, as nodes are.
 func TestConformance(t *testing.T) {
+	if err := nodes.Check(); err != nil {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	lab, err := bare.New(t.Context(), fmt.Sprintf("pair%d", os.Getpid()), bare.Options{Progress: func(doing string) { t.Log(doing) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lab.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	suite().Run(t, bareMachine(t, lab, "hk1"), bareMachine(t, lab, "sg1"))
+}
+
+// TestConformanceWithoutSystemd runs the suite on machines of namespaces, with this machine's unison, which may be an older one.
+func TestConformanceWithoutSystemd(t *testing.T) {
 	machinetest.Require(t, "unison")
-	suite := replicationtest.Suite{
+	suite().Run(t, newMachine(t, "hk1"), newMachine(t, "sg1"))
+}
+
+func suite() replicationtest.Suite {
+	return replicationtest.Suite{
 		New: func(t testing.TB, m *replicationtest.Machine) replication.Driver {
 			d := unison.NewWith(m.Sys, slog.New(slog.DiscardHandler), unison.Options{Program: program, Dial: m.Dial})
 			t.Cleanup(func() { _ = d.Close() })
@@ -73,17 +96,42 @@ func TestConformance(t *testing.T) {
 		Program: `^unison(-[0-9.+]*)?$`,
 		Forget:  func(pair string) string { return "rm /var/lib/atoll-pairs/" + pair + "/home/.unison/ar*" },
 	}
-	suite.Run(t, newMachine(t, "hk1"), newMachine(t, "sg1"))
 }
 
 // program is where this test's program is on its machines.
 const program = "/run/atolld"
 
+// bareMachine boots a machine of a lab.
+func bareMachine(t *testing.T, lab *bare.Lab, name string) *replicationtest.Machine {
+	t.Helper()
+	m, err := lab.Add(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sys, err := m.System()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Run(t.Context(), "mkdir", "-p", "/etc/atoll"); err != nil {
+		t.Fatal(err)
+	}
+	pid, err := m.PID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := fmt.Sprintf("/proc/%d/root", pid)
+	copyProgram(t, filepath.Join(root, program))
+	return &replicationtest.Machine{Name: name, Sys: sys, Root: root, Dial: m.Dial, Kill: func(unit string) error {
+		_, err := m.Run(context.WithoutCancel(t.Context()), "systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit)
+		return err
+	}}
+}
+
 // newMachine makes a machine with a /var and a /srv of its own.
 func newMachine(t *testing.T, name string) *replicationtest.Machine {
 	t.Helper()
 	m := machinetest.New(t, name)
-	m.Run(t, "sh", "-ec", `mkdir -p /run/.var/upper /run/.var/work
+	m.Run(t, "sh", "-ec", `mkdir -p /etc/atoll /run/.var/upper /run/.var/work
 mount -t overlay overlay -o lowerdir=/var,upperdir=/run/.var/upper,workdir=/run/.var/work /var
 mount -t tmpfs -o mode=755 tmpfs /srv`)
 	root := fmt.Sprintf("/proc/%d/root", m.PID)
