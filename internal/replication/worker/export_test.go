@@ -1,0 +1,40 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
+)
+
+// Tree is a worker's tree for tests, as a new start of the worker has it.
+type Tree struct{ t *tree }
+
+// NewTree reads the state of a worker.
+func NewTree(c Config) (Tree, error) {
+	s, err := readState(c.StateDir)
+	return Tree{&tree{cfg: c, state: s}}, err
+}
+
+// Check looks whether the tree is there, Emptied whether it was emptied, Remember notes that it is in step.
+func (t Tree) Check() error { return t.t.check() }
+
+// Emptied looks whether the tree was emptied.
+func (t Tree) Emptied() error { return t.t.emptied() }
+
+// Remember notes that the tree is in step.
+func (t Tree) Remember() error { return t.t.remember() }
+
+// Blind is what finds changes that cannot be seen by attributes.
+type Blind struct{ b *blind }
+
+// NewBlind makes one.
+func NewBlind(root string, within time.Duration) Blind { return Blind{newBlind(root, within, nil)} }
+
+// Wrote, Changed and Date are what a worker calls.
+func (b Blind) Wrote(path string) { b.b.wrote(path) }
+
+// Changed takes in a change.
+func (b Blind) Changed(c ...watch.Change) { b.b.changed(watch.Batch{Changes: c}) }
+
+// Date dates files as at a moment.
+func (b Blind) Date(now time.Time) { b.b.date(now) }

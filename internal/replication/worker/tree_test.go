@@ -1,0 +1,114 @@
+package worker_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
+)
+
+func mustDo(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTree takes a tree through what can become of it between two starts of a worker.
+func TestTree(t *testing.T) {
+	c := worker.Config{Pair: "uploads", Peer: "sg1", Path: filepath.Join(t.TempDir(), "uploads"), StateDir: t.TempDir()}
+	file := filepath.Join(c.Path, "file")
+	for _, step := range []struct {
+		name   string
+		happen func() error
+		// refused is a word of the problem, "" for none.
+		refused string
+	}{
+		{"not there yet", func() error { return nil }, "missing"},
+		{"new and empty", func() error { return os.Mkdir(c.Path, 0o755) }, ""},
+		{"with a file", func() error { return os.WriteFile(file, nil, 0o600) }, ""},
+		{"gone", func() error { return os.Rename(c.Path, c.Path+".away") }, "missing"},
+		{"an empty mount point", func() error { return os.Mkdir(c.Path, 0o755) }, "is not what it was"},
+		{"no directory", func() error { return errors.Join(os.Remove(c.Path), os.WriteFile(c.Path, nil, 0o600)) }, "no directory"},
+		{"back", func() error { return errors.Join(os.Remove(c.Path), os.Rename(c.Path+".away", c.Path)) }, ""},
+		{"emptied", func() error { return os.Remove(file) }, "empty"},
+		{"with one new file", func() error { return os.WriteFile(file+"2", nil, 0o600) }, ""},
+		{"another one, on purpose", func() error {
+			return errors.Join(os.RemoveAll(c.Path), os.MkdirAll(filepath.Join(c.Path, worker.Marker), 0o755), os.WriteFile(file, nil, 0o600))
+		}, ""},
+	} {
+		mustDo(t, step.happen())
+		tree, err := worker.NewTree(c)
+		mustDo(t, err)
+		err = tree.Check()
+		if err == nil {
+			err = tree.Emptied()
+		}
+		var problem worker.Problem
+		switch {
+		case step.refused == "" && err != nil:
+			t.Errorf("%s: %v", step.name, err)
+		case step.refused != "" && (!errors.As(err, &problem) || !strings.Contains(string(problem), step.refused)):
+			t.Errorf("%s: got %v", step.name, err)
+		case err == nil:
+			mustDo(t, tree.Remember())
+		}
+	}
+}
+
+// TestBlind writes to one file twice within the time that a program takes for one.
+func TestBlind(t *testing.T) {
+	const within = 2 * time.Second
+	for name, test := range map[string]struct {
+		second  string
+		after   time.Duration
+		own     bool
+		renamed bool
+		mixed   bool
+		dated   bool
+	}{
+		"as long":                    {second: "22", after: time.Second, dated: true},
+		"longer":                     {second: "333", after: time.Second},
+		"later":                      {second: "22", after: 3 * time.Second},
+		"by the program":             {second: "22", after: time.Second, own: true},
+		"another file":               {second: "22", after: time.Second, renamed: true},
+		"by the program and another": {second: "22", after: time.Second, mixed: true, dated: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			file := filepath.Join(root, "file")
+			first := time.Now().Add(-time.Minute)
+			b := worker.NewBlind(root, within)
+			mustDo(t, os.WriteFile(file, []byte("11"), 0o600), os.Chtimes(file, first, first))
+			if !test.mixed {
+				b.Changed(watch.Change{Path: "file"})
+			}
+			to := file
+			if test.renamed {
+				to += ".new"
+			}
+			second := first.Add(test.after)
+			mustDo(t, os.WriteFile(to, []byte(test.second), 0o600), os.Chtimes(to, second, second), os.Rename(to, file))
+			if test.mixed {
+				b.Wrote("file")
+			}
+			b.Changed(watch.Change{Path: "file", Own: test.own})
+			b.Date(second.Add(within))
+			if info, err := os.Stat(file); err != nil || !info.ModTime().Equal(second) {
+				t.Fatalf("dated before it was left alone: %v, %v", info.ModTime(), err)
+			}
+			now := second.Add(within + time.Second)
+			b.Date(now)
+			info, err := os.Stat(file)
+			mustDo(t, err)
+			if dated := info.ModTime().Sub(second).Abs() > within; dated != test.dated {
+				t.Errorf("its date is %v after it was written", info.ModTime().Sub(second))
+			}
+		})
+	}
+}
