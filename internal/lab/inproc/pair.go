@@ -13,6 +13,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -59,6 +60,9 @@ func (m *Machine) newReplication(host.System, *slog.Logger) replication.Driver {
 		t.sides[m.files] = map[string]*treeSide{}
 	}
 	m.files.on = true
+	for _, side := range t.sides[m.files] {
+		side.started, side.looked = time.Now(), false // the machine was off
+	}
 	return m.files
 }
 
@@ -161,4 +165,26 @@ func (*treeDriver) Canary(context.Context, string) (replication.Canary, error) {
 // Canaries implements replication.Driver.
 func (*treeDriver) Canaries(context.Context, string, replication.Canary) (replication.Canary, error) {
 	return replication.Canary{}, errNoTree
+}
+
+// Digest implements replication.Driver: both trees of a pair are empty.
+func (d *treeDriver) Digest(_ context.Context, pair string, _ digest.Request) (digest.Result, error) {
+	return digest.Result{Snapshot: &digest.Snapshot{}}, d.unavailable(pair)
+}
+
+// Directory implements replication.Driver.
+func (d *treeDriver) Directory(_ context.Context, pair, _ string) (digest.Directory, error) {
+	return digest.Directory{}, d.unavailable(pair)
+}
+
+func (d *treeDriver) unavailable(pair string) error {
+	d.all.mu.Lock()
+	defer d.all.mu.Unlock()
+	switch s := d.all.sides[d][pair]; {
+	case s == nil || !d.on:
+		return &replication.UnavailableError{Pair: pair, Reason: "its programs do not run"}
+	case s.Owner == MissingAccount:
+		return &replication.UnavailableError{Pair: pair, Reason: fmt.Sprintf("there is no account %q: make it", s.Owner)}
+	}
+	return nil
 }
