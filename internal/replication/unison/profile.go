@@ -51,6 +51,9 @@ func Profile(c worker.Config, tunnel string, attributes bool) ([]byte, error) {
 	line("confirmbigdel", "true")
 	line("maxerrors", "1000000")
 
+	out.WriteString("\n# Each file takes round trips: over 50 ms, 2,000 new files take 20 s with the default of 20 at once, and 7 s so.\n")
+	line("maxthreads", "200")
+
 	out.WriteString("\n# Names are bytes. Everything belongs to the account that this runs as.\n")
 	line("unicode", "false")
 	line("ignorecase", "false")
