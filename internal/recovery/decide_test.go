@@ -208,7 +208,44 @@ func TestDecide(t *testing.T) {
 			recovery.Wait, recovery.ReasonOutage,
 			[]string{"promised to follow c"},
 		},
-		{"the group is there", outage(func(e *evidence) { e.Heard["b"] = online(3) }), recovery.Join, recovery.ReasonJoining, nil},
+		{"the group is there", outage(func(e *evidence) { e.Heard["b"] = online(2) }), recovery.Join, recovery.ReasonJoining, nil},
+		{
+			"in a life that it has promised", outage(func(e *evidence) { e.Journal.Promise = proposal("b", 3, "1,2,3"); e.Heard["b"] = online(3) }),
+			recovery.Join, recovery.ReasonJoining, nil,
+		},
+		{"in a life that it went to join", outage(func(e *evidence) { e.Journal.Joining = 3; e.Heard["b"] = online(3) }), recovery.Join, recovery.ReasonJoining, nil},
+		{
+			"in a life that has begun without it", outage(func(e *evidence) { e.Heard["b"] = online(3) }),
+			recovery.Wait, recovery.ReasonDiverged,
+			[]string{"has transactions of life 2 of the group, and life 3 began without this member", "move its data aside"},
+		},
+		{
+			"in a later life than it has promised", outage(func(e *evidence) { e.Journal.Promise = proposal("b", 3, "1,2,3"); e.Heard["b"] = online(4) }),
+			recovery.Wait, recovery.ReasonDiverged,
+			[]string{"life 4 began without this member"},
+		},
+		{
+			"in a life that has begun without its data", outage(func(e *evidence) { e.Own.Fresh, e.Own.Position = true, ""; e.Heard["b"] = online(3) }),
+			recovery.Join, recovery.ReasonJoining, nil,
+		},
+		{"in its first life, without a journal", outage(func(e *evidence) { e.Journal = recovery.Journal{Group: "g"}; e.Heard["b"] = online(1) }), recovery.Join, recovery.ReasonJoining, nil},
+		{"in another life, without a journal", outage(func(e *evidence) { e.Journal = recovery.Journal{Group: "g"}; e.Heard["b"] = online(2) }), recovery.Wait, recovery.ReasonDiverged, nil},
+		{
+			"an outage of a life that began without it", outage(func(e *evidence) {
+				for _, n := range []string{"b", "c"} {
+					r := e.Heard[n]
+					r.Incarnation = 3
+					e.Heard[n] = r
+				}
+			}),
+			recovery.Wait, recovery.ReasonDiverged,
+			[]string{"life 3 began without this member"},
+		},
+		{
+			"an outage of a life that began without another one", outage(func(e *evidence) { e.Journal.Incarnation = 3; r := e.Heard["b"]; r.Incarnation = 3; e.Heard["b"] = r }),
+			recovery.Wait, recovery.ReasonOutage,
+			[]string{"Missing: c (stranded, position 1,2, its data is of life 2", "--accept-loss-from c"},
+		},
 		{"an older life is there", outage(func(e *evidence) { e.Heard["b"] = online(1) }), recovery.Wait, recovery.ReasonWaiting, []string{"older life"}},
 		{
 			"blocked, the others are out", outage(func(e *evidence) { e.Own.State, e.Own.ID = spec.MemberBlocked, "" }),

@@ -36,6 +36,10 @@ func (e Evidence) outageOf(accepted []string) Decision {
 			"if what the others have is all there is, begin with that: %s; if none has any left, raise the database's bootstrap epoch to begin anew",
 			e.Journal.Incarnation, e.remedy(e.Self)))
 	}
+	newest := e.newest(accepted)
+	if e.missed(newest) {
+		return e.hold(ReasonDiverged, e.tellMissed(newest))
+	}
 	if d, decided := e.follow(accepted); decided {
 		return d
 	}
@@ -53,7 +57,7 @@ func (e Evidence) outageOf(accepted []string) Decision {
 		}
 		r, heard := e.Heard[node]
 		switch {
-		case !heard || !r.outside() || r.lost():
+		case !heard || !r.outside() || r.lost() || r.missed(newest):
 			missing = append(missing, node)
 		case r.holder():
 			holders = append(holders, node)

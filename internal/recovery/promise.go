@@ -70,7 +70,7 @@ func (e Evidence) acceptable(node string, r Report, accepted []string) bool {
 	if p.Position == "" {
 		return e.Own.Fresh && e.permitted() && node == e.Bootstrap.Node && !e.livesElsewhere()
 	}
-	if len(accepted) > 0 && p.Incarnation != e.Recovery.Incarnation {
+	if len(accepted) > 0 && p.Incarnation != e.Recovery.Incarnation || r.missed(e.Journal.Incarnation) {
 		return false
 	}
 	if base := e.Journal.Base; base != "" && !slices.Contains(accepted, e.Journal.Leader) && !e.atLeast(p.Position, base) {
@@ -106,8 +106,11 @@ func (e Evidence) released() Journal {
 	if heard && r.Sequence > j.PromiseSeen && r.Incarnation < p.Incarnation && (r.Outage == nil || r.Outage.ID != p.Heard[p.Leader]) {
 		return free
 	}
-	// It did begin, and that life is over.
+	// It did begin, and that life is over. What this member has was in it from the beginning.
 	if heard && r.Sequence > j.PromiseSeen && r.Incarnation >= p.Incarnation && r.outside() {
+		if !e.Own.Fresh && p.Incarnation > j.Incarnation {
+			free.Incarnation, free.Base, free.Leader = p.Incarnation, p.Position, p.Leader
+		}
 		return free
 	}
 	if op := e.Recovery; op != nil && op.Incarnation > p.Incarnation && op.Incarnation > j.Incarnation && slices.Contains(op.AcceptLossFrom, p.Leader) {

@@ -16,6 +16,7 @@
 package recovery
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -296,6 +297,8 @@ func (e Evidence) join() (Decision, bool) {
 		r, heard := e.Heard[node]
 		switch {
 		case !heard || r.State != spec.MemberOnline:
+		case r.Incarnation >= max(least, 1) && e.missed(r.Incarnation):
+			return e.hold(ReasonDiverged, e.tellMissed(r.Incarnation)), true
 		case r.Incarnation >= max(least, 1):
 			e.Journal.Joining = r.Incarnation
 			return Decision{Action: Join, Journal: e.Journal, Reason: ReasonJoining, Message: "joins the group that " + node + " is in"}, true
@@ -351,6 +354,9 @@ func (e Evidence) lastHeard(node string) string {
 	}
 	if r.lost() {
 		parts = append(parts, "its data is gone")
+	}
+	if heard && r.missed(e.newest(e.accepted())) {
+		parts = append(parts, fmt.Sprintf("its data is of life %d", r.Incarnation))
 	}
 	if r.Seen != "" {
 		parts = append(parts, "last seen "+r.Seen)

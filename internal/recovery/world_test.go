@@ -153,13 +153,36 @@ func (w *world) write() {
 	for _, l := range w.alive() {
 		w.settle()
 		running := rapid.Permutation(w.running(l)).Draw(w.t, "who gets it")
-		w.writes++
+		one := w.next(w.union(l.view))
 		for _, n := range running[:len(l.view)/2+1] {
-			w.members[n].data = append(slices.Clone(w.members[n].data), w.writes)
+			w.members[n].data = append(slices.Clone(w.members[n].data), one)
 			w.members[n].fresh = false
 		}
-		w.acked = append(w.acked, w.writes)
+		w.acked = append(w.acked, one)
 	}
+}
+
+// next returns another write, whose number follows those that are there, as engines have it: in a life that began with less than
+// there was, others have had that number before.
+func (w *world) next(have []int) int {
+	w.writes++
+	last := 0
+	for _, n := range have {
+		last = max(last, n%most)
+	}
+	return w.writes*most + last + 1
+}
+
+// most is above the number of any write. A write is its number, which engines compare, and what is in it, which they do not see.
+const most = 100_000
+
+// seen returns what an engine sees of writes.
+func seen(data []int) []int {
+	out := make([]int, len(data))
+	for i, n := range data {
+		out[i] = n % most
+	}
+	return out
 }
 
 func (w *world) own(m *member) recovery.Own {
@@ -283,8 +306,11 @@ func (w *world) join(m *member) {
 	}
 	l := alive[0]
 	have := w.union(l.view)
-	if !contains(have, m.data) {
+	if !contains(seen(have), seen(m.data)) {
 		return
+	}
+	if own := missing(have, m.data); len(own) > 0 {
+		w.t.Fatalf("%s joins life %d with %v, which are other writes there", m.name, l.incarnation, own)
 	}
 	m.data, m.fresh, m.life, m.id = have, false, l, ""
 	l.view = append(slices.Clone(l.view), m.name)
@@ -310,7 +336,7 @@ func (w *world) begin(m *member, d recovery.Decision) {
 		}
 		for _, other := range w.nodes {
 			j := w.members[other].journal
-			if slices.Contains(needed, other) && w.recovery == nil && !contains(m.data, numbers(j.Base)) {
+			if slices.Contains(needed, other) && w.recovery == nil && !contains(seen(m.data), numbers(j.Base)) {
 				w.t.Fatalf("%s begins life %d with less than %s knows of life %d", m.name, n, other, j.Incarnation)
 			}
 		}
@@ -319,8 +345,7 @@ func (w *world) begin(m *member, d recovery.Decision) {
 	w.lives = append(w.lives, l)
 	m.life, m.id, m.proposal, m.fresh = l, "", nil, false
 	if len(m.data) == 0 {
-		w.writes++
-		m.data = []int{w.writes}
+		m.data = []int{w.next(nil)}
 	}
 	w.settle()
 }
@@ -367,7 +392,7 @@ func (w *world) whole() error {
 
 func position(data []int) string {
 	texts := make([]string, len(data))
-	for i, n := range slices.Sorted(slices.Values(data)) {
+	for i, n := range slices.Sorted(slices.Values(seen(data))) {
 		texts[i] = strconv.Itoa(n)
 	}
 	return strings.Join(texts, ",")

@@ -42,8 +42,9 @@ it. Start the machines that are missing; that is the way that loses nothing.
 
 Where a machine or its disk is gone for good, or where members have data that contradicts each other's, --accept-loss-from
 names the members whose data is given up as far as no other member has it. What is known to be lost is shown, and it asks before
-it signs the decision. The decision holds for this outage alone. A member that is named and comes back later with data that
-nobody has shows as diverged and is kept apart until its data is moved aside; nothing of it is deleted.
+it signs the decision. The decision holds for this outage alone. A member that is named and comes back later with its data shows
+as failed and is kept apart until that is moved aside, whatever it has: nobody could tell it from what was written since. Nothing
+of it is deleted.
 
 Before you name a member that does not answer, make sure that it is off: if it runs and only cannot be reached from here, the
 others and it may hold two truths.
