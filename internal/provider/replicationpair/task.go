@@ -14,6 +14,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/crew"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
@@ -130,6 +131,9 @@ func (t *task) push(ctx context.Context, fresh bool, save func() diag.Diagnostic
 	t.fresh = fresh
 	s := t.lookAtSides(ctx)
 	var diags diag.Diagnostics
+	if d, ok := diagnose.Interrupted(notMade, path.Root("nodes"), "the nodes were asked what they have", ctx.Err()); ok {
+		return diag.Diagnostics{d}
+	}
 	if len(s.silent) > 0 && (fresh || len(s.silent) == len(t.ends)) {
 		for _, e := range t.ends {
 			if err := s.silent[e.node.Name]; err != nil {
@@ -170,6 +174,9 @@ func (t *task) push(ctx context.Context, fresh bool, save func() diag.Diagnostic
 	}
 	t.introduce(ctx, s)
 	_, more := t.crew.Tell(ctx, "pair "+t.name, record)
+	if d, ok := diagnose.Interrupted(notMade, path.Root("nodes"), "the nodes were told of it", ctx.Err()); ok && more.HasError() {
+		return append(diags, d)
+	}
 	if diags.Append(more...); !diags.HasError() {
 		t.registry().Pushed(t.ref(), t.memory.Generation)
 		tflog.Info(ctx, "nodes were told of the pair", map[string]any{"pair": t.name, "generation": t.memory.Generation})
