@@ -23,7 +23,7 @@ import (
 func (r *run) apart(t *testing.T, happens func()) {
 	t.Helper()
 	r.setCut(true)
-	r.lead.awaitStatus(t, "notices that the way is cut", long, func(st replication.Status) bool { return st.State == spec.PairDisconnected })
+	r.lead.awaitStatus(t, "notices that the way is cut", func(st replication.Status) bool { return st.State == spec.PairDisconnected })
 	happens()
 	r.setCut(false)
 }
@@ -46,7 +46,7 @@ func versions(t *testing.T, s *side, dir string) []string {
 }
 
 func (r *run) conflict(t *testing.T) {
-	before := r.lead.status(t).Conflicts
+	before := r.lead.status(t.Context(), t).Conflicts
 	r.lead.write(t, "conflict/file.txt", "old")
 	r.awaitSynced(t, long)
 	r.apart(t, func() {
@@ -61,13 +61,13 @@ func (r *run) conflict(t *testing.T) {
 		if diff := cmp.Diff(want, versions(t, s, "conflict")); diff != "" {
 			t.Errorf("%s lost a version (-want +got):\n%s", s.Name, diff)
 		}
-		st := s.awaitStatus(t, "counts the conflicts", long, func(st replication.Status) bool { return len(st.Conflicts) == len(before)+2 })
+		st := s.awaitStatus(t, "counts the conflicts", func(st replication.Status) bool { return len(st.Conflicts) == len(before)+2 })
 		t.Logf("%s: %q", s.Name, st.Conflicts)
 	}
 	r.lead.Run(t, `rm -r "$1/conflict"`, r.lead.path)
 	r.awaitSynced(t, long)
 	for _, s := range r.sides() {
-		s.awaitStatus(t, "counts no conflict that is settled", long, func(st replication.Status) bool { return len(st.Conflicts) == len(before) })
+		s.awaitStatus(t, "counts no conflict that is settled", func(st replication.Status) bool { return len(st.Conflicts) == len(before) })
 	}
 }
 
@@ -101,7 +101,7 @@ func (r *run) unreadable(t *testing.T) {
 		s.write(t, "beside", "goes on from "+s.Name)
 		await.NoError(t, "the rest goes on", long, has(r.other(s), "beside", "goes on from "+s.Name))
 	}
-	st := r.lead.awaitStatus(t, "names what it cannot read", long, func(st replication.Status) bool {
+	st := r.lead.awaitStatus(t, "names what it cannot read", func(st replication.Status) bool {
 		return strings.Contains(st.Problem, "closed of "+r.lead.Name) && strings.Contains(st.Problem, "closed of "+r.back.Name)
 	})
 	t.Log(st.Problem)
@@ -109,7 +109,7 @@ func (r *run) unreadable(t *testing.T) {
 		s.Run(t, `rm -r "$1/closed of $2"`, s.path, s.Name)
 		s.write(t, "beside", "once more "+s.Name)
 	}
-	r.lead.awaitStatus(t, "has no more to complain of", long, func(st replication.Status) bool { return st.Problem == "" && st.State == spec.PairSynced })
+	r.lead.awaitStatus(t, "has no more to complain of", func(st replication.Status) bool { return st.Problem == "" && st.State == spec.PairSynced })
 	r.awaitSynced(t, long)
 }
 
@@ -152,7 +152,7 @@ func (r *run) programDies(t *testing.T) {
 func (r *run) workerDies(t *testing.T) {
 	for _, s := range r.sides() {
 		r.bulk(t, s, "worker of "+s.Name, 300)
-		started := s.status(t).Started
+		started := s.status(t.Context(), t).Started
 		if err := s.Kill(r.Unit(pairName)); err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +160,7 @@ func (r *run) workerDies(t *testing.T) {
 			if err := s.driver.Apply(ctx, []replication.Pair{r.pair(s)}); err != nil {
 				return err
 			}
-			if st := s.status(t); st.Started.Equal(started) || st.Started.IsZero() {
+			if st := s.status(ctx, t); st.Started.Equal(started) || st.Started.IsZero() {
 				return fmt.Errorf("it is %+v", st)
 			}
 			return nil
@@ -172,7 +172,7 @@ func (r *run) workerDies(t *testing.T) {
 // agentRestarts has each side's driver begin anew.
 func (r *run) agentRestarts(t *testing.T) {
 	for _, s := range r.sides() {
-		started := s.status(t).Started
+		started := s.status(t.Context(), t).Started
 		if closer, ok := s.driver.(interface{ Close() error }); ok {
 			if err := closer.Close(); err != nil {
 				t.Fatal(err)
@@ -183,7 +183,7 @@ func (r *run) agentRestarts(t *testing.T) {
 		r.apply(t, s)
 		await.NoError(t, "changes go on", long, has(r.other(s), "while the agent is away", s.Name))
 		r.awaitSynced(t, long)
-		if now := s.status(t).Started; !now.Equal(started) {
+		if now := s.status(t.Context(), t).Started; !now.Equal(started) {
 			t.Errorf("%s: the worker started again with the agent", s.Name)
 		}
 	}
@@ -208,12 +208,12 @@ func (r *run) treeGone(t *testing.T) {
 	for _, s := range r.sides() {
 		for _, gone := range []string{`mv "$1" "$1.away"`, `mv "$1" "$1.away"; mkdir "$1"; chown www-data:www-data "$1"`} {
 			s.Run(t, gone, s.path)
-			st := s.awaitStatus(t, "says that the tree is gone", long, func(st replication.Status) bool { return st.State == spec.PairFailed })
+			st := s.awaitStatus(t, "says that the tree is gone", func(st replication.Status) bool { return st.State == spec.PairFailed })
 			t.Log(st.Problem)
 			o := r.other(s)
 			o.write(t, "meanwhile", s.Name)
 			r.apply(t, s)
-			s.awaitStatus(t, "still says so", long, func(st replication.Status) bool { return st.State == spec.PairFailed && st.Problem != "" })
+			s.awaitStatus(t, "still says so", func(st replication.Status) bool { return st.State == spec.PairFailed && st.Problem != "" })
 			if err := has(o, "precious", "1")(t.Context()); err != nil {
 				t.Fatalf("the other side lost files: %v", err)
 			}
@@ -231,9 +231,9 @@ func (r *run) awaitHealed(t *testing.T, s *side) {
 			return err
 		}
 		if difference := r.difference(); difference != "" {
-			return fmt.Errorf("%s: %+v", difference, s.status(t))
+			return fmt.Errorf("%s: %+v", difference, s.status(ctx, t))
 		}
-		if st := r.lead.status(t); st.State != spec.PairSynced {
+		if st := r.lead.status(ctx, t); st.State != spec.PairSynced {
 			return fmt.Errorf("the leader says %+v", st)
 		}
 		return nil
@@ -248,7 +248,7 @@ func (r *run) treeEmptied(t *testing.T) {
 		}
 		s.Run(t, `mkdir "$1.away"; mv "$1"/* "$1.away"`, s.path)
 		r.apply(t, s)
-		s.awaitStatus(t, "says that the tree is empty", long, func(st replication.Status) bool {
+		s.awaitStatus(t, "says that the tree is empty", func(st replication.Status) bool {
 			return st.State == spec.PairFailed && strings.Contains(st.Problem, "empty")
 		})
 		if err := has(r.other(s), "precious", "1")(t.Context()); err != nil {

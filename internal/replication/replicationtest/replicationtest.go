@@ -98,7 +98,7 @@ func (r *run) traces(t *testing.T) string {
 
 func (r *run) nothingYet(t *testing.T) {
 	for _, s := range r.sides() {
-		if st := s.status(t); st.State == spec.PairSynced || !st.Started.IsZero() {
+		if st := s.status(t.Context(), t); st.State == spec.PairSynced || !st.Started.IsZero() {
 			t.Errorf("%s before the first Apply: %+v", s.Name, st)
 		}
 		if err := s.driver.Apply(t.Context(), nil); err != nil {
@@ -117,7 +117,7 @@ func (r *run) first(t *testing.T) {
 		r.lead.write(t, fmt.Sprintf("2026/%02d/file", i), fmt.Sprint(i))
 	}
 	r.apply(t, r.lead)
-	r.lead.awaitStatus(t, "waits for the other node", long, func(st replication.Status) bool {
+	r.lead.awaitStatus(t, "waits for the other node", func(st replication.Status) bool {
 		return st.State == spec.PairDisconnected && !st.Started.IsZero()
 	})
 	r.apply(t, r.back)
@@ -126,7 +126,7 @@ func (r *run) first(t *testing.T) {
 	if owner != "www-data:www-data\nwww-data:www-data" {
 		t.Errorf("the other side's files belong to %q", owner)
 	}
-	st := r.back.awaitStatus(t, "says that it works", long, func(st replication.Status) bool { return st.State == spec.PairSyncing })
+	st := r.back.awaitStatus(t, "says that it works", func(st replication.Status) bool { return st.State == spec.PairSyncing })
 	if st.Watching == "" || st.Problem != "" || st.Started.IsZero() {
 		t.Errorf("the other side says %+v", st)
 	}
@@ -144,12 +144,12 @@ func (r *run) idempotent(t *testing.T) {
 		}
 		return out.String()
 	}
-	before, synced := state(), r.lead.status(t)
+	before, synced := state(), r.lead.status(t.Context(), t)
 	r.applyBoth(t)
 	if diff := cmp.Diff(before, state()); diff != "" {
 		t.Errorf("the same again changed something (-before +after):\n%s", diff)
 	}
-	if st := r.lead.status(t); !st.Started.Equal(synced.Started) || st.State != spec.PairSynced {
+	if st := r.lead.status(t.Context(), t); !st.Started.Equal(synced.Started) || st.State != spec.PairSynced {
 		t.Errorf("the same again interrupted something: %+v, %+v", synced, st)
 	}
 }

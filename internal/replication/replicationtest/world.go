@@ -119,7 +119,7 @@ func (w *world) dial(context.Context) (io.ReadWriteCloser, error) {
 	}
 	here, there := net.Pipe()
 	w.open[here], w.open[there] = struct{}{}, struct{}{}
-	go func() {
+	go func() { //nolint:contextcheck // the stream outlives the call that opens it
 		_ = w.back.driver.Accept(context.Background(), pairName, there) // it has closed the stream, as the other side sees
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -157,10 +157,10 @@ func (w *world) applyBoth(t testing.TB) {
 }
 
 // status returns a side as it is, within a second.
-func (s *side) status(t testing.TB) replication.Status {
+func (s *side) status(ctx context.Context, t testing.TB) replication.Status {
 	t.Helper()
 	began := time.Now()
-	st, err := s.driver.Status(t.Context(), pairName)
+	st, err := s.driver.Status(ctx, pairName)
 	if err != nil {
 		t.Fatalf("%s: %v", s.Name, err)
 	}
@@ -171,11 +171,11 @@ func (s *side) status(t testing.TB) replication.Status {
 }
 
 // awaitStatus waits for a status.
-func (s *side) awaitStatus(t testing.TB, what string, within time.Duration, is func(replication.Status) bool) replication.Status {
+func (s *side) awaitStatus(t testing.TB, what string, is func(replication.Status) bool) replication.Status {
 	t.Helper()
 	var last replication.Status
-	await.NoError(t, s.Name+": "+what, within, func(context.Context) error {
-		if last = s.status(t); !is(last) {
+	await.NoError(t, s.Name+": "+what, long, func(ctx context.Context) error {
+		if last = s.status(ctx, t); !is(last) {
 			return fmt.Errorf("it is %+v", last)
 		}
 		return nil
@@ -186,12 +186,12 @@ func (s *side) awaitStatus(t testing.TB, what string, within time.Duration, is f
 // awaitSynced waits until the leader says that both sides are equal, as they then are.
 func (w *world) awaitSynced(t testing.TB, within time.Duration) {
 	t.Helper()
-	await.NoError(t, "the sides are equal and say so", within, func(context.Context) error {
+	await.NoError(t, "the sides are equal and say so", within, func(ctx context.Context) error {
 		if difference := w.difference(); difference != "" {
 			return errors.New(difference)
 		}
-		if st := w.lead.status(t); st.State != spec.PairSynced {
-			return fmt.Errorf("the leader says %+v, the other %+v", st, w.back.status(t))
+		if st := w.lead.status(ctx, t); st.State != spec.PairSynced {
+			return fmt.Errorf("the leader says %+v, the other %+v", st, w.back.status(ctx, t))
 		}
 		return nil
 	})

@@ -98,7 +98,9 @@ func Join(a, b io.ReadWriteCloser) error {
 	}
 	err := <-done
 	closeErr := errors.Join(a.Close(), b.Close())
-	<-done
+	if second := <-done; err == nil {
+		err = second
+	}
 	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
 		err = closeErr
 	}
