@@ -6,11 +6,13 @@ package replication
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -29,6 +31,24 @@ type Driver interface {
 	Canary(ctx context.Context, pair string) (Canary, error)
 	// Canaries returns the newest canary of the other side as soon as it differs from after.
 	Canaries(ctx context.Context, pair string, after Canary) (Canary, error)
+	// Digest begins a digest of the tree, without what is excluded and what the driver itself puts there, or returns how the one with that ID goes;
+	// one that nobody asks for any more ends. It returns within some seconds, done or not. While the tree is not to be
+	// had as it is it fails with *UnavailableError: one that is not mounted is not empty.
+	Digest(ctx context.Context, pair string, r digest.Request) (digest.Result, error)
+	// Directory returns one directory of the tree, as digest.Lister does, for a comparison after a digest. It fails like Digest.
+	Directory(ctx context.Context, pair, path string) (digest.Directory, error)
+}
+
+// UnavailableError is why nothing can be said of a side's tree now.
+type UnavailableError struct {
+	Pair string
+	// Reason is what is wrong, and where it can be told what to do.
+	Reason string
+}
+
+// Error returns the pair and the reason.
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("the tree of pair %q cannot be looked at: %s", e.Pair, e.Reason)
 }
 
 // New makes a driver that works on a host. It does nothing to the host yet.

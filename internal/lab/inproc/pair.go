@@ -13,7 +13,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
-	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
+	treedigest "github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -168,13 +168,13 @@ func (*treeDriver) Canaries(context.Context, string, replication.Canary) (replic
 }
 
 // Digest implements replication.Driver: both trees of a pair are empty.
-func (d *treeDriver) Digest(_ context.Context, pair string, _ digest.Request) (digest.Result, error) {
-	return digest.Result{Snapshot: &digest.Snapshot{}}, d.unavailable(pair)
+func (d *treeDriver) Digest(_ context.Context, pair string, _ treedigest.Request) (treedigest.Result, error) {
+	return treedigest.Result{Snapshot: &treedigest.Snapshot{}}, d.unavailable(pair)
 }
 
 // Directory implements replication.Driver.
-func (d *treeDriver) Directory(_ context.Context, pair, _ string) (digest.Directory, error) {
-	return digest.Directory{}, d.unavailable(pair)
+func (d *treeDriver) Directory(_ context.Context, pair, _ string) (treedigest.Directory, error) {
+	return treedigest.Directory{}, d.unavailable(pair)
 }
 
 func (d *treeDriver) unavailable(pair string) error {

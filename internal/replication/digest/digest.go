@@ -165,7 +165,8 @@ type Problem struct {
 // Progress is how far Tree.Digest is.
 type Progress struct {
 	// Seen is what the walk has passed, Read what of it had to be read because the cache did not know it.
-	Seen, Read Totals
+	Seen Totals `json:"seen"`
+	Read Totals `json:"read"`
 }
 
 // listed is how many problems and skipped paths a snapshot holds at most; more are only counted.

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison/fsmonitor"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
@@ -436,6 +437,12 @@ func (*engine) Blind() time.Duration { return 2100 * time.Millisecond }
 func (*engine) Temporary(p string) bool {
 	name := path.Base(p)
 	return strings.HasPrefix(name, ".unison.") && strings.HasSuffix(name, ".unison.tmp")
+}
+
+// Kept implements worker.Engine, as Profile says it: everything belongs to the account that the tree does, and dates count by no more than a
+// second or two.
+func (e *engine) Kept() (digest.Options, []string) {
+	return digest.Options{Permissions: 0o7777, Xattrs: e.attributes, ACLs: e.attributes}, []string{".unison.*.unison.tmp"}
 }
 
 func ignoreClosed(err error) error {

@@ -5,6 +5,7 @@
 package unison
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -93,7 +96,7 @@ func (d *Driver) removeOthers(ctx context.Context, pairs []replication.Pair) err
 			left = true
 			continue
 		}
-		d.offer(name, nil)
+		d.offer(name, nil) //nolint:contextcheck // what it starts outlives this call
 		_, err := d.sys.Units().Remove(ctx, unitName(name))
 		// The configuration is what says that there is something: it goes last.
 		for _, path := range []string{runDir(name), stateDir(name), pairDir(name)} {
@@ -144,11 +147,11 @@ func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
 	if host.Recording(d.sys) {
 		return nil
 	}
-	if p.Leads {
-		d.offer(p.Name, p.Dial)
-	} else {
-		d.offer(p.Name, nil)
+	dial := p.Dial
+	if !p.Leads {
+		dial = nil
 	}
+	d.offer(p.Name, dial) //nolint:contextcheck // what it starts outlives this call
 	return nil
 }
 
@@ -221,6 +224,37 @@ func (d *Driver) Canary(ctx context.Context, pair string) (replication.Canary, e
 // Canaries implements replication.Driver.
 func (d *Driver) Canaries(ctx context.Context, pair string, after replication.Canary) (replication.Canary, error) {
 	return d.worker(pair).Canaries(ctx, after.Nonce)
+}
+
+// Digest implements replication.Driver.
+func (d *Driver) Digest(ctx context.Context, pair string, r digest.Request) (digest.Result, error) {
+	result, err := d.worker(pair).Digest(ctx, r)
+	return result, d.unavailable(ctx, pair, err)
+}
+
+// Directory implements replication.Driver.
+func (d *Driver) Directory(ctx context.Context, pair, path string) (digest.Directory, error) {
+	directory, err := d.worker(pair).Directory(ctx, path)
+	return directory, d.unavailable(ctx, pair, err)
+}
+
+// unavailable returns what keeps a worker from looking at its tree as *replication.UnavailableError, other errors as they are.
+func (d *Driver) unavailable(ctx context.Context, pair string, err error) error {
+	var refused *worker.RefusedError
+	var unreached *net.OpError
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case errors.As(err, &refused) && refused.StatusCode == http.StatusServiceUnavailable:
+		return &replication.UnavailableError{Pair: pair, Reason: refused.Message}
+	case errors.As(err, &refused):
+		return err
+	case errors.As(err, &unreached) || errors.Is(err, io.EOF):
+		// It knows why, or does not run.
+		status, statusErr := d.Status(ctx, pair)
+		return &replication.UnavailableError{Pair: pair, Reason: cmp.Or(status.Problem, "its programs are not to be reached: "+errors.Join(err, statusErr).Error())}
+	}
+	return err
 }
 
 // Close ends all streams that were offered.

@@ -1,11 +1,13 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,10 +15,14 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 )
 
 // maxAnswer bounds what a client reads of an answer, in bytes.
 const maxAnswer = 4 << 20
+
+// maxDirectory bounds what a client reads of a directory, in bytes: an entry has about 250.
+const maxDirectory = 64 << 20
 
 // Client reaches a worker by its control socket. It is safe for concurrent use.
 type Client struct {
@@ -60,6 +66,44 @@ func (c *Client) Canary(ctx context.Context) (replication.Canary, error) {
 func (c *Client) Canaries(ctx context.Context, after string) (replication.Canary, error) {
 	var out replication.Canary
 	return out, c.ask(ctx, http.MethodGet, "/canaries?after="+url.QueryEscape(after), &out)
+}
+
+// Digest begins a digest of the tree, or asks how the one with that ID goes. It fails with *RefusedError of status 503 while there is no tree to
+// look at.
+func (c *Client) Digest(ctx context.Context, r digest.Request) (digest.Result, error) {
+	var out digest.Result
+	text, err := json.Marshal(r)
+	if err != nil {
+		return out, err
+	}
+	return out, c.send(ctx, http.MethodPost, "/digest", bytes.NewReader(text), &out, maxAnswer)
+}
+
+// Directory returns one directory of the tree, as digest.Lister does. It fails like Digest.
+func (c *Client) Directory(ctx context.Context, path string) (digest.Directory, error) {
+	var out digest.Directory
+	err := c.send(ctx, http.MethodGet, "/directory?path="+url.QueryEscape(path), nil, &out, maxDirectory)
+	var refused *RefusedError
+	if errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound {
+		return out, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	}
+	return out, err
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader, into any, most int64) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://worker.invalid"+path, body)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return refused(resp.StatusCode, io.LimitReader(resp.Body, maxAnswer))
+	}
+	return json.NewDecoder(io.LimitReader(resp.Body, most)).Decode(into)
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, into any) error {

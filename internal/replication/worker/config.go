@@ -76,6 +76,6 @@ const (
 	CanaryDir = ".atoll-canary"
 )
 
-// Exclude returns the patterns of what is no part of a tree's data, beside those of a pair: the marker and canaries. Whoever compares
-// trees leaves them out.
+// Exclude returns the patterns of what is no part of a tree's data, beside those of a pair and its program: the marker and canaries. Whoever
+// compares trees leaves them out.
 func Exclude() []string { return []string{"/" + Marker, "/" + CanaryDir} }

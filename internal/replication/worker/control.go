@@ -42,6 +42,8 @@ func (w *worker) listen(ctx context.Context) (closeAll func(), err error) {
 	mux.HandleFunc("GET /status", w.serveStatus)
 	mux.HandleFunc("POST /canary", w.serveCanary)
 	mux.HandleFunc("GET /canaries", w.serveCanaries)
+	mux.HandleFunc("POST /digest", w.serveDigest)
+	mux.HandleFunc("GET /directory", w.serveDirectory)
 	mux.HandleFunc("POST /offer", w.serveOffer)
 	mux.HandleFunc("POST /stream", w.serveStream)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
 )
 
@@ -27,6 +28,9 @@ type Engine interface {
 	Blind() time.Duration
 	// Temporary tells whether a path is of a file that the program has not completed.
 	Temporary(path string) bool
+	// Kept is what is the same on both sides once they are synchronized, and what is not to be looked at, beside what a pair excludes: the
+	// names of files that the program has not completed.
+	Kept() (options digest.Options, unfinished []string)
 }
 
 // NewEngine makes an engine that works for a worker.

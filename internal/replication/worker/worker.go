@@ -32,6 +32,9 @@ const (
 // ErrReplaced ends a worker whose tree is another than the one that it began with: whoever runs it starts it again.
 var ErrReplaced = errors.New("the tree was replaced, moved or mounted")
 
+// errUpdated ends a worker whose program was replaced by a newer one.
+var errUpdated = errors.New("the program was updated")
+
 // Run keeps a node's side of a pair until ctx ends, which is no error. Another worker of the same pair on this node is an error, and so is
 // what has to be repaired by starting again, such as ErrReplaced.
 func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger) error {
@@ -51,6 +54,7 @@ func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger)
 	w.tree = &tree{cfg: cfg, state: state}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	w.digests = newDigests(ctx, cfg, w.whole, log)
 	control, err := w.listen(ctx)
 	if err != nil {
 		return err
@@ -86,6 +90,7 @@ type worker struct {
 	streams  chan net.Conn
 	canaries *canaries
 	shown    shown
+	digests  *digests
 }
 
 // lock keeps other workers of the pair away for as long as this process lasts.
@@ -182,6 +187,9 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	}
 	defer func() { _ = watcher.Close() }()
 	w.shown.set(engine, watcher)
+	if err := w.digests.begin(w.cfg, engine); err != nil {
+		return err
+	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -216,8 +224,10 @@ func (w *worker) makeHome() error {
 	return os.Lchown(home, w.account.UID, w.account.GID)
 }
 
-// look ends with a reason when the tree is not the one any more that was begun with.
+// look ends with a reason when the tree, or the program, is not the one any more that was begun with.
 func (w *worker) look(ctx context.Context, begun os.FileInfo) error {
+	program, programErr := os.Executable()
+	mine, mineErr := os.Stat("/proc/self/exe")
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	for {
@@ -225,6 +235,9 @@ func (w *worker) look(ctx context.Context, begun os.FileInfo) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		}
+		if now, err := os.Stat(program); err == nil && errors.Join(programErr, mineErr) == nil && !os.SameFile(mine, now) {
+			return errUpdated
 		}
 		if err := w.tree.check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrReplaced, err)
@@ -248,6 +261,7 @@ func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine
 		w.canaries.changed(w.cfg, batch)
 		unseen.changed(batch)
 		engine.Changed(batch)
+		w.digests.changed(batch)
 		w.shown.scan(w.cfg.Path, batch)
 	}
 }
