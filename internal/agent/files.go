@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -86,4 +87,14 @@ func (b backend) Canary(ctx context.Context, pair, node, after string) (string, 
 // Stream implements api.Streamer.
 func (b backend) Stream(pair, node string) (func(net.Conn), error) {
 	return b.s.pairs.Stream(pair, node)
+}
+
+// Digest implements api.Digester.
+func (b backend) Digest(ctx context.Context, pair string, r digest.Request) (digest.Result, error) {
+	return b.s.pairs.Digest(ctx, pair, r)
+}
+
+// Directory implements api.Digester.
+func (b backend) Directory(ctx context.Context, pair, path string) (digest.Directory, error) {
+	return b.s.pairs.Directory(ctx, pair, path)
 }

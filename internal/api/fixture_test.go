@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,6 +33,9 @@ type fixture struct {
 	called atomic.Pointer[[2]string]
 	// late makes the agent's clock say once that it is an hour later.
 	late atomic.Bool
+	// digests counts who has asked for which.
+	mu      sync.Mutex
+	digests map[string]int
 }
 
 func (f *fixture) now() time.Time {
@@ -47,7 +51,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, key: key}
+	f := &fixture{t: t, key: key, digests: map[string]int{}}
 	f.id, f.proof = f.machine("hk1", time.Now())
 	f.store = store.New(f.root(), store.Options{})
 	f.store.Merge([]store.Record{store.ProofRecord(f.proof)})

@@ -52,6 +52,10 @@ func NewHandler(root trust.Root, b Backend, now func() time.Time) http.Handler {
 		mux.HandleFunc("POST /v1/pairs/{name}/stream", h.anybody(h.stream(s)))
 		mux.HandleFunc("GET /v1/pairs/{name}/canary", h.anybody(h.canary(s)))
 	}
+	if d, ok := b.(Digester); ok {
+		mux.HandleFunc("POST /v1/pairs/{name}/digest", h.operator(h.digest(d)))
+		mux.HandleFunc("GET /v1/pairs/{name}/directory", h.operator(h.directory(d)))
+	}
 	mux.HandleFunc("/", h.anybody(func(w http.ResponseWriter, r *http.Request, _ trust.Caller) {
 		fail(w, &Error{StatusCode: http.StatusNotFound, Reason: ReasonNotFound, Message: fmt.Sprintf("this agent has no %s %s", r.Method, r.URL.Path)})
 	}))

@@ -214,15 +214,21 @@ func (m *Manager) Canary(ctx context.Context, pair, node, after string) (string,
 
 // ofPeer returns a pair whose other node it is, or why that may not ask for it.
 func (m *Manager) ofPeer(pair, node string) (topology.Pair, replication.Driver, error) {
+	p, driver, err := m.of(pair)
+	if err == nil && p.Peer.Node != node {
+		err = &api.Error{StatusCode: http.StatusForbidden, Reason: trust.ReasonNotAllowed, Message: fmt.Sprintf("pair %q is none of node %q on this node's account", pair, node)}
+	}
+	return p, driver, err
+}
+
+// of returns a pair of this node.
+func (m *Manager) of(pair string) (topology.Pair, replication.Driver, error) {
 	sight := m.cfg.See()
 	i := slices.IndexFunc(sight.Pairs, func(p topology.Pair) bool { return p.Name == pair })
 	if i < 0 || !sight.Known {
 		return topology.Pair{}, nil, &api.Error{StatusCode: http.StatusNotFound, Reason: api.ReasonNoSuchPair, Message: fmt.Sprintf("node %q has no pair %q, or does not know of it yet", m.cfg.Node, pair)}
 	}
 	p := sight.Pairs[i]
-	if p.Peer.Node != node {
-		return p, nil, &api.Error{StatusCode: http.StatusForbidden, Reason: trust.ReasonNotAllowed, Message: fmt.Sprintf("pair %q is none of node %q on this node's account", pair, node)}
-	}
 	driver := m.cfg.Drivers[p.Driver]
 	if driver == nil {
 		return p, nil, &api.Error{StatusCode: http.StatusNotFound, Reason: api.ReasonNoSuchPair, Message: fmt.Sprintf("node %q does not know driver %q", m.cfg.Node, p.Driver)}
