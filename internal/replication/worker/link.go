@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Link is a stream between the two workers of a pair, which carries the bytes of their programs and words of their own. Reading and
@@ -18,6 +20,9 @@ type Link struct {
 	in     *io.PipeReader
 	ended  chan struct{}
 	hello  chan Word
+	// waits is since when nothing has come, in nanoseconds since began; 0 while something is being taken in.
+	waits atomic.Int64
+	began time.Time
 
 	mu sync.Mutex
 }
@@ -41,8 +46,14 @@ type Word struct {
 const (
 	frameData byte = 'd'
 	frameWord byte = 'w'
-	// maxFrame bounds what has to be kept of a frame, in bytes.
-	maxFrame = 64 << 10
+	// maxFrame bounds what has to be kept of a frame, in bytes; dataFrame is how much is sent in one, so that words get through a stream that
+	// is held back.
+	maxFrame  = 64 << 10
+	dataFrame = 16 << 10
+	// signInterval is how often a worker gives a sign of life, and silence how long none may come until the stream counts as broken. A
+	// connection whose other end is gone without a word looks like one over which nothing has to be said.
+	signInterval = 2 * time.Second
+	silence      = 12 * time.Second
 	// frameHead is the length of what comes before a frame's content.
 	frameHead = 5
 )
@@ -50,11 +61,12 @@ const (
 // NewLink takes a stream over. Heard is called for each word of the other side, one after the other; what it does holds up the stream.
 func NewLink(stream io.ReadWriteCloser, heard func(Word)) *Link {
 	read, write := io.Pipe()
-	l := &Link{stream: stream, heard: heard, in: read, ended: make(chan struct{}), hello: make(chan Word, 1)}
+	l := &Link{stream: stream, heard: heard, in: read, ended: make(chan struct{}), hello: make(chan Word, 1), began: time.Now()}
 	go func() {
 		defer close(l.ended)
 		_ = write.CloseWithError(l.receive(write))
 	}()
+	go l.keepAlive()
 	return l
 }
 
@@ -71,7 +83,7 @@ func (l *Link) Read(p []byte) (int, error) { return l.in.Read(p) }
 func (l *Link) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		n := min(len(p)-done, maxFrame)
+		n := min(len(p)-done, dataFrame)
 		if err := l.send(frameData, p[done:done+n]); err != nil {
 			return done, err
 		}
@@ -95,6 +107,33 @@ func (l *Link) Close() error {
 	return l.stream.Close()
 }
 
+// keepAlive gives signs of life, and ends the stream when none comes.
+func (l *Link) keepAlive() {
+	signs, look := time.NewTicker(signInterval), time.NewTicker(signInterval)
+	defer signs.Stop()
+	defer look.Stop()
+	go func() {
+		for {
+			select {
+			case <-l.ended:
+				return
+			case <-signs.C:
+				_ = l.Say(Word{}) // it may wait behind what the program has to say
+			}
+		}
+	}()
+	for {
+		select {
+		case <-l.ended:
+			return
+		case <-look.C:
+			if since := l.waits.Load(); since != 0 && time.Since(l.began)-time.Duration(since) > silence {
+				_ = l.stream.Close() // reading says how that ended
+			}
+		}
+	}
+}
+
 func (l *Link) send(kind byte, data []byte) error {
 	frame := make([]byte, frameHead, frameHead+len(data))
 	frame[0] = kind
@@ -109,6 +148,7 @@ func (l *Link) receive(program io.Writer) error {
 	var head [frameHead]byte
 	buffer := make([]byte, maxFrame)
 	for {
+		l.waits.Store(max(1, int64(time.Since(l.began))))
 		if _, err := io.ReadFull(l.stream, head[:]); err != nil {
 			return err
 		}
@@ -120,6 +160,7 @@ func (l *Link) receive(program io.Writer) error {
 		if _, err := io.ReadFull(l.stream, data); err != nil {
 			return err
 		}
+		l.waits.Store(0)
 		switch head[0] {
 		case frameData:
 			if _, err := program.Write(data); err != nil {

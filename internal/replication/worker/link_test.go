@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -83,4 +85,42 @@ func TestLinkRefuses(t *testing.T) {
 			<-ctx.Done()
 		})
 	}
+}
+
+// TestLinkEndsInSilence has the other end be gone without a word.
+func TestLinkEndsInSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		link := worker.NewLink(a, func(worker.Word) {})
+		began := time.Now()
+		go func() { _, _ = io.Copy(io.Discard, b) }() // it takes what comes, and says nothing
+		<-link.Ended()
+		if took := time.Since(began); took < 10*time.Second || took > 20*time.Second {
+			t.Errorf("it ends after %s", took)
+		}
+		_ = b.Close() // the copy ends
+	})
+}
+
+// TestLinkLivesOn has nothing to say for an hour.
+func TestLinkLivesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		here, there := worker.NewLink(a, func(worker.Word) {}), worker.NewLink(b, func(worker.Word) {})
+		select {
+		case <-here.Ended():
+			t.Error("it ended")
+		case <-there.Ended():
+			t.Error("it ended")
+		case <-time.After(time.Hour):
+		}
+		if err := here.Close(); err != nil {
+			t.Error(err)
+		}
+		<-there.Ended()
+		if err := there.Close(); err != nil {
+			t.Error(err)
+		}
+		<-here.Ended()
+	})
 }

@@ -45,6 +45,8 @@ func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*
 	go func() {
 		p.err = wait()
 		_ = killGroup(cmd.Process.Pid, true) // what it has left, if anything
+		// Another process may get its id.
+		h.board.set(func() { h.board.program = 0 })
 		close(p.exited)
 	}()
 	if idErr != nil {

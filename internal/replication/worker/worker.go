@@ -64,9 +64,17 @@ func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger)
 		return ignoreEnd(ctx, err)
 	}
 	err = w.work(ctx, newEngine)
-	if errors.Is(err, ErrReplaced) {
+	var problem Problem
+	switch {
+	case errors.Is(err, ErrReplaced):
 		// Someone has to be told why. What comes back in the tree's place is not to be written to from here.
 		err = errors.Join(err, w.awaitTree(ctx))
+	case errors.As(err, &problem):
+		w.report(problem)
+		select {
+		case <-ctx.Done():
+		case <-time.After(goneFor):
+		}
 	}
 	return ignoreEnd(ctx, err)
 }
@@ -183,7 +191,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 		Log: w.log,
 	})
 	if err != nil {
-		return err
+		return Problem(err.Error())
 	}
 	defer func() { _ = watcher.Close() }()
 	w.shown.set(engine, watcher)
