@@ -82,8 +82,9 @@ func benchHealth(ctx context.Context, out io.Writer) error {
 				return err
 			}
 		}
-		rows, err := b.reactions(ctx, b.nodeCauses(), *runs)
-		if err != nil {
+		var rows []*healthRow
+		defer func() { b.printReactions(rows) }() // what there is, also when something fails
+		if rows, err = b.reactions(ctx, b.nodeCauses(), *runs); err != nil {
 			return err
 		}
 		b.Work.Env = append(b.Work.Env, rig.WithDatabase("", labNodes...))
@@ -91,11 +92,8 @@ func benchHealth(ctx context.Context, out io.Writer) error {
 			return fmt.Errorf("%w\n%s", err, r.Stdout)
 		}
 		more, err := b.reactions(ctx, b.databaseCauses(), *runs)
-		if err != nil {
-			return err
-		}
-		b.printReactions(append(rows, more...))
-		return nil
+		rows = append(rows, more...)
+		return err
 	})
 }
 
@@ -164,18 +162,18 @@ func (b *labBench) cutFromOthers(name string, keeps bool) *cause {
 	}
 }
 
-// reactions measures every cause, without a floor and with a floor of one node.
+// reactions measures every cause, without a floor and with a floor of one node. With an error it returns what it has measured.
 func (b *labBench) reactions(ctx context.Context, causes []*cause, runs int) ([]*healthRow, error) {
 	var rows []*healthRow
 	for _, c := range causes {
 		for floor := range 2 {
 			row := &healthRow{cause: c, floor: floor}
+			rows = append(rows, row)
 			for range runs {
 				if err := b.react(ctx, row); err != nil {
-					return nil, fmt.Errorf("%s, minimum_nodes %d: %w", c.name, floor, err)
+					return rows, fmt.Errorf("%s, minimum_nodes %d: %w", c.name, floor, err)
 				}
 			}
-			rows = append(rows, row)
 		}
 	}
 	return rows, nil

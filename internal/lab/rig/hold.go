@@ -9,18 +9,24 @@ import (
 )
 
 // What a unit of systemd needs to be stopped and to stay so, although somebody starts it again and again, as agents do; and what ends
-// that. A unit of /etc cannot be masked for a time.
+// that. A unit of /etc cannot be masked for a time. Whoever wants the opposite at the same moment cancels the job, so it is tried again.
 const (
+	tryAgain = `
+for try in 1 2 3 4 5 6 7 8 9; do
+	systemctl "$verb" "$1" && exit 0
+	sleep 0.2
+done
+exec systemctl "$verb" "$1"`
 	holdUnit = `set -eu
 mkdir -p "/run/systemd/system/$1.d"
 printf '[Unit]\nAssertPathExists=/nothing/holds/it\n' >"/run/systemd/system/$1.d/held.conf"
 systemctl daemon-reload
-systemctl stop "$1"`
+verb=stop` + tryAgain
 	freeUnit = `set -eu
 rm -rf "/run/systemd/system/$1.d"
 systemctl daemon-reload
 systemctl reset-failed "$1" || true
-systemctl start "$1"`
+verb=start` + tryAgain
 )
 
 // HoldDown stops a unit on nodes and keeps it from being started, until LetGo or the end of the node's power.
