@@ -88,7 +88,8 @@ type Status struct {
 	Conflicts []string
 	// Watching is how changes are noticed, in a word.
 	Watching string
-	// Problem is what is wrong and what to do, "" for nothing.
+	// Problem is what is wrong and what to do, "" for nothing. With PairSynced it names what cannot be synchronized, such as files that the
+	// account may not read, while everything else is.
 	Problem string
 }
 

@@ -115,7 +115,10 @@ func (r *run) unreadable(t *testing.T) {
 
 func (r *run) bulk(t *testing.T, s *side, dir string, files int) {
 	t.Helper()
-	s.Run(t, `cd "$1"; mkdir "$2"; i=0; while [ $i -lt "$3" ]; do mkdir -p "$2/$((i/100))"; head -c 2000 /dev/zero | tr '\0' x >"$2/$((i/100))/$i"; echo $i >>"$2/$((i/100))/$i"; i=$((i+1)); done; chown -R www-data:www-data "$2"`, s.path, dir, fmt.Sprint(files))
+	filling := strings.Repeat("x", 2000)
+	for i := range files {
+		s.write(t, fmt.Sprintf("%s/%d/%d", dir, i/100, i), filling+fmt.Sprint(i))
+	}
 }
 
 func (r *run) burst(t *testing.T) {

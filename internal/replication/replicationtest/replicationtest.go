@@ -42,6 +42,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 	}{
 		{"NothingYet", r.nothingYet},
 		{"FirstSynchronization", r.first},
+		{"Account", r.account},
 		{"Idempotent", r.idempotent},
 		{"BothWays", r.bothWays},
 		{"SameLength", r.sameLength},
@@ -129,6 +130,26 @@ func (r *run) first(t *testing.T) {
 	st := r.back.awaitStatus(t, "says that it works", func(st replication.Status) bool { return st.State == spec.PairSyncing })
 	if st.Watching == "" || st.Problem != "" || st.Started.IsZero() {
 		t.Errorf("the other side says %+v", st)
+	}
+}
+
+// account looks at what the programs may do: no more than the account that the tree belongs to.
+func (r *run) account(t *testing.T) {
+	for _, s := range r.sides() {
+		await.NoError(t, "what does the work runs", long, func(context.Context) error {
+			if s.Run(t, `pgrep "$1" || true`, r.Program) == "" {
+				return errors.New("it does not run")
+			}
+			return nil
+		})
+		who := s.Run(t, `for p in $(pgrep "$1"); do stat -c %U /proc/$p; grep CapEff /proc/$p/status; done`, r.Program)
+		if strings.TrimSpace(who) != "www-data\nCapEff:\t0000000000000000" {
+			t.Errorf("%s: the program runs as %q", s.Name, who)
+		}
+		open := s.Run(t, `find /run -name "*.sock" -path "*atoll-pair*" -perm /077; find /var/lib -path "*atoll*" -not -path "*/atoll-lab/*" -type f -perm /022 2>/dev/null`)
+		if open != "" {
+			t.Errorf("%s: others may use %s", s.Name, open)
+		}
 	}
 }
 

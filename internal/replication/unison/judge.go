@@ -14,11 +14,15 @@ var (
 	lostArchive = regexp.MustCompile(`(?s)inconsistent state|archive file is missing|loading archive|archive.*(?:corrupt|format)`)
 	lostTree    = regexp.MustCompile(`designated as a mountpoint`)
 	lostLink    = regexp.MustCompile(`(?i)lost connection|connection (?:reset|refused|closed)|can't connect`)
+	lostMonitor = regexp.MustCompile(`^Filesystem watcher error`)
 	lockedFiles = regexp.MustCompile(`archives are locked|is locked`)
 )
 
 // judge decides what follows from unison's last words.
 func (e *engine) judge(said string) error {
+	if err := e.host.Gate(); err != nil {
+		return err
+	}
 	switch {
 	case lostArchive.MatchString(said):
 		// One side knows of no earlier synchronization, or of another one: then neither does. Equal files are found equal by
@@ -26,10 +30,10 @@ func (e *engine) judge(said string) error {
 		e.distrust()
 		return fmt.Errorf("what is known of the last synchronization was lost on one side; both trees are compared as a whole: %s", firstLine(said))
 	case lostTree.MatchString(said):
-		if strings.Contains(said, "Server:") {
-			return fmt.Errorf("the tree on %s is not there", e.host.Config.Peer)
-		}
-		return e.host.Gate()
+		// It is there now, here.
+		return fmt.Errorf("the tree on %s is not there", e.host.Config.Peer)
+	case lostMonitor.MatchString(said):
+		return fmt.Errorf("unison was not told of changes any more: %s", firstLine(said))
 	case lostLink.MatchString(said):
 		return fmt.Errorf("the connection to %s was lost", e.host.Config.Peer)
 	case lockedFiles.MatchString(said):
