@@ -49,7 +49,7 @@ func databaseBegins(t *testing.T, s *site) {
 		t.Skip("NO DATABASE WAS MADE: the image has no MySQL: DATABASES=mysql make image builds one that has")
 	}
 	s.addAppArmor(t, confined)
-	s.Work.Env = append(s.Work.Env, "TF_VAR_database=true")
+	s.Work.Env = append(s.Work.Env, "TF_VAR_with_database=true")
 	s.mustRun(t, "apply", "-auto-approve")
 	s.wantHealthy(t, settling, everyNode...)
 	s.wantCrossing(t)

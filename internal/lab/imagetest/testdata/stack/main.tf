@@ -6,7 +6,7 @@ variable "image" {
   type = string
 }
 
-variable "database" {
+variable "with_database" {
   type    = bool
   default = false
 }
@@ -74,7 +74,7 @@ resource "atoll_mesh_link" "pair" {
 }
 
 resource "atoll_database" "app" {
-  count = var.database ? 1 : 0
+  count = var.with_database ? 1 : 0
 
   cluster           = atoll_cluster.web
   name              = "app"
@@ -86,7 +86,7 @@ resource "atoll_database" "app" {
 }
 
 resource "atoll_database_member" "app" {
-  for_each = var.database ? local.nodes : {}
+  for_each = var.with_database ? local.nodes : {}
 
   database = atoll_database.app[0]
   node     = each.value
