@@ -220,6 +220,11 @@ func TestDecide(t *testing.T) {
 			[]string{"has transactions of life 2 of the group, and life 3 began without this member", "move its data aside"},
 		},
 		{
+			"in a life before the one that begins without it", outage(accept(3, "a"), func(e *evidence) { e.Heard["b"] = online(2) }),
+			recovery.Wait, recovery.ReasonDiverged, []string{"life 3 began without this member"},
+		},
+		{"long after it was given up and made again", outage(accept(2, "a"), func(e *evidence) { e.Heard["b"] = online(2) }), recovery.Join, recovery.ReasonJoining, nil},
+		{
 			"in a later life than it has promised", outage(func(e *evidence) { e.Journal.Promise = proposal("b", 3, "1,2,3"); e.Heard["b"] = online(4) }),
 			recovery.Wait, recovery.ReasonDiverged,
 			[]string{"life 4 began without this member"},
