@@ -52,11 +52,14 @@ func pair(ctx context.Context) error {
 	if os.Args[2] == "--prepare" {
 		return worker.Prepare(cfg)
 	}
-	journal, err := os.OpenFile("/run/journal", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
+	// Machines of namespaces have no journal.
+	journal := os.Stderr
+	if os.Getenv("JOURNAL_STREAM") == "" {
+		if journal, err = os.OpenFile("/run/journal", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
+			return err
+		}
+		defer func() { _ = journal.Close() }()
 	}
-	defer func() { _ = journal.Close() }()
 	err = worker.Run(ctx, cfg, unison.NewEngine, slog.New(slog.NewTextHandler(journal, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	_, _ = fmt.Fprintln(journal, "ended:", err)
 	return err

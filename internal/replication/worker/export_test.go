@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
@@ -38,3 +39,8 @@ func (b Blind) Changed(c ...watch.Change) { b.b.changed(watch.Batch{Changes: c})
 
 // Date dates files as at a moment.
 func (b Blind) Date(now time.Time) { b.b.date(now) }
+
+// Sweep removes what interrupted transfers have left.
+func Sweep(tree string, temporary func(string) bool, now time.Time) error {
+	return sweep(tree, temporary, now, slog.New(slog.DiscardHandler))
+}

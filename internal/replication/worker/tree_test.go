@@ -112,3 +112,25 @@ func TestBlind(t *testing.T) {
 		})
 	}
 }
+
+func TestSweep(t *testing.T) {
+	root := t.TempDir()
+	now := time.Now()
+	mustDo(t, os.MkdirAll(filepath.Join(root, "dir/left.tmp/below"), 0o755))
+	for path, age := range map[string]time.Duration{"old.tmp": 25 * time.Hour, "dir/old.tmp": 25 * time.Hour, "new.tmp": time.Hour, "file": 25 * time.Hour, "dir/left.tmp/below/file": 0, "dir/left.tmp": 25 * time.Hour} {
+		file := filepath.Join(root, path)
+		if path != "dir/left.tmp" {
+			mustDo(t, os.WriteFile(file, nil, 0o600))
+		}
+		mustDo(t, os.Chtimes(file, now.Add(-age), now.Add(-age)))
+	}
+	mustDo(t, os.Chtimes(filepath.Join(root, "dir/left.tmp"), now.Add(-25*time.Hour), now.Add(-25*time.Hour)))
+	mustDo(t, worker.Sweep(root, func(path string) bool { return strings.HasSuffix(path, ".tmp") }, now))
+	left, err := filepath.Glob(filepath.Join(root, "*"))
+	mustDo(t, err)
+	below, err := os.ReadDir(filepath.Join(root, "dir"))
+	mustDo(t, err)
+	if len(left) != 3 || len(below) != 0 {
+		t.Errorf("left are %q and %v", left, below)
+	}
+}

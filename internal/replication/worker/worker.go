@@ -176,6 +176,9 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err := w.distrust(engine); err != nil {
 		return err
 	}
+	if err := sweep(w.cfg.Path, engine.Temporary, time.Now(), w.log); err != nil {
+		w.log.Warn("what interrupted transfers have left cannot be removed", "error", err)
+	}
 	skip, err := exclude.Parse(append(w.cfg.Exclude, "/"+Marker))
 	if err != nil {
 		return err
