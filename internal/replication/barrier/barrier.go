@@ -165,6 +165,10 @@ func (w *waiting) pair(ctx context.Context, i int, full bool) (equal bool, err e
 	}
 	known := errs[0] == nil && errs[1] == nil
 	equal = known && same(snapshots)
+	found := func(*State) {}
+	if known && !equal && !time.Now().Before(w.paused[i]) {
+		found = w.compare(ctx, i)
+	}
 	w.change(i, func(s *State) {
 		for side := range p.Sides {
 			s.Sides[side].Progress, s.Sides[side].Err = nil, errs[side]
@@ -180,10 +184,8 @@ func (w *waiting) pair(ctx context.Context, i int, full bool) (equal bool, err e
 		case known || s.Phase != Reading:
 			s.Phase = Different
 		}
+		found(s)
 	})
-	if known && !equal && !time.Now().Before(w.paused[i]) {
-		w.compare(ctx, i)
-	}
 	return equal, nil
 }
 
@@ -192,22 +194,20 @@ func same(s [2]*digest.Snapshot) bool {
 	return s[0].Sum == s[1].Sum && s[0].Settings == s[1].Settings && s[0].ProblemCount == 0 && s[1].ProblemCount == 0
 }
 
-// compare finds out what differs.
-func (w *waiting) compare(ctx context.Context, i int) {
+// compare finds out what differs, and returns what says so of the pair.
+func (w *waiting) compare(ctx context.Context, i int) func(*State) {
 	began := time.Now()
 	p := w.pairs[i]
 	c, err := digest.Compare(ctx, p.Sides[0], p.Sides[1], digest.CompareOptions{Limit: Differences})
 	w.paused[i] = time.Now().Add(sparing * time.Since(began))
-	if ctx.Err() != nil {
-		return
-	}
-	w.change(i, func(s *State) {
-		if err != nil {
+	return func(s *State) {
+		switch {
+		case err == nil:
+			s.Comparison, s.Problem = &c, ""
+		case ctx.Err() == nil:
 			s.Comparison, s.Problem = nil, err.Error()
-			return
 		}
-		s.Comparison, s.Problem = &c, ""
-	})
+	}
 }
 
 // change changes what is known of a pair and tells of it.
