@@ -28,6 +28,8 @@ type Suite struct {
 	// (pgrep(1)), which may be killed at any time.
 	Unit    func(pair string) string
 	Program string
+	// Attributes tells that the program on these machines keeps extended attributes and access control lists.
+	Attributes bool
 	// Forget is a script that loses what a side knows of earlier synchronizations.
 	Forget func(pair string) string
 }
@@ -50,6 +52,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"Excluded", r.excluded},
 		{"Names", r.names},
 		{"Special", r.special},
+		{"Attributes", r.attributes},
 		{"Conflict", r.conflict},
 		{"DeletedAndChanged", r.deletedAndChanged},
 		{"Unreadable", r.unreadable},
@@ -65,6 +68,9 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"AnotherLeader", r.anotherLeader},
 		{"NothingLeft", r.nothingLeft},
 	} {
+		if test.name == "Attributes" && !s.Attributes {
+			continue
+		}
 		if !t.Run(test.name, test.run) {
 			r.explain(t)
 			return // each goes on from where the one before it has left the nodes

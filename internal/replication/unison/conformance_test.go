@@ -79,7 +79,9 @@ func TestConformance(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	suite().Run(t, bareMachine(t, lab, "hk1"), bareMachine(t, lab, "sg1"))
+	s := suite()
+	s.Attributes = true
+	s.Run(t, bareMachine(t, lab, "hk1"), bareMachine(t, lab, "sg1"))
 }
 
 // TestConformanceWithoutSystemd runs the suite on machines of namespaces, with this machine's unison, which may be an older one.
