@@ -206,9 +206,9 @@ type LostPeers struct{ lost lostPeers }
 // NewLostPeers returns what is remembered at first.
 func NewLostPeers() LostPeers { return LostPeers{lostPeers{}} }
 
-// All tells whether all peers that are not reached are dead, as far as that is known.
-func (l LostPeers) All(names []string, peers map[string]spec.PeerStatus, now time.Time) bool {
-	return l.lost.all(names, peers, now)
+// All tells whether all peers that are not reached are dead, as far as that is known; the unanswered were asked and are silent so far.
+func (l LostPeers) All(names []string, peers map[string]spec.PeerStatus, unanswered []string, now time.Time) bool {
+	return l.lost.all(names, peers, func(name string) bool { return slices.Contains(unanswered, name) }, now)
 }
 
 // RefusedPorts is refusedPorts.

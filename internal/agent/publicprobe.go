@@ -150,6 +150,14 @@ func (p *publicProber) status(name string, inMesh mesh.PeerMeasurement) *spec.Pu
 	return &spec.PublicStatus{Answers: peer.answers, Dead: !peer.answers && silent}
 }
 
+// unanswered tells that a peer that has answered at some time has not answered the last question.
+func (p *publicProber) unanswered(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	peer := p.peers[name]
+	return peer != nil && peer.proven && peer.missed > 0
+}
+
 // askAny tells whether a node answers at any of its addresses, whatever it says.
 func askAny(ctx context.Context, client *http.Client, addresses []string) bool {
 	ctx, cancel := context.WithTimeout(ctx, publicTimeout)

@@ -27,11 +27,12 @@ func (s *session) findsOthersDead(lb topology.LoadBalancer, in input, peers map[
 			names = append(names, p.Name)
 		}
 	}
-	return running && s.lost.all(names, peers, time.Now())
+	return running && s.lost.all(names, peers, s.public.unanswered, time.Now())
 }
 
-// all tells whether each of the peers that are not reached is dead, or was until a moment ago, and that there is one.
-func (l lostPeers) all(names []string, peers map[string]spec.PeerStatus, now time.Time) bool {
+// all tells whether each of the peers that are not reached is dead, or was until a moment ago, and that there is one. A peer that has not
+// answered what it was asked last at its public address is about to be found dead, or to answer: the mesh may notice a death first.
+func (l lostPeers) all(names []string, peers map[string]spec.PeerStatus, unanswered func(string) bool, now time.Time) bool {
 	some, others := false, false
 	for _, name := range names {
 		seen := peers[name]
@@ -42,7 +43,7 @@ func (l lostPeers) all(names []string, peers map[string]spec.PeerStatus, now tim
 		case seen.Public != nil && seen.Public.Dead:
 			l[name] = now
 		}
-		if at, was := l[name]; was && now.Sub(at) < reunionPatience {
+		if at, was := l[name]; was && now.Sub(at) < reunionPatience || unanswered(name) {
 			some = true
 		} else {
 			others = true

@@ -17,6 +17,8 @@ func TestLostPeers(t *testing.T) {
 		dead    = spec.PeerStatus{Public: &spec.PublicStatus{Dead: true}}
 		lives   = spec.PeerStatus{Public: &spec.PublicStatus{Answers: true}}
 		unasked = spec.PeerStatus{}
+		// silent is one whose last question is not answered, which says nothing yet.
+		silent = spec.PeerStatus{Public: &spec.PublicStatus{Answers: true, Since: time.Unix(1, 0)}}
 	)
 	type look struct {
 		after    time.Duration
@@ -28,6 +30,9 @@ func TestLostPeers(t *testing.T) {
 		"both die":                        {{0, reached, reached, false}, {time.Second, dead, dead, true}, {time.Hour, dead, dead, true}},
 		"one dies":                        {{0, dead, reached, true}},
 		"one dies, one cannot be asked":   {{0, dead, unasked, false}},
+		"the mesh notices first":          {{0, silent, silent, true}, {time.Second, dead, dead, true}},
+		"the mesh notices, they answer":   {{0, silent, silent, true}, {time.Second, lives, dead, false}},
+		"the mesh notices, one answers":   {{0, silent, lives, false}},
 		"cut off from the mesh alone":     {{0, lives, lives, false}},
 		"both come back":                  {{0, dead, dead, true}, {time.Second, lives, lives, true}, {4 * time.Second, reached, reached, false}},
 		"one comes back":                  {{time.Minute, dead, dead, true}, {61 * time.Second, lives, dead, true}, {63 * time.Second, reached, dead, true}},
@@ -38,7 +43,13 @@ func TestLostPeers(t *testing.T) {
 			l, now := agent.NewLostPeers(), time.Now()
 			for i, k := range looks {
 				peers := map[string]spec.PeerStatus{"hk2": k.hk2, "sg1": k.sg1}
-				if got := l.All([]string{"hk2", "sg1"}, peers, now.Add(k.after)); got != k.want {
+				var unanswered []string
+				for name, p := range peers {
+					if p.Public == silent.Public {
+						unanswered = append(unanswered, name)
+					}
+				}
+				if got := l.All([]string{"hk2", "sg1"}, peers, unanswered, now.Add(k.after)); got != k.want {
 					t.Errorf("look %d: got %t", i, got)
 				}
 			}
