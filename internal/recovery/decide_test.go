@@ -247,6 +247,17 @@ func TestDecide(t *testing.T) {
 			[]string{"life 3 began without this member"},
 		},
 		{
+			"an outage of a life that it was on its way into", outage(func(e *evidence) {
+				e.Journal.Joining = 3
+				for _, n := range []string{"b", "c"} {
+					r := e.Heard[n]
+					r.Incarnation = 3
+					e.Heard[n] = r
+				}
+			}),
+			recovery.Propose, recovery.ReasonOutage, nil,
+		},
+		{
 			"an outage of a life that began without another one", outage(func(e *evidence) { e.Journal.Incarnation = 3; r := e.Heard["b"]; r.Incarnation = 3; e.Heard["b"] = r }),
 			recovery.Wait, recovery.ReasonOutage,
 			[]string{"Missing: c (stranded, position 1,2, its data is of life 2", "--accept-loss-from c"},

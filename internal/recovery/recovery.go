@@ -277,6 +277,7 @@ func (e Evidence) blocked() Decision {
 
 // outside is for a member that is in no group.
 func (e Evidence) outside() Decision {
+	e.Journal = e.arrived()
 	if d, decided := e.join(); decided {
 		return d
 	}
@@ -284,6 +285,20 @@ func (e Evidence) outside() Decision {
 		return d
 	}
 	return e.outage()
+}
+
+// arrived returns the journal of a member that has data and went to join a life: it may have been in it, if only for a moment, and
+// what it has may go on in it in any case.
+func (e Evidence) arrived() Journal {
+	j := e.Journal
+	if e.Own.Fresh || j.Joining <= j.Incarnation {
+		return j
+	}
+	j.Incarnation, j.Base, j.Leader = j.Joining, "", ""
+	if p := j.Promise; p != nil && p.Incarnation == j.Joining {
+		j.Base, j.Leader = p.Position, p.Leader
+	}
+	return j
 }
 
 // join decides whether there is a group to join.
