@@ -156,7 +156,8 @@ func (w *waiting) pair(ctx context.Context, i int, full bool) (equal bool, err e
 	}
 	looks.Wait()
 	if ctx.Err() != nil {
-		return false, ctx.Err() // what was known before is all that there is
+		w.change(i, func(s *State) { s.interrupted(snapshots, errs) })
+		return false, ctx.Err()
 	}
 	for side, err := range errs {
 		if err != nil && w.options.Hopeless != nil && w.options.Hopeless(err) {
@@ -187,6 +188,20 @@ func (w *waiting) pair(ctx context.Context, i int, full bool) (equal bool, err e
 		found(s)
 	})
 	return equal, nil
+}
+
+// interrupted takes in what a look found that was broken off: nothing that is better known.
+func (s *State) interrupted(snapshots [2]*digest.Snapshot, errs [2]error) {
+	for i := range s.Sides {
+		side := &s.Sides[i]
+		switch {
+		case side.Snapshot != nil || side.Err != nil || side.Progress != nil:
+		case errs[i] != nil:
+			side.Err = errs[i]
+		default:
+			side.Snapshot = snapshots[i]
+		}
+	}
 }
 
 // same tells whether two trees are equal. What could not be read is equal to nothing.

@@ -212,6 +212,26 @@ func TestSideThatComesBack(t *testing.T) {
 	})
 }
 
+// hanging is a side that does not answer.
+type hanging struct{ *tree }
+
+func (hanging) Digest(ctx context.Context, _ bool, _ func(digest.Progress)) (*digest.Snapshot, error) {
+	<-ctx.Done()
+	return nil, fmt.Errorf("connect: %w", ctx.Err())
+}
+
+func TestSideThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here := newTree("a")
+		p := pair("uploads", here, here)
+		p.Sides[1] = hanging{here}
+		states, took, err := within(t, 5*time.Second, barrier.Options{}, p)
+		if s := states[0]; !errors.Is(err, context.DeadlineExceeded) || took != 5*time.Second || s.Phase != barrier.Reading || s.Sides[1].Err == nil || s.Sides[0].Snapshot == nil {
+			t.Errorf("after %s: %+v, %v", took, s, err)
+		}
+	})
+}
+
 func TestHopelessEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old := errors.New("this agent has no such thing")

@@ -251,7 +251,7 @@ func TestWaitSyncedSaysAtOnceWhatHasFailed(t *testing.T) {
 	side.State, side.Problem = spec.PairFailed, "the disk is full: make room"
 	w.hk1.status.Pairs["photos"].Sides["sg1"] = side
 	w.sg1.unmounted["photos"] = true
-	r := w.wait(t, "--timeout", "100ms")
+	r := w.wait(t, "--timeout", "1500ms")
 	if r.code != cli.Degraded || !strings.HasPrefix(r.stderr, "pair photos: sg1: the disk is full: make room\n") {
 		t.Errorf("exit code %d, it said %q", r.code, r.stderr)
 	}
