@@ -163,6 +163,54 @@ func TestMaintenanceJSON(t *testing.T) {
 	}
 }
 
+func TestMaintenanceOfAll(t *testing.T) {
+	c := newMaintained(t, nil)
+	if r := c.maintenance(t, "enter", "sg1", "--reason", "new disk"); r.code != cli.Healthy {
+		t.Fatal(r.stderr)
+	}
+	r := c.maintenance(t, "enter", "--all", "--reason", "upgrade")
+	want := "node hk1 of cluster web is in maintenance since 2026-03-14T15:09:26Z\nnode sg1 of cluster web is in maintenance since 2026-03-14T15:09:26Z\n"
+	if r.code != cli.Healthy || r.stdout != want || r.stderr != "Warning: load balancer www.example.com has no node in service until some leave maintenance\n" {
+		t.Errorf("enter: exit code %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+	for node, m := range c.store.Snapshot().Maintenance {
+		if m.Reason != "upgrade" {
+			t.Errorf("node %s: %+v", node, m)
+		}
+	}
+	if n := len(c.store.Snapshot().Maintenance); n != 2 {
+		t.Errorf("%d nodes are in maintenance, want both", n)
+	}
+	r = c.maintenance(t, "leave", "--all", "--json")
+	var got []struct {
+		Node        string
+		Maintenance *spec.Maintenance
+		Changed     bool
+		InEffect    bool `json:"in_effect"`
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
+		t.Fatalf("%v\n%s%s", err, r.stdout, r.stderr)
+	}
+	if r.code != cli.Healthy || len(got) != 2 || got[0].Node != "hk1" || got[1].Maintenance != nil || !got[1].Changed || !got[1].InEffect || len(c.store.Snapshot().Maintenance) != 0 {
+		t.Errorf("leave: exit code %d, %s", r.code, r.stdout)
+	}
+	if r := c.maintenance(t, "leave", "--all"); r.code != cli.Healthy || strings.Count(r.stdout, "in service, as it was before") != 2 {
+		t.Errorf("leave once more: exit code %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+}
+
+// TestMaintenanceOfAllWithTrouble: a node that does not heed keeps no other from being told and shown.
+func TestMaintenanceOfAllWithTrouble(t *testing.T) {
+	c := newMaintained(t, func(h *heeder) { h.deaf = "hk1" })
+	r := c.maintenance(t, "enter", "--all", "--wait", "500ms")
+	if r.code != cli.Failed || !strings.Contains(r.stderr, "node hk1 has not said within 500ms") || !strings.HasPrefix(r.stdout, "node sg1 of cluster web is in maintenance") {
+		t.Errorf("exit code %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+	if n := len(c.store.Snapshot().Maintenance); n != 2 {
+		t.Errorf("%d nodes were told, want both", n)
+	}
+}
+
 // TestMaintenanceOutlivesClocks: an operator whose clock is behind must not sign what counts as older than the node.
 func TestMaintenanceOutlivesClocks(t *testing.T) {
 	c := newMaintained(t, nil)
@@ -192,6 +240,7 @@ func TestMaintenanceThatIsRefused(t *testing.T) {
 	}{
 		{"a node that nobody knows", nil, []string{"enter", "sg9"}, cli.Failed, `cluster "web" has no node "sg9"; it has hk1, sg1`, false},
 		{"no node", nil, []string{"enter"}, cli.Failed, "accepts 1 arg(s)", false},
+		{"a node and all", nil, []string{"enter", "sg1", "--all"}, cli.Failed, "leave out sg1, or --all", false},
 		{"a reason of two lines", nil, []string{"enter", "sg1", "--reason", "a\nb"}, cli.Failed, "reason: ", false},
 		{
 			"the last one in service", func(h *heeder) { h.unfit = []string{"hk1"} },
