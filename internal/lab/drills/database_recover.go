@@ -125,7 +125,8 @@ const onlyThere = "only_there_of_a_drill"
 // it acknowledged alone is nowhere else. The others go on without it, and then it comes back.
 func databaseGivenUp(c *Cluster) Drill {
 	w, r := &writers{}, &recovery{}
-	var alone time.Time
+	// leaving is when the last of the others begins to leave, alone when all have left.
+	var leaving, alone time.Time
 	table := ""
 	return Drill{
 		Name: "database/recover-diverged", Cluster: c, Traffic: w.begin,
@@ -133,6 +134,7 @@ func databaseGivenUp(c *Cluster) Drill {
 		Inject: func(ctx context.Context, f *Field) error {
 			w.survivors, table = w.database.Others(w.primary), w.database.Name()+"."+onlyThere
 			for _, n := range w.survivors {
+				leaving = time.Now()
 				if err := on(ctx, f, n, "systemctl", "stop", "atolld.service", databaseUnit); err != nil {
 					return err
 				}
@@ -185,7 +187,7 @@ func databaseGivenUp(c *Cluster) Drill {
 			f.Note("%d writes that %s had acknowledged alone are lost, as the decision said", len(w.gone), w.primary)
 			errs := []error{
 				r.names("nobody knows what " + w.primary + " has had since it was last heard of"),
-				w.silent(f.Injected.Add(twoDeadKnown), r.decided), w.lostOnly(alone, f.Injected.Add(twoDeadKnown)), w.lostAll(alone, f.Injected),
+				w.silent(f.Injected.Add(twoDeadKnown), r.decided), w.lostOnly(leaving, f.Injected.Add(twoDeadKnown)), w.lostAll(alone, f.Injected),
 			}
 			// They were counted above.
 			o.Lost = 0
