@@ -345,7 +345,11 @@ func (e *engine) round(link *worker.Link, r Round) {
 	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped))
 	e.host.Failing(e.skipped.round(r, time.Now()))
 	e.host.Settled()
-	_ = link.Say(worker.Word{Synced: true}) // the link may be gone
+	untidy := untidied(r.Failed)
+	if len(untidy) > 0 {
+		e.host.Tidy(untidy, e.Temporary)
+	}
+	_ = link.Say(worker.Word{Synced: true, Tidy: untidy}) // the link may be gone
 }
 
 func (e *engine) writeProfile() error {
@@ -378,6 +382,9 @@ func (e *engine) Heard(w worker.Word) {
 	}
 	if w.Synced {
 		e.host.Answers()
+	}
+	if len(w.Tidy) > 0 {
+		e.host.Tidy(w.Tidy, e.Temporary)
 	}
 	if len(w.Look) > 0 {
 		e.lookAgain(w.Look)

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
@@ -45,6 +46,10 @@ type Host struct {
 	tree  *tree
 	state *state
 	board *board
+
+	mu sync.Mutex
+	// tidied is when Tidy was last heeded.
+	tidied time.Time
 }
 
 // Gate returns a Problem unless the tree is there now. An engine asks before it takes changes of the tree for what somebody did to it.
@@ -65,6 +70,24 @@ func (h *Host) Settled() {
 func (h *Host) remember() {
 	if err := h.tree.remember(); err != nil {
 		h.Log.Warn("the state of the tree cannot be kept", "error", err)
+	}
+}
+
+// Tidy removes from directories of the tree what the program leaves there each time that it fails, once that is old enough not to be under
+// way. It may be called at any time.
+func (h *Host) Tidy(directories []string, temporary func(path string) bool) {
+	now := time.Now()
+	h.mu.Lock()
+	early := now.Sub(h.tidied) < tidyPause
+	if !early {
+		h.tidied = now
+	}
+	h.mu.Unlock()
+	if early {
+		return
+	}
+	if err := tidy(h.Config.Path, directories, temporary, now); err != nil {
+		h.Log.Warn("what failed transfers have left cannot be removed", "error", err)
 	}
 }
 

@@ -44,3 +44,8 @@ func (b Blind) Date(now time.Time) { b.b.date(now) }
 func Sweep(tree string, temporary func(string) bool, now time.Time) error {
 	return sweep(tree, temporary, now, slog.New(slog.DiscardHandler))
 }
+
+// Tidy removes what failed transfers leave again and again.
+func Tidy(tree string, directories []string, temporary func(string) bool, now time.Time) error {
+	return tidy(tree, directories, temporary, now)
+}

@@ -37,6 +37,8 @@ type Word struct {
 	Release int `json:"release,omitempty"`
 	// Look are paths that the receiver's program has to look at again, though nothing is known to have changed.
 	Look []string `json:"look,omitempty"`
+	// Tidy are directories in which the sender's program fails again and again.
+	Tidy []string `json:"tidy,omitempty"`
 	// Forget tells that what is known of earlier synchronizations is of no use, on either side.
 	Forget bool `json:"forget,omitempty"`
 	// Synced tells that both sides were just found equal, as far as the leader can tell.

@@ -134,3 +134,28 @@ func TestSweep(t *testing.T) {
 		t.Errorf("left are %q and %v", left, below)
 	}
 }
+
+func TestTidy(t *testing.T) {
+	root := t.TempDir()
+	temporary := func(path string) bool { return strings.HasSuffix(path, ".tmp") }
+	mustDo(t, os.Mkdir(filepath.Join(root, "dir"), 0o755), os.Mkdir(filepath.Join(root, "other"), 0o755))
+	for _, path := range []string{"dir/a.tmp", "dir/file", "other/a.tmp"} {
+		mustDo(t, os.WriteFile(filepath.Join(root, path), nil, 0o600))
+	}
+	there := func() string {
+		found, err := filepath.Glob(filepath.Join(root, "*/*"))
+		mustDo(t, err)
+		return strings.ReplaceAll(strings.Join(found, " "), root+"/", "")
+	}
+	mustDo(t, worker.Tidy(root, []string{"dir"}, temporary, time.Now()))
+	if got := there(); got != "dir/a.tmp dir/file other/a.tmp" {
+		t.Errorf("what may be under way: %s is left", got)
+	}
+	mustDo(t, worker.Tidy(root, []string{"dir"}, temporary, time.Now().Add(2*time.Minute)))
+	if got := there(); got != "dir/file other/a.tmp" {
+		t.Errorf("what is old: %s is left", got)
+	}
+	if err := worker.Tidy(root, []string{"../.."}, temporary, time.Now()); err == nil {
+		t.Error("it leaves the tree")
+	}
+}
