@@ -53,6 +53,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"Names", r.names},
 		{"Special", r.special},
 		{"Attributes", r.attributes},
+		{"Barrier", r.barrier},
 		{"Conflict", r.conflict},
 		{"DeletedAndChanged", r.deletedAndChanged},
 		{"Unreadable", r.unreadable},
