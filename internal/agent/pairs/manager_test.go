@@ -264,6 +264,23 @@ func TestNodeOutOfMaintenanceCatchesUpFirst(t *testing.T) {
 	})
 }
 
+// TestLeaderOutOfMaintenanceCatchesUpFirst is of a cluster that was changed while all its nodes were in maintenance.
+func TestLeaderOutOfMaintenanceCatchesUpFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.start()
+		began := time.Now()
+		n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: began})
+		n.expect(spec.PairSynced, "Ready", "")
+		n.change(func(s *pairs.Sight) { s.Away = true })
+		n.says(replication.Status{State: spec.PairSyncing, Started: began, Synced: began})
+		n.change(func(s *pairs.Sight) { s.Away = false })
+		n.expect(spec.PairSyncing, "Waiting", "not synchronized yet")
+		n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+		n.expect(spec.PairSynced, "Ready", "")
+	})
+}
+
 func TestNodeWhosePeerIsDeadServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, "hk1")
