@@ -221,7 +221,8 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"in a life before the one that begins without it", outage(accept(3, "a"), func(e *evidence) { e.Heard["b"] = online(2) }),
-			recovery.Wait, recovery.ReasonDiverged, []string{"life 3 began without this member"},
+			recovery.Wait, recovery.ReasonDiverged,
+			[]string{"life 3 began without this member"},
 		},
 		{"long after it was given up and made again", outage(accept(2, "a"), func(e *evidence) { e.Heard["b"] = online(2) }), recovery.Join, recovery.ReasonJoining, nil},
 		{
