@@ -29,6 +29,8 @@ type treeAgent struct {
 	unmounted map[string]bool
 	slow      bool
 	asked     map[string]int
+	// refused is called after a tree was not there, listed after a directory was asked for.
+	refused, listed func(pair string)
 }
 
 func (a *treeAgent) refusal(pair string) error {
@@ -36,6 +38,9 @@ func (a *treeAgent) refusal(pair string) error {
 	case a.trees[pair] == nil:
 		return &api.Error{StatusCode: 404, Reason: api.ReasonNoSuchPair, Message: fmt.Sprintf("node %q has no pair %q, or does not know of it yet", a.node, pair)}
 	case a.unmounted[pair]:
+		if a.refused != nil {
+			a.refused(pair)
+		}
 		return &api.Error{StatusCode: 503, Reason: api.ReasonPairUnavailable, Message: fmt.Sprintf("the tree of pair %q cannot be looked at: it is missing", pair)}
 	}
 	return nil
@@ -63,6 +68,9 @@ func (a *treeAgent) Directory(ctx context.Context, pair, path string) (digest.Di
 		return digest.Directory{}, err
 	}
 	d, err := a.trees[pair].Directory(ctx, path)
+	if a.listed != nil {
+		a.listed(pair)
+	}
 	if os.IsNotExist(err) {
 		err = &api.Error{StatusCode: 404, Reason: api.ReasonNoSuchDirectory, Message: err.Error()}
 	}
@@ -180,7 +188,7 @@ func TestWaitSyncedSaysWhatDiffers(t *testing.T) {
 	}
 	w.hk1.write(t, "uploads", "thing", "x", time.Hour)
 	w.sg1.write(t, "uploads", "thing/inside", "x", time.Hour)
-	r := w.wait(t, "--timeout", "700ms")
+	r := w.wait(t, "--timeout", "3s")
 	if r.code != cli.Degraded || strings.Contains(r.stdout+r.stderr, "\x1b") {
 		t.Errorf("exit code %d, want %d, and nothing for the terminal to act on: %q", r.code, cli.Degraded, r.stdout+r.stderr)
 	}
@@ -200,7 +208,7 @@ func TestWaitSyncedSaysWhatDiffers(t *testing.T) {
 			}
 		}
 	}
-	js := w.wait(t, "--timeout", "700ms", "--json", "--pair", "uploads")
+	js := w.wait(t, "--timeout", "3s", "--json", "--pair", "uploads")
 	if err := json.Unmarshal([]byte(js.stdout), &got); err != nil {
 		t.Fatalf("%v\n%s", err, js.stdout)
 	}
@@ -222,16 +230,10 @@ func TestWaitSyncedWaits(t *testing.T) {
 	w.hk1.slow, w.sg1.slow = true, true
 	w.hk1.write(t, "uploads", "late", "x", time.Hour)
 	w.sg1.unmounted["photos"] = true
-	var arrives sync.WaitGroup
-	arrives.Go(func() {
-		<-time.After(300 * time.Millisecond)
-		w.sg1.write(t, "uploads", "late", "x", time.Hour)
-		w.sg1.mu.Lock()
-		defer w.sg1.mu.Unlock()
-		w.sg1.unmounted["photos"] = false
-	})
+	// What is missing comes once that was noticed.
+	w.sg1.refused = func(pair string) { w.sg1.unmounted[pair] = false }
+	w.sg1.listed = func(pair string) { w.sg1.write(t, pair, "late", "x", time.Hour) }
 	r := w.wait(t, "--timeout", "1m")
-	arrives.Wait()
 	if r.code != cli.Healthy {
 		t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
 	}
@@ -251,7 +253,7 @@ func TestWaitSyncedSaysAtOnceWhatHasFailed(t *testing.T) {
 	side.State, side.Problem = spec.PairFailed, "the disk is full: make room"
 	w.hk1.status.Pairs["photos"].Sides["sg1"] = side
 	w.sg1.unmounted["photos"] = true
-	r := w.wait(t, "--timeout", "1500ms")
+	r := w.wait(t, "--timeout", "3s")
 	if r.code != cli.Degraded || !strings.HasPrefix(r.stderr, "pair photos: sg1: the disk is full: make room\n") {
 		t.Errorf("exit code %d, it said %q", r.code, r.stderr)
 	}
@@ -305,7 +307,7 @@ func TestWaitSyncedWithAnOldAgent(t *testing.T) {
 func TestWaitSyncedWithNodeThatIsNotReached(t *testing.T) {
 	w := newTwoTrees(t)
 	write(t, "terraform.tfstate", stateWith(t, resource("atoll_node", node("hk1", w.endpoint, w.identity), node("sg1", closedEndpoint(t), w.identity))))
-	r := w.run(t, "wait-synced", "--timeout", "300ms", "--interval", "20ms")
+	r := w.run(t, "wait-synced", "--timeout", "2s", "--interval", "20ms")
 	if r.code != cli.Failed || !strings.Contains(r.stderr, "pair uploads: sg1: ") || !strings.Contains(r.stderr, "Error: pair photos: node sg1 was not reached: ") || !strings.Contains(r.stdout, "pair uploads: NOT equal: sg1: ") {
 		t.Errorf("exit code %d, %q, %q", r.code, r.stdout, r.stderr)
 	}
