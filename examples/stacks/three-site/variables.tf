@@ -121,3 +121,13 @@ variable "database_password" {
   ephemeral   = true
   sensitive   = true
 }
+
+variable "files" {
+  description = "Directory trees that two nodes keep equal, by name: where they are, on which two nodes, and the account that they belong to. Empty for none."
+  type = map(object({
+    path  = string
+    nodes = set(string)
+    owner = optional(string, "www-data")
+  }))
+  default = { uploads = { path = "/srv/uploads", nodes = ["hk1", "sg1"] } }
+}

@@ -107,9 +107,12 @@ const NoWebsite = "TF_VAR_website=null"
 // NoDatabase keeps the reference topology from making a database, as NoWebsite does for load balancers.
 const NoDatabase = "TF_VAR_database=null"
 
+// NoFiles keeps the reference topology from making pairs, as NoWebsite does for load balancers.
+const NoFiles = "TF_VAR_files={}"
+
 // stackEnvironment is what the stack expects of the operator's environment.
 func (s *Site) stackEnvironment() []string {
-	return []string{"ATOLL_SIGNING_KEY_FILE=" + s.KeyFile, NoWebsite, NoDatabase}
+	return []string{"ATOLL_SIGNING_KEY_FILE=" + s.KeyFile, NoWebsite, NoDatabase, NoFiles}
 }
 
 // Operator makes a command that runs on the operator's workstation.

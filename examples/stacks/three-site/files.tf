@@ -1,0 +1,8 @@
+# Directory trees that two nodes keep equal: what is written on either is on the other at once.
+resource "atoll_replication_pair" "files" {
+  for_each = var.files
+
+  name  = each.key
+  owner = each.value.owner
+  nodes = { for name in each.value.nodes : name => { node = local.nodes[name], path = each.value.path } }
+}

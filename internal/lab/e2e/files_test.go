@@ -1,0 +1,268 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
+)
+
+// arrival is how soon what is written on one node has to be on the other where nothing is wrong, with much to spare for a machine that
+// boots others beside. The benchmark measures it.
+const arrival = 5 * time.Second
+
+// filesSite is a site with the reference topology's pair.
+type filesSite struct {
+	*site
+	pair *rig.Pair
+	// one leads the pair, other does not.
+	one, other string
+}
+
+// TestFiles runs the reference topology's pair: what its nodes write meets, and nothing is lost when programs, nodes and paths die.
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	onceForAllEngines(t)
+	s := newSite(t)
+	f := filesSite{site: s, pair: s.Pair("hk1", "sg1"), one: "hk1", other: "sg1"}
+	f.Work.Env = append(f.Work.Env, rig.WithPair(f.one, f.other))
+	f.apply(t)
+	for _, step := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"begins", f.begins},
+		{"both nodes write", f.bothWrite},
+		{"modes and owners are kept", f.keepsModes},
+		{"programs are killed", f.programsAreKilled},
+		{"both change a file while apart", f.apart},
+		{"barrier", f.barrier},
+		{"a node loses power", f.losesPower},
+		{"a tree is not there", f.treeIsNotThere},
+		{"no secret leaks", func(t *testing.T) { noSecretLeaks(t, s) }},
+		{"goes", f.goes},
+	} {
+		if !t.Run(step.name, step.run) {
+			t.FailNow()
+		}
+	}
+}
+
+// do runs commands in the tree on a node, which must succeed.
+func (f filesSite) do(t *testing.T, node, commands string) {
+	t.Helper()
+	if out, err := f.pair.Run(t.Context(), node, commands); err != nil {
+		t.Fatalf("%s: %s: %v: %s", node, commands, err, out)
+	}
+}
+
+// reads waits until commands in the tree on a node print a text, and returns how long that took.
+func (f filesSite) reads(t *testing.T, node, commands, want string, within time.Duration) time.Duration {
+	t.Helper()
+	return f.eventually(t, fmt.Sprintf("%s reads %q", node, want), within, func(ctx context.Context) error {
+		out, err := f.pair.Run(ctx, node, commands)
+		if err == nil && strings.TrimSpace(out) != want {
+			err = errNot("%q", out)
+		}
+		return err
+	})
+}
+
+func (f filesSite) begins(t *testing.T) {
+	f.eventually(t, "the cluster is healthy", time.Minute, f.healthy)
+	if err := f.pair.Synced(t.Context()); err != nil {
+		t.Error(err)
+	}
+	f.eventually(t, "both ways are measured", time.Minute, func(ctx context.Context) error {
+		status, _, err := f.Status(ctx)
+		for _, side := range status.Pairs[rig.PairName].Sides {
+			if err == nil && (side.Propagation <= 0 || side.Propagation > arrival.Seconds()) {
+				err = errNot("%.2f s from one of them", side.Propagation)
+			}
+		}
+		return err
+	})
+	f.wantNoChange(t)
+}
+
+func (f filesSite) healthy(ctx context.Context) error {
+	status, healthy, err := f.Status(ctx)
+	if err == nil && !healthy {
+		err = errNot("%v", status.Reasons)
+	}
+	return err
+}
+
+func (f filesSite) bothWrite(t *testing.T) {
+	f.do(t, f.one, "mkdir photos; echo from one >photos/a.txt")
+	took := f.reads(t, f.other, "cat photos/a.txt", "from one", arrival)
+	f.do(t, f.other, "echo from the other >>photos/a.txt; echo new >photos/b.txt")
+	back := f.reads(t, f.one, "cat photos/a.txt photos/b.txt", "from one\nfrom the other\nnew", arrival)
+	f.do(t, f.one, "rm photos/b.txt")
+	f.reads(t, f.other, "ls photos", "a.txt", arrival)
+	f.do(t, f.other, "mv photos pictures")
+	f.reads(t, f.one, "ls -A | grep -v ^.atoll", "pictures", arrival)
+	f.do(t, f.one, "echo for this node alone >pictures/half.tmp; echo for both >pictures/whole")
+	f.reads(t, f.other, "ls pictures", "a.txt\nwhole", arrival)
+	t.Logf("there after %.2f s, back after %.2f s", took.Seconds(), back.Seconds())
+	f.do(t, f.one, "rm pictures/half.tmp")
+}
+
+func (f filesSite) keepsModes(t *testing.T) {
+	f.do(t, f.one, "mkdir -m 2750 group; echo x >group/run; chmod 0740 group/run; ln -s ../pictures/a.txt group/link; touch -d 2020-02-02T02:02:02Z group/run")
+	f.reads(t, f.other, "stat -c '%A %U %G %Y' group/run && stat -c %A group && readlink group/link", "-rwxr----- www-data www-data 1580608922\ndrwxr-s---\n../pictures/a.txt", arrival)
+	f.eventually(t, "the trees are equal", arrival, f.pair.Equal)
+}
+
+// programsAreKilled kills everything that keeps the pair while files are written, on both nodes in turn: what was written before, during
+// and after that is on both.
+func (f filesSite) programsAreKilled(t *testing.T) {
+	for _, victim := range []string{f.one, f.other} {
+		for _, kill := range []string{
+			"pkill -KILL -x unison",
+			"systemctl kill --signal=KILL " + f.pair.Unit(),
+			"systemctl kill --signal=KILL atolld.service",
+		} {
+			dir := strings.NewReplacer(" ", "-", "=", "-").Replace(kill + "-" + victim)
+			f.do(t, f.one, "mkdir '"+dir+"'; for i in $(seq 50); do echo $i >'"+dir+"'/one-$i; done")
+			if _, err := f.Exec(t.Context(), victim, "sh", "-c", kill); err != nil {
+				t.Fatalf("%s on %s: %v", kill, victim, err)
+			}
+			f.do(t, f.other, "mkdir -p '"+dir+"'; for i in $(seq 50); do echo $i >'"+dir+"'/other-$i; done")
+			for _, node := range []string{f.one, f.other} {
+				f.reads(t, node, "ls '"+dir+"' | wc -l", "100", time.Minute)
+			}
+		}
+	}
+	f.eventually(t, "the trees are equal", time.Minute, f.pair.Equal)
+	f.eventually(t, "the cluster is healthy", time.Minute, f.healthy)
+}
+
+// apart lets both nodes change the same files while they do not reach each other: both versions are on both nodes afterwards.
+func (f filesSite) apart(t *testing.T) {
+	f.do(t, f.one, "echo base >contested; echo base >deleted; echo base >kept")
+	f.reads(t, f.other, "cat contested deleted kept", "base\nbase\nbase", arrival)
+	for _, n := range []string{f.one, "hk2"} {
+		if err := f.Cut(t.Context(), n, f.other, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.do(t, f.one, "echo version of one >contested; rm deleted; echo only one >from-one")
+	f.do(t, f.other, "echo version of the other >contested; echo changed >deleted; echo only the other >from-other; rm kept")
+	if out, err := f.Atoll(t.Context(), "wait-synced", "--timeout", "5s"); err == nil || !strings.Contains(out+err.Error(), "from-one") {
+		t.Errorf("the barrier opens while the nodes are apart, or does not say why not: %v\n%s", err, out)
+	}
+	for _, n := range []string{f.one, "hk2"} {
+		if err := f.Heal(t.Context(), n, f.other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, node := range []string{f.one, f.other} {
+		f.eventually(t, node+" has everything", time.Minute, func(ctx context.Context) error {
+			out, err := f.pair.Run(ctx, node, "cat contested* deleted* from-* | sort; test ! -e kept")
+			if want := "changed\nonly one\nonly the other\nversion of one\nversion of the other\n"; err == nil && out != want {
+				err = errNot("%q", out)
+			}
+			return err
+		})
+	}
+	f.reads(t, f.other, "cat contested", "version of one", arrival)
+	f.eventually(t, "the status counts what is kept", time.Minute, func(ctx context.Context) error {
+		status, _, err := f.Status(ctx)
+		if v := status.Pairs[rig.PairName]; err == nil && (v.Conflicts != 2 || len(v.ConflictPaths) != 2) {
+			err = errNot("%d conflicts: %q", v.Conflicts, v.ConflictPaths)
+		}
+		return err
+	})
+	f.do(t, f.one, "rm contested*conflict* deleted*conflict*")
+	f.eventually(t, "the trees are equal", arrival, f.pair.Equal)
+	f.wantNoChange(t)
+}
+
+// barrier is how an application that all nodes share is upgraded: all of them out of service, one change, and back when every node has
+// it.
+func (f filesSite) barrier(t *testing.T) {
+	atoll := func(args ...string) {
+		t.Helper()
+		if out, err := f.Atoll(t.Context(), args...); err != nil {
+			t.Fatalf("atoll %v: %v\n%s", args, err, out)
+		}
+	}
+	atoll("maintenance", "enter", "--all", "--reason", "upgrade")
+	f.do(t, f.one, "mkdir version2; for i in $(seq 500); do echo 2 >version2/$i; done")
+	atoll("wait-synced", "--timeout", "1m")
+	if err := f.pair.Equal(t.Context()); err != nil {
+		t.Error(err)
+	}
+	atoll("maintenance", "leave", "--all")
+	f.eventually(t, "the cluster is healthy", time.Minute, f.healthy)
+}
+
+// losesPower takes a node's power while files are written on both, and demands of the other that it goes on.
+func (f filesSite) losesPower(t *testing.T) {
+	for _, victim := range []string{f.other, f.one} {
+		lives := f.one
+		if victim == f.one {
+			lives = f.other
+		}
+		f.do(t, victim, "echo before >before-"+victim+"; sync")
+		f.reads(t, lives, "cat before-"+victim, "before", arrival)
+		if err := f.Kill(t.Context(), victim); err != nil {
+			t.Fatal(err)
+		}
+		f.do(t, lives, "rm before-"+victim+"; echo meanwhile >while-"+victim+"; for i in $(seq 200); do echo $i >many-"+victim+"-$i; done")
+		h, err := f.Health(t.Context(), lives)
+		if err != nil || h.Parts["files"] != "ok" {
+			t.Errorf("%s says %+v, %v, while %s is without power", lives, h, err, victim)
+		}
+		if err := f.PowerOn(t.Context(), victim); err != nil {
+			t.Fatal(err)
+		}
+		f.reads(t, victim, "cat while-"+victim+"; ls | grep -c many-"+victim, "meanwhile\n200", 2*time.Minute)
+		f.eventually(t, "the trees are equal", time.Minute, f.pair.Equal)
+		f.eventually(t, "the cluster is healthy", time.Minute, f.healthy)
+	}
+}
+
+// treeIsNotThere takes the tree away under its node, as a disk that is not mounted would: nothing is deleted on the other.
+func (f filesSite) treeIsNotThere(t *testing.T) {
+	before, err := f.pair.Sum(t.Context(), f.one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Exec(t.Context(), f.other, "mv", rig.PairPath, rig.PairPath+".away"); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually(t, "the status says what is wrong", time.Minute, func(ctx context.Context) error {
+		status, healthy, err := f.Status(ctx)
+		if err == nil && (healthy || !strings.Contains(strings.Join(status.Reasons, "\n"), rig.PairName)) {
+			err = errNot("%v", status.Reasons)
+		}
+		return err
+	})
+	if after, err := f.pair.Sum(t.Context(), f.one); err != nil || after != before {
+		t.Errorf("the other tree has changed: %v", err)
+	}
+	if _, err := f.Exec(t.Context(), f.other, "sh", "-c", "rm -rf "+rig.PairPath+" && mv "+rig.PairPath+".away "+rig.PairPath); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually(t, "the cluster is healthy", 2*time.Minute, f.healthy)
+	f.do(t, f.one, "echo again >again")
+	f.reads(t, f.other, "cat again", "again", arrival)
+}
+
+// goes destroys everything: the trees stay.
+func (f filesSite) goes(t *testing.T) {
+	f.mustRun(t, "destroy", "-auto-approve", "-target=atoll_replication_pair.files")
+	for _, node := range []string{f.one, f.other} {
+		if out, err := f.Exec(t.Context(), node, "sh", "-euc", "cat "+rig.PairPath+"/again; systemctl list-unit-files 'atoll-pair-*' --no-legend; ls -A "+rig.PairPath+" | grep ^.atoll || true"); err != nil || strings.TrimSpace(string(out)) != "again" {
+			t.Errorf("%s: %q, %v, want the tree alone", node, out, err)
+		}
+	}
+	f.mustRun(t, "destroy", "-auto-approve")
+}

@@ -1,0 +1,80 @@
+//go:build linux
+
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// The reference topology's pair.
+const (
+	// PairName is its name, PairPath its tree on both nodes, PairOwner the account that the tree belongs to.
+	PairName  = "uploads"
+	PairPath  = "/srv/uploads"
+	PairOwner = "www-data"
+)
+
+// WithPair makes the reference topology make its pair, of these two nodes.
+func WithPair(one, other string) string {
+	return fmt.Sprintf(`TF_VAR_files={ %s = { path = %q, nodes = [%q, %q], owner = %q } }`, PairName, PairPath, one, other, PairOwner)
+}
+
+// Pair is the reference topology's pair as the application on its nodes has it.
+type Pair struct {
+	site *Site
+	// Nodes are the two.
+	Nodes [2]string
+}
+
+// Pair returns the pair of the two nodes. It need not be there yet.
+func (s *Site) Pair(one, other string) *Pair { return &Pair{site: s, Nodes: [2]string{one, other}} }
+
+// Unit is the service that keeps the pair on each of its nodes.
+func (*Pair) Unit() string { return "atoll-pair-" + PairName + ".service" }
+
+// Run runs a shell's commands in the tree on a node, as its owner, and returns their output.
+func (p *Pair) Run(ctx context.Context, node, commands string) (string, error) {
+	out, err := p.site.Exec(ctx, node, "runuser", "-u", PairOwner, "--", "sh", "-euc", "cd "+PairPath+"; "+commands)
+	return string(out), err
+}
+
+// Sum returns a digest of everything in the tree on a node that the application made, by tools that have no part in keeping the
+// pair: names, types, modes, owners, targets and contents.
+func (p *Pair) Sum(ctx context.Context, node string) (string, error) {
+	const list = `find . -mindepth 1 \( -path ./.atoll -o -path ./.atoll-canary \) -prune -o -printf '%y %m %u %g %l %P\0' | LC_ALL=C sort -z | sha256sum
+find . \( -path ./.atoll -o -path ./.atoll-canary \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum -- | sha256sum`
+	out, err := p.site.Exec(ctx, node, "sh", "-euc", "cd "+PairPath+"; "+list)
+	return string(out), err
+}
+
+// Equal returns an error unless both trees hold the same.
+func (p *Pair) Equal(ctx context.Context) error {
+	var sums [2]string
+	for i, node := range p.Nodes {
+		var err error
+		if sums[i], err = p.Sum(ctx, node); err != nil {
+			return err
+		}
+	}
+	if sums[0] != sums[1] {
+		return errors.New(PairPath + " is not the same on " + strings.Join(p.Nodes[:], " and "))
+	}
+	return nil
+}
+
+// Synced returns an error unless the cluster's status says that both sides are equal.
+func (p *Pair) Synced(ctx context.Context) error {
+	status, _, err := p.site.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if v, ok := status.Pairs[PairName]; !ok || v.State != spec.PairSynced {
+		return fmt.Errorf("pair %s is %q: %v", PairName, v.State, status.Reasons)
+	}
+	return nil
+}
