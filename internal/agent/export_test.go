@@ -188,16 +188,18 @@ func (k ServerKeys) PEM(loadBalancer string) ([]byte, error) { return k.keys.pem
 // Sweep is sweep.
 func (k ServerKeys) Sweep(wanted map[string]bool) error { return k.keys.sweep(wanted) }
 
-// Floor returns the nodes of www.example.com that its floor keeps in service as one with a trouble sees it, which is that of the database
-// or that of its application, by the others' reports.
-func Floor(self string, minimum int, statuses map[string]spec.Status, database bool) map[string]bool {
+// Floor returns the nodes of www.example.com that its floor keeps in service as one with problems sees it, by the others' reports. It
+// reaches the reached over the mesh; gossip takes all others to live.
+func Floor(self string, minimum int, statuses map[string]spec.Status, reached []string, problems map[string]string) map[string]bool {
 	now := time.Now()
 	lb, in := topology.LoadBalancer{Hostname: "www.example.com"}, input{snapshot: &store.Snapshot{Statuses: statuses, Received: map[string]time.Time{}}}
+	peers := map[string]spec.PeerStatus{}
 	for name := range statuses {
 		lb.Peers = append(lb.Peers, topology.ServingPeer{Peer: topology.Peer{Name: name}, ServingNode: spec.ServingNode{Enabled: true}})
 		in.snapshot.Received[name] = now
+		peers[name] = spec.PeerStatus{Alive: true, Reachable: slices.Contains(reached, name)}
 	}
-	return keptInService(minimum, append(others(lb, in, nil, nil, now, database), server{name: self, keepable: true}))
+	return keptInService(minimum, append(others(lb, in, peers, nil, now, problems), server{name: self, keepable: true}))
 }
 
 // LostPeers is lostPeers for tests.

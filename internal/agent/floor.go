@@ -47,10 +47,15 @@ func keptInService(minimum int, servers []server) map[string]bool {
 // others returns the other nodes of a load balancer as the floor counts them. A node that the operator has taken out, one
 // that is found dead, one that gets no traffic from the vendor (out), and one whose last report is too old are none to count on.
 // A node that has lost its way to the database goes by how theirs is by now: they call themselves unfit only when they have been without
-// one for a while, so whoever loses it with all others at once would count on them.
-func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus, out []string, now time.Time, database bool) []server {
+// one for a while, so whoever loses it with all others at once would count on them. A node that has lost the mesh counts on nobody whom it
+// does not reach: that gossip still takes them to live, as for some seconds after their deaths, is no reason to step back for them.
+func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus, out []string, now time.Time, problems map[string]string) []server {
+	database, apart := problems[partDatabase] != "", problems[partMesh] != ""
 	var servers []server
 	for _, p := range lb.Peers {
+		if apart && !peers[p.Name].Reachable {
+			continue
+		}
 		if _, away := in.snapshot.Maintenance[p.Name]; away || !p.Enabled || slices.Contains(out, p.Name) || !believed(p.Name, in.snapshot, peers, now) {
 			continue
 		}

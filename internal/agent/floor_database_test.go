@@ -87,7 +87,11 @@ func TestFloorAmongThoseWithoutADatabase(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			kept := agent.Floor("hk1", tt.minimum, map[string]spec.Status{"hk2": report(tt.hk2), "sg1": report(tt.sg1)}, tt.database)
+			problems := map[string]string{}
+			if tt.database {
+				problems["database"] = "the router does not run"
+			}
+			kept := agent.Floor("hk1", tt.minimum, map[string]spec.Status{"hk2": report(tt.hk2), "sg1": report(tt.sg1)}, []string{"hk2", "sg1"}, problems)
 			if kept["hk1"] != tt.wantKept || kept["hk2"] != tt.wantOther || kept["sg1"] {
 				t.Errorf("kept in service are %v", kept)
 			}

@@ -149,7 +149,7 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 		return j
 	}
 	self := server{name: s.m.record.Node, keepable: true}
-	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.outOf(lb), s.a.cfg.Now(), bad.problems[partDatabase] != ""), self))
+	kept := keptInService(lb.MinimumNodes, append(others(lb, in, peers, s.outOf(lb), s.a.cfg.Now(), bad.problems), self))
 	before, judged := s.fitness.of(lb.Hostname)
 	age := time.Since(since)
 	switch {

@@ -56,3 +56,27 @@ func TestLostPeers(t *testing.T) {
 		})
 	}
 }
+
+// TestSurvivorCountsOnNobodyItDoesNotReach: gossip takes the dead to live for some seconds, in which the last survivor is needed as well.
+func TestSurvivorCountsOnNobodyItDoesNotReach(t *testing.T) {
+	t.Parallel()
+	fit := spec.Status{Serving: map[string]spec.ServingStatus{hostname: {Fit: true}}}
+	statuses := map[string]spec.Status{"hk2": fit, "sg1": fit}
+	lost := map[string]string{"mesh": "reaches 0 of 2 peers"}
+	for _, tt := range []struct {
+		name     string
+		reached  []string
+		problems map[string]string
+		want     bool
+	}{
+		{"the last one", nil, lost, true},
+		{"not the last one", []string{"sg1"}, lost, false},
+		{"its application is unwell, and the mesh is slow", nil, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := agent.Floor("hk1", 1, statuses, tt.reached, tt.problems)["hk1"]; got != tt.want {
+				t.Errorf("kept in service: %t", got)
+			}
+		})
+	}
+}
