@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -234,11 +235,14 @@ func TestDamagedMembershipIsSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.start()
+	// The agent waits for a moment before it has looked at anything.
+	w.wait("the damaged part is kept", func() error {
+		if files := m.files(); !slices.ContainsFunc(files, func(name string) bool { return strings.HasPrefix(name, "damaged-") }) {
+			return fmt.Errorf("the state holds %v", files)
+		}
+		return nil
+	})
 	m.waitHealth("waits", waiting)
-	kept := slices.ContainsFunc(m.files(), func(name string) bool { return strings.HasPrefix(name, "damaged-") })
-	if !kept {
-		t.Errorf("the state holds %v, want the damaged part kept", m.files())
-	}
 }
 
 func TestStateIsForRootAlone(t *testing.T) {
