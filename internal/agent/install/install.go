@@ -88,7 +88,32 @@ func Install(ctx context.Context, sys host.System, o Options) (Result, error) {
 	if !live {
 		return r, nil
 	}
-	return r, r.start(ctx, sys, o.Start, file || link, binary || file)
+	old, err := outdated(ctx, sys)
+	if err != nil {
+		return r, err
+	}
+	return r, r.start(ctx, sys, o.Start, file || link, binary || file || old)
+}
+
+// outdated tells whether the service runs another program than the one that is installed. Adoption over SSH puts the program in
+// place itself, maybe under an agent that came with the machine's image.
+func outdated(ctx context.Context, sys host.System) (bool, error) {
+	now, err := sys.Units().Status(ctx, UnitName)
+	if err != nil {
+		return false, fmt.Errorf("install atolld: %w", err)
+	}
+	return now.MainPID != 0 && runsAnother(now.MainPID, BinaryPath), nil
+}
+
+// runsAnother tells whether a process runs another file than the one at a path. One that has ended does not.
+func runsAnother(pid int, path string) bool {
+	// It leads to the file even when that has no name any more.
+	runs, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && !os.SameFile(runs, there)
 }
 
 func (r *Result) note(path string, changed bool) {

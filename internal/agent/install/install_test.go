@@ -142,6 +142,55 @@ func TestStartNeedsARunningSystem(t *testing.T) {
 }
 
 // TestUnitExposure holds the unit to what systemd itself thinks of its hardening: 0 is the best and 10 the worst.
+// TestRunsAnother replaces a program while it runs, as adoption does.
+func TestRunsAnother(t *testing.T) {
+	if _, err := os.Stat("/proc/self/exe"); err != nil {
+		t.Skipf("THIS SYSTEM DOES NOT SAY WHAT A PROCESS RUNS: %v", err)
+	}
+	cat, err := exec.LookPath("cat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(cat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "cat")
+	if err := os.WriteFile(path, program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path)
+	// It runs as long as it can be told more.
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if install.RunsAnother(cmd.Process.Pid, path) {
+		t.Error("a process that runs the file is said to run another")
+	}
+	if err := os.WriteFile(path+".new", program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	if !install.RunsAnother(cmd.Process.Pid, path) {
+		t.Error("a process that runs the file that was there before is said to run the new one")
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if install.RunsAnother(cmd.Process.Pid, path) {
+		t.Error("a process that has ended is said to run something")
+	}
+}
+
 func TestUnitExposure(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {

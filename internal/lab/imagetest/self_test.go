@@ -30,6 +30,9 @@ func areThemselves(t *testing.T, s *site) {
 			}
 			seen[what+got] = n
 		}
+		if got := s.exec(t, n, "sh", "-c", `stat -Lc %i /usr/local/bin/atolld "/proc/$(systemctl show --property=MainPID --value atolld.service)/exe" | uniq | wc -l`); got != "1" {
+			t.Errorf("%s runs another agent than the one that is installed", n)
+		}
 		if status, err := s.Exec(t.Context(), n, "cloud-init", "status", "--wait", "--long"); err != nil {
 			t.Errorf("%s: cloud-init complains: %v\n%s", n, err, status)
 		}

@@ -1,0 +1,4 @@
+package install
+
+// What the package's tests look at.
+var RunsAnother = runsAnother
