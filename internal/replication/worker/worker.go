@@ -186,10 +186,13 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	unseen := newBlind(w.cfg.Path, engine.Blind(), w.log)
 	watcher, err := watch.Open(ctx, w.cfg.Path, watch.Options{
 		Skip: func(p string) bool { return skip.Match(p) || engine.Temporary(p) }, Own: host.Own,
-		// It is asked of each change that is the program's own.
+		// It is asked of each change that is the program's own. Copies that it keeps are reported as if they were others'.
 		Foreign: func(p string) bool {
+			if engine.Conflict(path.Base(p)) {
+				return true
+			}
 			unseen.wrote(p)
-			return engine.Conflict(path.Base(p))
+			return false
 		},
 		Log: w.log,
 	})
