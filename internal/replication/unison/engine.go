@@ -440,6 +440,17 @@ func (*engine) Conflict(name string) bool { return conflictName.MatchString(name
 // props.ml), and looks into a file only when its date, length or inode has changed.
 func (*engine) Blind() time.Duration { return 2100 * time.Millisecond }
 
+var temporaryName = regexp.MustCompile(`(?s)^\.unison\.(.*)\.[0-9a-f]{32}\.unison\.tmp$`)
+
+// Becomes implements worker.Engine.
+func (*engine) Becomes(temporary string) string {
+	m := temporaryName.FindStringSubmatch(path.Base(temporary))
+	if m == nil {
+		return ""
+	}
+	return path.Join(path.Dir(temporary), m[1])
+}
+
 // Temporary implements worker.Engine. Unison replicates no such names itself.
 func (*engine) Temporary(p string) bool {
 	name := path.Base(p)

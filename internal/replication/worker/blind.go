@@ -35,6 +35,8 @@ type version struct {
 	size     int64
 	modified time.Time
 	at       time.Time
+	// written tells that the last that happened to the file was that it was written to; programs that replicate set dates after that.
+	written bool
 }
 
 func newBlind(root string, within time.Duration, log *slog.Logger) *blind {
@@ -79,7 +81,7 @@ func (b *blind) changed(batch watch.Batch) {
 		b.seen[c.Path] = v
 		// What the program wrote and somebody else at once again is reported as one change, and what the program wrote is not known.
 		_, mixed := b.own[c.Path]
-		if !c.Own && (known && b.confuses(before, v) || !known && mixed) {
+		if !c.Own && (known && b.confuses(before, v) || !known && mixed && v.written) {
 			b.due[c.Path] = v
 		}
 	}
@@ -100,7 +102,7 @@ func look(root *os.Root, path string, now time.Time) (version, bool) {
 	if !ok {
 		return version{}, false
 	}
-	return version{inode: stat.Ino, size: info.Size(), modified: info.ModTime(), at: now}, true
+	return version{inode: stat.Ino, size: info.Size(), modified: info.ModTime(), at: now, written: changed(info).Equal(info.ModTime())}, true
 }
 
 // run dates what has to be, until ctx ends.

@@ -27,6 +27,8 @@ type Engine interface {
 	Conflict(name string) bool
 	// Blind is the time between two changes of a file that the program takes for one when it goes by dates, zero for none.
 	Blind() time.Duration
+	// Becomes returns the path that a file gets which the program has not completed, "" where that cannot be told.
+	Becomes(temporary string) string
 	// Temporary tells whether a path is of a file that the program has not completed.
 	Temporary(path string) bool
 	// Kept is what is the same on both sides once they are synchronized, and what is not to be looked at, beside what a pair excludes: the

@@ -93,9 +93,17 @@ func TestBlind(t *testing.T) {
 				to += ".new"
 			}
 			second := first.Add(test.after)
-			mustDo(t, os.WriteFile(to, []byte(test.second), 0o600), os.Chtimes(to, second, second), os.Rename(to, file))
+			mustDo(t, os.WriteFile(to, []byte(test.second), 0o600))
 			if test.mixed {
 				b.Wrote("file")
+				info, err := os.Stat(to)
+				mustDo(t, err)
+				second = info.ModTime() // as it is when it was only written to
+			} else {
+				mustDo(t, os.Chtimes(to, second, second))
+			}
+			if test.renamed {
+				mustDo(t, os.Rename(to, file))
 			}
 			b.Changed(watch.Change{Path: "file", Own: test.own})
 			b.Date(second.Add(within))

@@ -185,7 +185,16 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	}
 	unseen := newBlind(w.cfg.Path, engine.Blind(), w.log)
 	watcher, err := watch.Open(ctx, w.cfg.Path, watch.Options{
-		Skip: func(p string) bool { return skip.Match(p) || engine.Temporary(p) }, Own: host.Own,
+		Skip: func(p string) bool {
+			if !engine.Temporary(p) {
+				return skip.Match(p)
+			}
+			if final := engine.Becomes(p); final != "" {
+				unseen.wrote(final)
+			}
+			return true
+		},
+		Own: host.Own,
 		// It is asked of each change that is the program's own. Copies that it keeps are reported as if they were others'.
 		Foreign: func(p string) bool {
 			if engine.Conflict(path.Base(p)) {
