@@ -23,7 +23,7 @@ func otherProgram() func(context.Context) error {
 
 func pairCommand() *cobra.Command {
 	var file string
-	var prepare, debug bool
+	var prepare, forget, debug bool
 	cmd := &cobra.Command{
 		Use:   "pair",
 		Short: "Keep one directory tree equal with another node's (this is what the unit of a pair does)",
@@ -36,6 +36,9 @@ func pairCommand() *cobra.Command {
 			}
 			if prepare {
 				return worker.Prepare(cfg)
+			}
+			if forget {
+				return worker.Forget(cfg)
 			}
 			engine := drivers.PairEngines()[cfg.Driver]
 			if engine == nil {
@@ -51,6 +54,7 @@ func pairCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&file, "config", "", "`file` that describes this node's side")
 	cmd.Flags().BoolVar(&prepare, "prepare", false, "only make the tree's root where there is none and never was")
+	cmd.Flags().BoolVar(&forget, "forget", false, "only take back what the pair has made on this node, but nothing of its data")
 	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
 	_ = cmd.MarkFlagRequired("config") // the flag is there
 	return cmd

@@ -153,10 +153,14 @@ func (s *System) start(ctx context.Context, name string) error {
 		return err
 	}
 	var argv []string
+	oneshot := false
 	for line := range strings.Lines(string(content)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		words := strings.Fields(value)
 		switch key {
+		case "Type":
+			oneshot = value == "oneshot"
+			continue
 		case "RuntimeDirectory":
 			for i := range words {
 				words[i] = "/run/" + words[i]
@@ -176,6 +180,10 @@ func (s *System) start(ctx context.Context, name string) error {
 	}
 	if argv == nil {
 		return fmt.Errorf("unit %s has no ExecStart", name)
+	}
+	if oneshot {
+		_, err := s.System.Run(ctx, host.Command{Name: argv[0], Args: argv[1:]})
+		return err
 	}
 	argv = slices.Concat(s.m.Enter(), argv)
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it outlives the call that starts it, as a service does

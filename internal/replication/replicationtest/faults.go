@@ -345,6 +345,9 @@ func (r *run) nothingLeft(t *testing.T) {
 		if err := has(s, "precious", "1")(t.Context()); err != nil {
 			t.Errorf("the tree is not what it was: %v", err)
 		}
+		if made := s.Run(t, `ls -A "$1" | grep '^\.atoll' || true`, s.path); made != "" {
+			t.Errorf("%s: left in the tree: %s", s.Name, made)
+		}
 		if running := s.Run(t, `pgrep --runstates R,S,D "$1" || true`, r.Program); running != "" {
 			t.Errorf("%s: still running: %s", s.Name, running)
 		}

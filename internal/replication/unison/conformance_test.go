@@ -49,8 +49,11 @@ func pair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if os.Args[2] == "--prepare" {
+	switch os.Args[2] {
+	case "--prepare":
 		return worker.Prepare(cfg)
+	case "--forget":
+		return worker.Forget(cfg)
 	}
 	// Machines of namespaces have no journal.
 	journal := os.Stderr

@@ -97,25 +97,52 @@ func (d *Driver) removeOthers(ctx context.Context, pairs []replication.Pair) err
 			continue
 		}
 		d.offer(name, nil) //nolint:contextcheck // what it starts outlives this call
-		_, err := d.sys.Units().Remove(ctx, unitName(name))
-		// The configuration is what says that there is something: it goes last.
-		for _, path := range []string{runDir(name), stateDir(name), pairDir(name)} {
-			if err == nil {
-				_, err = d.sys.Remove(path)
-			}
-		}
-		if err != nil {
+		if err := d.remove(ctx, name); err != nil {
 			problems = append(problems, fmt.Errorf("remove pair %q: %w", name, err))
 		}
 	}
 	if !left && len(pairs) == 0 && len(problems) == 0 {
-		for _, path := range []string{stateRoot, configDir} {
-			if _, err := d.sys.Remove(path); err != nil {
-				return fmt.Errorf("remove the pairs: %w", err)
-			}
+		if _, err := d.sys.Remove(configDir); err != nil {
+			return fmt.Errorf("remove the pairs: %w", err)
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// remove takes a pair away. The agent itself may not write where the pair's tree and state are: a unit does that.
+func (d *Driver) remove(ctx context.Context, name string) error {
+	if _, err := d.sys.Units().Remove(ctx, unitName(name)); err != nil {
+		return err
+	}
+	if _, err := d.sys.ReadFile(configPath(name)); err == nil {
+		program, err := d.ownProgram()
+		if err != nil {
+			return err
+		}
+		if _, err := d.sys.Units().Ensure(ctx, forgetUnit(name, program)); err != nil {
+			return fmt.Errorf("take back what it has left: %w", err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := d.sys.Units().Remove(ctx, forgetUnitName(name)); err != nil {
+		return err
+	}
+	// The configuration is what says that there is something: it goes last.
+	for _, path := range []string{runDir(name), pairDir(name)} {
+		if _, err := d.sys.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownProgram returns the command of the worker.
+func (d *Driver) ownProgram() (string, error) {
+	if d.program != "" {
+		return d.program, nil
+	}
+	return os.Executable()
 }
 
 // apply makes this node's side of one pair.
@@ -135,11 +162,9 @@ func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
 	if _, err := d.sys.WriteFile(configPath(p.Name), text, 0o644); err != nil {
 		return err
 	}
-	program := d.program
-	if program == "" {
-		if program, err = os.Executable(); err != nil {
-			return err
-		}
+	program, err := d.ownProgram()
+	if err != nil {
+		return err
 	}
 	if _, err := d.sys.Units().Ensure(ctx, serviceUnit(p, program, text)); err != nil {
 		return err

@@ -99,3 +99,19 @@ SystemCallArchitectures=native
 WantedBy=multi-user.target
 `, p.Name, p.Path, program, configPath(p.Name), unitPrefix, hex.EncodeToString(sum[:8]), lines(p.Limits)), "\n"))}
 }
+
+// forgetUnitName is the unit that takes back what a pair has left on the node. Its name is no pair's unit's.
+func forgetUnitName(pair string) string { return "atoll-forget-pair-" + pair + ".service" }
+
+// forgetUnit removes, once and with full rights, what only a pair's own unit may write to.
+func forgetUnit(pair, program string) host.Unit {
+	return host.Unit{Name: forgetUnitName(pair), Running: true, Content: fmt.Appendf(nil, `# Written by atolld; changes are overwritten.
+[Unit]
+Description=Atoll pair %[1]s: what it leaves behind
+
+[Service]
+Type=oneshot
+ExecStart=%[2]s pair --forget --config %[3]s
+TimeoutStartSec=60
+`, pair, program, configPath(pair))}
+}

@@ -77,6 +77,14 @@ func Prepare(c Config) error {
 	return os.Chown(c.Path, account.UID, account.GID)
 }
 
+// Forget takes back everything that a worker has made on its node, but nothing of the tree's data: the marker, the canaries and the state. It
+// may be repeated. Like Prepare it has the rights that a worker has not.
+func Forget(c Config) error {
+	err := errors.Join(os.RemoveAll(filepath.Join(c.Path, Marker)), os.RemoveAll(filepath.Join(c.Path, CanaryDir)), os.RemoveAll(c.StateDir))
+	_ = os.Remove(filepath.Dir(c.StateDir)) // where the last of all pairs has had its state
+	return err
+}
+
 // tree is a pair's tree on this node.
 type tree struct {
 	cfg   Config
