@@ -55,6 +55,9 @@ func TestDemo(t *testing.T) {
 	if strings.Contains(out, "No changes.") || !strings.Contains(out, "The cluster is up.") {
 		t.Errorf("after the interruptions there was nothing to do, or it was not done:\n%s", out)
 	}
+	if !strings.Contains(out, "written on hk1 at") {
+		t.Errorf("a file that was written on hk1 was not read on sg1:\n%s", out)
+	}
 	list := d.instances(t)
 	if len(list) != 1 || list[0] != "sg1" {
 		t.Errorf("the cloud has the instances %v, want sg1 alone", list)
