@@ -72,6 +72,11 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		if test.name == "Attributes" && !s.Attributes {
 			continue
 		}
+		// Only fanotify tells in every case that a file was written to in the moment in which the program had just replaced it.
+		if test.name == "SameLength" && r.lead.status(t.Context(), t).Watching != "fanotify" {
+			t.Log("NOT RUN: SameLength, which needs fanotify")
+			continue
+		}
 		if !t.Run(test.name, test.run) {
 			r.explain(t)
 			return // each goes on from where the one before it has left the nodes

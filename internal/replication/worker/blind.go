@@ -35,7 +35,8 @@ type version struct {
 	size     int64
 	modified time.Time
 	at       time.Time
-	// written tells that the last that happened to the file was that it was written to; programs that replicate set dates after that.
+	// written tells that the date of change is the kernel's own, which has nanoseconds. Unison, like others, sets dates by microseconds
+	// (utimes(2)).
 	written bool
 }
 
@@ -102,7 +103,7 @@ func look(root *os.Root, path string, now time.Time) (version, bool) {
 	if !ok {
 		return version{}, false
 	}
-	return version{inode: stat.Ino, size: info.Size(), modified: info.ModTime(), at: now, written: changed(info).Equal(info.ModTime())}, true
+	return version{inode: stat.Ino, size: info.Size(), modified: info.ModTime(), at: now, written: info.ModTime().Nanosecond()%int(time.Microsecond) != 0}, true
 }
 
 // run dates what has to be, until ctx ends.
