@@ -22,6 +22,15 @@ func databaseJoined(c *Cluster) Drill {
 					return err
 				}
 			}
+			// What routers read is kept from time to time, and when an agent starts: the next time is after the fault.
+			if err := on(ctx, f, w.primary, "systemctl", "restart", "atolld.service"); err != nil {
+				return err
+			}
+			// They are as new to routers as members that were never there.
+			forget := "DELETE FROM mysql_innodb_cluster_metadata.instances WHERE label <> '" + w.primary + "'"
+			if err := w.database.Exec(ctx, w.primary, forget); err != nil {
+				return err
+			}
 			err := f.Await(ctx, "the others have joined", ReadyWithin, func(ctx context.Context) error {
 				return w.database.Online(ctx, w.primary, len(databaseNodes))
 			})
