@@ -87,10 +87,15 @@ func (s *session) observePeers(ctx context.Context, view *topology.View) {
 		peer.Public = s.public.status(p.Name, m)
 		peers[p.Name] = peer
 	}
+	// Who reads that peers are lost must not read how they were before.
+	s.keeper.setPeers(peers)
 	s.mu.Lock()
+	changed := s.running != inMesh.Running || s.reachable != reachable || s.peers != counted
 	s.running, s.reachable, s.peers = inMesh.Running, reachable, counted
 	s.mu.Unlock()
-	s.keeper.setPeers(peers)
+	if changed {
+		poke(s.weigh)
+	}
 	s.forgetOthers(peers)
 	switch names := inTheMesh.names(); {
 	case !inMesh.Running:
@@ -210,8 +215,8 @@ func (s *session) healthFor(hostname string) (h api.Health, known bool) {
 		h.Healthy, h.Waiting = false, "the agent has just started"
 		return h, !s.fitness.judged()
 	}
-	// What a floor helps against was judged; all else, such as maintenance, counts at once.
-	h = s.healthBut(map[string]bool{partMesh: status.Kept, partDatabase: status.Fit, partFiles: status.Fit})
+	// What a floor helps against was judged, and is as soon as it changes; all else, such as maintenance, counts at once.
+	h = s.healthBut(map[string]bool{partMesh: status.Fit, partDatabase: status.Fit, partFiles: status.Fit})
 	for name, text := range s.fitness.partsOf(hostname) {
 		h.Parts[name] = text
 		if h.Healthy && !status.Fit && text != "ok" {
