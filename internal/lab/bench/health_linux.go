@@ -272,16 +272,16 @@ func (b *labBench) awaitLook(ctx context.Context, hostname string, want standing
 	ctx, cancel := context.WithTimeout(ctx, healthWait)
 	defer cancel()
 	for {
-		got := b.look(ctx, healthNode, hostname)
+		got, parts := b.ask(ctx, healthNode, hostname)
 		if got == want {
 			return nil
 		}
 		if want == keptInService && got == outOfService {
-			return errors.New("it was out of service before it was kept in it")
+			return fmt.Errorf("it was out of service before it was kept in it: %v", parts)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("it says %s and not %s: %w", got, want, ctx.Err())
+			return fmt.Errorf("it says %s and not %s: %v: %w", got, want, parts, ctx.Err())
 		case <-time.After(healthEvery):
 		}
 	}
@@ -305,36 +305,42 @@ func (b *labBench) stays(ctx context.Context, hostname string, want standing) er
 	return nil
 }
 
-// look asks a node's health endpoint about a load balancer, from the operator's network.
+// look is ask without the parts.
 func (b *labBench) look(ctx context.Context, node, hostname string) standing {
+	got, _ := b.ask(ctx, node, hostname)
+	return got
+}
+
+// ask asks a node's health endpoint about a load balancer, from the operator's network, and returns what it says of each part as well.
+func (b *labBench) ask(ctx context.Context, node, hostname string) (standing, map[string]string) {
 	machine, err := b.Node(node)
 	if err != nil {
-		return noAnswer
+		return noAnswer, nil
 	}
 	at := net.JoinHostPort(machine.IPv4, strconv.Itoa(spec.DefaultPorts().Health))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+api.HealthPath+"/"+hostname, http.NoBody)
 	if err != nil {
-		return noAnswer
+		return noAnswer, nil
 	}
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: b.Network().OperatorNamespace().Dial}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return noAnswer
+		return noAnswer, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var h api.Health
 	if err := json.NewDecoder(resp.Body).Decode(&h); err != nil {
-		return noAnswer
+		return noAnswer, nil
 	}
 	if resp.StatusCode != http.StatusOK {
-		return outOfService
+		return outOfService, h.Parts
 	}
 	for _, says := range h.Parts {
 		if strings.HasPrefix(says, "kept in service") {
-			return keptInService
+			return keptInService, h.Parts
 		}
 	}
-	return inService
+	return inService, h.Parts
 }
 
 // provesOthers tells whether a node has had answers at the public addresses of all others.
