@@ -4,6 +4,6 @@
 //
 //	sudo ATOLL_E2E=terraform go test -v ./internal/lab/imagetest
 //
-// ATOLL_IMAGE is the path of the image's manifest when it is not the newest that was built here. Without KVM all of
-// it takes some ten minutes on two processors.
+// ATOLL_IMAGE is the path of the image's manifest when it is not the newest that was built here. Without KVM the
+// machines want a processor each, and the cluster with its database half an hour.
 package imagetest

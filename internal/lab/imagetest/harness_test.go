@@ -109,8 +109,8 @@ const (
 )
 
 // patience is how long one command of the engine may take before it is interrupted: without hardware help, machines take a
-// minute to boot.
-const patience = 15 * time.Minute
+// minute to boot and a quarter of an hour to a database, when others want the same processors.
+const patience = 30 * time.Minute
 
 // run runs the engine and logs what it took.
 func (s *site) run(t *testing.T, args ...string) (rig.Result, error) {
