@@ -41,7 +41,8 @@ func (w *world) breakFirewalls(t *testing.T, names ...string) {
 func TestLoadBalancerNodesBehind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.adjust = func(c *operator.Config) { c.Patience.Effect = 5 * time.Second }
+	// Longer than agents pause between two tries of what failed.
+	w.adjust = func(c *operator.Config) { c.Patience.Effect = 12 * time.Second }
 	goesTo := func(port int) error {
 		for _, o := range w.edge.Account().Pools[0].Origins {
 			if o.Port != port {
@@ -54,7 +55,7 @@ func TestLoadBalancerNodesBehind(t *testing.T) {
 	refused := func(before func()) resource.TestStep {
 		return resource.TestStep{
 			PreConfig: before, Config: proxied,
-			ExpectError: says("Nodes are not as described", "not in effect after 5s", "- a1: StepFailed: firewall", "- c1: StepFailed", "left as it is"),
+			ExpectError: says("Nodes are not as described", "not in effect after 12s", "- a1: StepFailed: firewall", "- c1: StepFailed", "left as it is"),
 		}
 	}
 	stays := func() {
