@@ -147,6 +147,9 @@ func TestImports(t *testing.T) {
 			if p.ours() == "internal/spec" && !all[dep].Standard {
 				t.Errorf("internal/spec imports %s: it has the standard library only", dep)
 			}
+			if p.ours() == "internal/upstream" && !all[dep].Standard && !within(dep, "internal/spec") {
+				t.Errorf("internal/upstream imports %s: it is pure, and has spec only", dep)
+			}
 			if p.ours() == "internal/topology" && within(dep, module) && !within(dep, "internal/spec") {
 				t.Errorf("internal/topology imports %s: it has spec only", dep)
 			}
