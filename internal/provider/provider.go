@@ -22,6 +22,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/nodestatus"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/replicationpair"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/upstreamconfig"
 )
 
 // Address is the provider's address in the registry.
@@ -116,5 +117,7 @@ func (p *Provider) Functions(context.Context) []func() function.Function {
 	return []func() function.Function{
 		databasedsn.NewDirect,
 		databasedsn.NewRouter,
+		upstreamconfig.NewApache,
+		upstreamconfig.NewNginx,
 	}
 }
