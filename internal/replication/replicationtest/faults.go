@@ -313,6 +313,43 @@ func (r *run) copiedMachine(t *testing.T) {
 	}
 }
 
+// anotherTree puts a new disk, and then an older copy, in the place of a side's tree: what these lack was not deleted.
+func (r *run) anotherTree(t *testing.T) {
+	for _, s := range r.sides() {
+		other := r.other(s)
+		s.write(t, "old", "1")
+		await.NoError(t, "a file arrives", long, has(other, "old", "1"))
+		stop := func() {
+			t.Helper()
+			if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop()
+		s.Run(t, `cp -a "$1" "$1.copy"`, s.path)
+		r.apply(t, s)
+		r.awaitSynced(t, long)
+		s.write(t, "younger than the copy", s.Name)
+		await.NoError(t, "a file arrives", long, has(other, "younger than the copy", s.Name))
+		for _, put := range []string{
+			`find "$1" -mindepth 1 -delete; mkdir "$1/.atoll"; echo x >"$1/first on the new disk"`,
+			`find "$1" -mindepth 1 -delete; cp -a "$1.copy/." "$1"; rm -rf "$1.copy"`,
+		} {
+			r.awaitSynced(t, long)
+			stop()
+			s.Run(t, put, s.path)
+			r.apply(t, s)
+			r.awaitSynced(t, long)
+			for _, side := range r.sides() {
+				await.NoError(t, "nothing is deleted", long, func(ctx context.Context) error {
+					return errors.Join(has(side, "old", "1")(ctx), has(side, "younger than the copy", s.Name)(ctx))
+				})
+			}
+		}
+		s.write(t, "younger than the copy", "")
+	}
+}
+
 // anotherLeader changes which side leads.
 func (r *run) anotherLeader(t *testing.T) {
 	was := r.lead

@@ -66,6 +66,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"TreeEmptied", r.treeEmptied},
 		{"KnowledgeLost", r.knowledgeLost},
 		{"CopiedMachine", r.copiedMachine},
+		{"AnotherTree", r.anotherTree},
 		{"AnotherLeader", r.anotherLeader},
 		{"NothingLeft", r.nothingLeft},
 	} {

@@ -66,6 +66,7 @@ func Profile(c worker.Config, tunnel string, attributes bool) ([]byte, error) {
 	}
 	out.WriteString("\n# What stays on its node.\n")
 	line("ignore", "Path "+worker.Marker+"/README")
+	line("ignore", `Regex \.atoll/[^/]*\.id(\.new)?`)
 	for _, expression := range set.Regexps() {
 		line("ignore", "Regex "+expression)
 	}

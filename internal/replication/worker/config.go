@@ -8,10 +8,13 @@
 package worker
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -60,6 +63,18 @@ func (c Config) Marshal() ([]byte, error) {
 		return nil, err
 	}
 	return append(data, '\n'), nil
+}
+
+// terms returns the digest of what the knowledge of earlier synchronizations depends on: with another path, another node or other
+// excludes, what is not there is not what was deleted.
+func (c Config) terms() string {
+	exclude := slices.Sorted(slices.Values(c.Exclude))
+	data, err := json.Marshal([]any{c.Path, c.Peer, c.PeerPath, exclude})
+	if err != nil {
+		return "" // not of strings
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // ControlSocket is where the agent reaches the worker.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -14,6 +15,13 @@ type Tree struct{ t *tree }
 func NewTree(c Config) (Tree, error) {
 	s, err := readState(c.StateDir)
 	return Tree{&tree{cfg: c, state: s}}, err
+}
+
+// Begin is what a worker does before it synchronizes; it tells whether what was known of an earlier tree is of no use.
+func (t Tree) Begin() (distrusted bool, err error) {
+	const machine = "0123456789abcdef0123456789abcdef"
+	distrusted = !t.t.state.trusts(machine, t.t.cfg.terms())
+	return distrusted, errors.Join(t.t.state.settle(machine, t.t.cfg.terms()), t.t.renew())
 }
 
 // Check looks whether the tree is there, Emptied whether it was emptied, Remember notes that it is in step.

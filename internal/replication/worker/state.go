@@ -27,6 +27,12 @@ type kept struct {
 	Machine string `json:"machine"`
 	// Tree is the root that was marked; "" before the first time.
 	Tree string `json:"tree,omitempty"`
+	// ID is what the tree's marker holds, Next what it is about to hold: a tree with anything else is not the one that was synchronized last.
+	ID   string `json:"id,omitempty"`
+	Next string `json:"next,omitempty"`
+	// Terms is the digest of what else the engine's knowledge depends on, and Distrusted tells that it is of no use.
+	Terms      string `json:"terms,omitempty"`
+	Distrusted bool   `json:"distrusted,omitempty"`
 	// Filled tells that the tree was not empty when it was last in step.
 	Filled bool `json:"filled,omitempty"`
 	// Program is the process that was started last.
@@ -62,14 +68,37 @@ func (s *state) Filled(path string) bool {
 	return s.kept.Tree == path && s.kept.Filled
 }
 
-func (s *state) establish(path string) error {
+// known tells whether the tree at that path, with that id, is the one that was synchronized last.
+func (s *state) known(path, id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept.Tree == path && id != "" && (id == s.kept.ID || id == s.kept.Next)
+}
+
+// establish begins with a tree: whatever is known is of another one.
+func (s *state) establish(path, id string) error {
 	return s.change(func(k *kept) bool {
-		if k.Tree == path {
-			return false
-		}
-		k.Tree, k.Filled = path, false
+		k.Tree, k.ID, k.Next, k.Filled, k.Distrusted = path, id, "", false, true
 		return true
 	})
+}
+
+// renew notes that the tree's id is about to change, and then that it has.
+func (s *state) renew(id string, done bool) error {
+	return s.change(func(k *kept) bool {
+		k.Next = id
+		if done {
+			k.ID, k.Next = id, ""
+		}
+		return true
+	})
+}
+
+// trusts tells whether what an engine knows is of this machine, this tree and these terms.
+func (s *state) trusts(machine, terms string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.kept.Distrusted && s.kept.Machine == machine && s.kept.Terms == terms
 }
 
 func (s *state) fill(path string, filled bool) error {
@@ -92,19 +121,16 @@ func (s *state) program() *process {
 	return s.kept.Program
 }
 
-func (s *state) machine() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.kept.Machine
-}
-
-// settle notes the machine. A process of another one means nothing here.
-func (s *state) settle(machine string) error {
+// settle notes what an engine's knowledge is of from now on. A process of another machine means nothing here.
+func (s *state) settle(machine, terms string) error {
 	return s.change(func(k *kept) bool {
-		if k.Machine == machine {
+		if k.Machine == machine && k.Terms == terms && !k.Distrusted {
 			return false
 		}
-		k.Machine, k.Program = machine, nil
+		if k.Machine != machine {
+			k.Program = nil
+		}
+		k.Machine, k.Terms, k.Distrusted = machine, terms, false
 		return true
 	})
 }

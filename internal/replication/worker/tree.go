@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 // Problem is what keeps a pair from being synchronized, in words for an operator: what it is, and what to do.
@@ -80,15 +83,31 @@ func Prepare(c Config) error {
 // Forget takes back everything that a worker has made on its node, but nothing of the tree's data: the marker, the canaries and the state. It
 // may be repeated. Like Prepare it has the rights that a worker has not.
 func Forget(c Config) error {
-	err := errors.Join(os.RemoveAll(filepath.Join(c.Path, Marker)), os.RemoveAll(filepath.Join(c.Path, CanaryDir)), os.RemoveAll(c.StateDir))
+	err := errors.Join(forgetMarker(c), os.RemoveAll(c.StateDir))
 	_ = os.Remove(filepath.Dir(c.StateDir)) // where the last of all pairs has had its state
 	return err
+}
+
+// forgetMarker removes a pair's marks from its tree, all of them unless another pair has the same tree.
+func forgetMarker(c Config) error {
+	marker := filepath.Join(c.Path, Marker)
+	if err := os.Remove(filepath.Join(c.Path, c.idFile())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if others, err := filepath.Glob(filepath.Join(marker, "*"+idSuffix)); err != nil || len(others) > 0 {
+		return err
+	}
+	return errors.Join(os.RemoveAll(marker), os.RemoveAll(filepath.Join(c.Path, CanaryDir)))
 }
 
 // tree is a pair's tree on this node.
 type tree struct {
 	cfg   Config
 	state *state
+
+	mu sync.Mutex
+	// begun is the id of the tree that is synchronized, "" while none is.
+	begun string
 }
 
 // check returns a Problem unless the tree is there. A tree that is found for the first time is marked.
@@ -102,10 +121,12 @@ func (t *tree) check() error {
 	case !info.IsDir():
 		return Problem(fmt.Sprintf("tree %s is no directory: move away what is there", t.cfg.Path))
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	_, err = os.Lstat(filepath.Join(t.cfg.Path, Marker))
 	switch {
 	case err == nil:
-		return t.state.establish(t.cfg.Path)
+		return t.recognize()
 	case !errors.Is(err, fs.ErrNotExist):
 		return Problem(fmt.Sprintf("tree %s cannot be looked at: %v", t.cfg.Path, err))
 	case t.state.Established(t.cfg.Path):
@@ -115,7 +136,7 @@ func (t *tree) check() error {
 }
 
 func (t *tree) gone(what string) error {
-	return Problem(fmt.Sprintf("tree %s %s, and nothing is taken from or given to %s: mount its file system or restore the tree; to go on with what is there, make the directory %s",
+	return Problem(fmt.Sprintf("tree %s %s, and nothing is taken from or given to %s: mount its file system or restore the tree; to begin anew with what is there, make the directory %s: what only one side has is then on both, and nothing is deleted",
 		t.cfg.Path, what, t.cfg.Peer, filepath.Join(t.cfg.Path, Marker)))
 }
 
@@ -133,7 +154,76 @@ func (t *tree) mark() error {
 	if err != nil {
 		return Problem(fmt.Sprintf("tree %s cannot be written to: %v", t.cfg.Path, err))
 	}
-	return t.state.establish(t.cfg.Path)
+	return t.recognize()
+}
+
+// idFile holds, in the marker, what tells this tree from an earlier copy of it: a disk that was restored from a backup is not what was
+// synchronized, and what is missing there was not deleted. Each pair of a tree has one.
+func (c Config) idFile() string { return Marker + "/" + c.Pair + idSuffix }
+
+const idSuffix = ".id"
+
+// renewInterval is how often the id is made anew: a backup that is older is recognized as one.
+const renewInterval = time.Hour
+
+// recognize makes sure that the tree is the one that is known. Another one is begun with, unless one is being synchronized.
+func (t *tree) recognize() error {
+	root, err := os.OpenRoot(t.cfg.Path)
+	if err != nil {
+		return Problem(fmt.Sprintf("tree %s cannot be looked at: %v", t.cfg.Path, err))
+	}
+	defer func() { _ = root.Close() }()
+	id, err := root.ReadFile(t.cfg.idFile())
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return Problem(fmt.Sprintf("tree %s cannot be looked at: %v", t.cfg.Path, err))
+	case t.state.known(t.cfg.Path, string(id)):
+		return nil
+	case t.begun != "":
+		return Problem(fmt.Sprintf("tree %s is another one than was synchronized: it is begun with anew", t.cfg.Path))
+	}
+	fresh := rand.Text()
+	if err := t.state.establish(t.cfg.Path, fresh); err != nil {
+		return err
+	}
+	return t.write(root, fresh)
+}
+
+// write puts an id into the marker.
+func (t *tree) write(root *os.Root, id string) error {
+	file := t.cfg.idFile()
+	err := root.WriteFile(file+".new", []byte(id), 0o444)
+	if err == nil {
+		err = root.Rename(file+".new", file)
+	}
+	if err != nil {
+		return Problem(fmt.Sprintf("tree %s cannot be written to: %v", t.cfg.Path, err))
+	}
+	return nil
+}
+
+// renew gives the tree another id, at the begin of a synchronization and now and then. It does not matter where it is interrupted.
+func (t *tree) renew() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	root, err := os.OpenRoot(t.cfg.Path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	// Never over the id of a tree that has come in place of the one that is known.
+	if err := t.recognize(); err != nil {
+		return err
+	}
+	id := rand.Text()
+	if err := t.state.renew(id, false); err != nil {
+		return err
+	}
+	if err := t.write(root, id); err != nil {
+		return err
+	}
+	t.begun = id
+	return t.state.renew(id, true)
 }
 
 // emptied returns a Problem when everything is gone since the tree was last in step: that may be a file system without its data as
@@ -146,8 +236,8 @@ func (t *tree) emptied() error {
 	if err != nil || filled {
 		return err
 	}
-	return Problem(fmt.Sprintf("tree %s is empty and was not when it was last synchronized; nothing is deleted on %s: restore it, or put one file into it to have everything else deleted there, too",
-		t.cfg.Path, t.cfg.Peer))
+	return Problem(fmt.Sprintf("tree %[1]s is empty and was not when it was last synchronized; nothing is deleted on %[2]s: restore it; or remove the file %[3]s to have it filled from there; or put one file into it to have everything else deleted there, too",
+		t.cfg.Path, t.cfg.Peer, filepath.Join(t.cfg.Path, t.cfg.idFile())))
 }
 
 // filled tells whether the tree has anything but what Atoll itself puts into it.

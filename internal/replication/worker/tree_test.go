@@ -28,19 +28,25 @@ func TestTree(t *testing.T) {
 		happen func() error
 		// refused is a word of the problem, "" for none.
 		refused string
+		// another tells that what was known is of no use.
+		another bool
 	}{
-		{"not there yet", func() error { return nil }, "missing"},
-		{"new and empty", func() error { return os.Mkdir(c.Path, 0o755) }, ""},
-		{"with a file", func() error { return os.WriteFile(file, nil, 0o600) }, ""},
-		{"gone", func() error { return os.Rename(c.Path, c.Path+".away") }, "missing"},
-		{"an empty mount point", func() error { return os.Mkdir(c.Path, 0o755) }, "is not what it was"},
-		{"no directory", func() error { return errors.Join(os.Remove(c.Path), os.WriteFile(c.Path, nil, 0o600)) }, "no directory"},
-		{"back", func() error { return errors.Join(os.Remove(c.Path), os.Rename(c.Path+".away", c.Path)) }, ""},
-		{"emptied", func() error { return os.Remove(file) }, "empty"},
-		{"with one new file", func() error { return os.WriteFile(file+"2", nil, 0o600) }, ""},
-		{"another one, on purpose", func() error {
+		{"not there yet", func() error { return nil }, "missing", false},
+		{"new and empty", func() error { return os.Mkdir(c.Path, 0o755) }, "", true},
+		{"with a file", func() error { return os.WriteFile(file, nil, 0o600) }, "", false},
+		{"gone", func() error { return os.Rename(c.Path, c.Path+".away") }, "missing", false},
+		{"an empty mount point", func() error { return os.Mkdir(c.Path, 0o755) }, "is not what it was", false},
+		{"no directory", func() error { return errors.Join(os.Remove(c.Path), os.WriteFile(c.Path, nil, 0o600)) }, "no directory", false},
+		{"back", func() error { return errors.Join(os.Remove(c.Path), os.Rename(c.Path+".away", c.Path)) }, "", false},
+		{"emptied", func() error { return os.Remove(file) }, "empty", false},
+		{"with one new file", func() error { return os.WriteFile(file+"2", nil, 0o600) }, "", false},
+		{"copied for later", func() error { return os.CopyFS(c.Path+".backup", os.DirFS(c.Path)) }, "", false},
+		{"restored from the copy", func() error { return errors.Join(os.RemoveAll(c.Path), os.Rename(c.Path+".backup", c.Path)) }, "", true},
+		{"a new disk, on purpose", func() error {
 			return errors.Join(os.RemoveAll(c.Path), os.MkdirAll(filepath.Join(c.Path, worker.Marker), 0o755), os.WriteFile(file, nil, 0o600))
-		}, ""},
+		}, "", true},
+		{"emptied again", func() error { return os.Remove(file) }, "empty", false},
+		{"to be filled by the other side", func() error { return os.Remove(filepath.Join(c.Path, worker.Marker, "uploads.id")) }, "", true},
 	} {
 		mustDo(t, step.happen())
 		tree, err := worker.NewTree(c)
@@ -56,8 +62,97 @@ func TestTree(t *testing.T) {
 		case step.refused != "" && (!errors.As(err, &problem) || !strings.Contains(string(problem), step.refused)):
 			t.Errorf("%s: got %v", step.name, err)
 		case err == nil:
-			mustDo(t, tree.Remember())
+			another, err := tree.Begin()
+			mustDo(t, err, tree.Check(), tree.Remember())
+			if another != step.another {
+				t.Errorf("%s: another tree: %t", step.name, another)
+			}
 		}
+	}
+}
+
+// TestTermsChange changes what a pair's knowledge depends on.
+func TestTermsChange(t *testing.T) {
+	t.Parallel()
+	c := worker.Config{Pair: "uploads", Peer: "sg1", Path: filepath.Join(t.TempDir(), "uploads"), PeerPath: "/srv/a", StateDir: t.TempDir(), Exclude: []string{"b", "a"}}
+	mustDo(t, os.Mkdir(c.Path, 0o755))
+	for _, step := range []struct {
+		name    string
+		change  func()
+		another bool
+	}{
+		{"new", func() {}, true},
+		{"the same", func() {}, false},
+		{"in another order", func() { c.Exclude = []string{"a", "b"} }, false},
+		{"led by the other", func() { c.Leads = true }, false},
+		{"a pattern less", func() { c.Exclude = []string{"a"} }, true},
+		{"another node", func() { c.Peer = "sg2" }, true},
+		{"another path there", func() { c.PeerPath = "/srv/b" }, true},
+		{"another path here", func() {
+			c.Path += "2"
+			mustDo(t, os.Mkdir(c.Path, 0o755))
+		}, true},
+		{"the first path again", func() { c.Path = strings.TrimSuffix(c.Path, "2") }, true},
+	} {
+		step.change()
+		tree, err := worker.NewTree(c)
+		mustDo(t, err, tree.Check())
+		if another, err := tree.Begin(); err != nil || another != step.another {
+			t.Errorf("%s: begins anew: %t, %v", step.name, another, err)
+		}
+	}
+}
+
+// TestTreeIsReplacedWhileItIsSynchronized puts a copy in the place of a tree whose worker runs.
+func TestTreeIsReplacedWhileItIsSynchronized(t *testing.T) {
+	t.Parallel()
+	c := worker.Config{Pair: "uploads", Peer: "sg1", Path: filepath.Join(t.TempDir(), "uploads"), StateDir: t.TempDir()}
+	id := filepath.Join(c.Path, worker.Marker, "uploads.id")
+	mustDo(t, os.Mkdir(c.Path, 0o755))
+	tree, err := worker.NewTree(c)
+	mustDo(t, err, tree.Check())
+	_, err = tree.Begin()
+	mustDo(t, err)
+	old, err := os.ReadFile(id)
+	mustDo(t, err)
+	_, err = tree.Begin()
+	mustDo(t, err, tree.Check(), os.Remove(id), os.WriteFile(id, old, 0o444))
+	var problem worker.Problem
+	if err := tree.Check(); !errors.As(err, &problem) || !strings.Contains(string(problem), "another one") {
+		t.Errorf("an older copy in its place: %v", err)
+	}
+	again, err := worker.NewTree(c)
+	mustDo(t, err, again.Check())
+	if another, err := again.Begin(); err != nil || !another {
+		t.Errorf("after a restart: %t, %v", another, err)
+	}
+}
+
+// TestForget takes one of two pairs of a tree away, and then the other.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	one := worker.Config{Pair: "one", Path: filepath.Join(t.TempDir(), "tree"), StateDir: filepath.Join(t.TempDir(), "one")}
+	other := one
+	other.Pair, other.StateDir = "other", filepath.Join(t.TempDir(), "other")
+	mustDo(t, os.Mkdir(one.Path, 0o755), os.Mkdir(one.StateDir, 0o700), os.Mkdir(other.StateDir, 0o700), os.WriteFile(filepath.Join(one.Path, "file"), nil, 0o600))
+	for _, c := range []worker.Config{one, other} {
+		tree, err := worker.NewTree(c)
+		mustDo(t, err, tree.Check())
+	}
+	mustDo(t, worker.Forget(one), worker.Forget(one))
+	tree, err := worker.NewTree(other)
+	mustDo(t, err, tree.Check())
+	if another, err := tree.Begin(); err != nil || !another {
+		t.Errorf("the other pair: %t, %v", another, err)
+	}
+	if again, err := tree.Begin(); err != nil || again {
+		t.Errorf("the other pair begins anew once more: %t, %v", again, err)
+	}
+	mustDo(t, worker.Forget(other))
+	left, err := os.ReadDir(one.Path)
+	mustDo(t, err)
+	if len(left) != 1 || left[0].Name() != "file" {
+		t.Errorf("left: %v", left)
 	}
 }
 

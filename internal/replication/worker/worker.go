@@ -223,19 +223,24 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	return context.Cause(ctx)
 }
 
-// distrust has the engine forget what it knows when that comes from another machine.
+// distrust has the engine forget what it knows when that is of another machine, another tree or other terms: what is not there now would be
+// taken for deleted.
 func (w *worker) distrust(engine Engine) error {
 	id, err := machineID()
 	if err != nil {
 		return err
 	}
-	if was := w.tree.state.machine(); was != "" && was != id {
-		w.log.Warn("this machine is a copy of another one: both trees are compared as a whole")
+	terms := w.cfg.terms()
+	if !w.tree.state.trusts(id, terms) {
+		w.log.Info("nothing is known of this tree on this machine with these settings: both trees are compared as a whole")
 		if err := engine.Forget(); err != nil {
 			return err
 		}
 	}
-	return w.tree.state.settle(id)
+	if err := w.tree.state.settle(id, terms); err != nil {
+		return err
+	}
+	return w.tree.renew()
 }
 
 // makeHome makes the program's home directory.
@@ -253,11 +258,18 @@ func (w *worker) look(ctx context.Context, begun os.FileInfo) error {
 	mine, mineErr := os.Stat("/proc/self/exe")
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
+	renewed := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		}
+		if time.Since(renewed) > renewInterval {
+			renewed = time.Now()
+			if err := w.tree.renew(); err != nil {
+				w.log.Warn("the tree's id is not made anew", "error", err)
+			}
 		}
 		if now, err := os.Stat(program); err == nil && errors.Join(programErr, mineErr) == nil && !os.SameFile(mine, now) {
 			return errUpdated
