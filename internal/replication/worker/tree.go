@@ -71,13 +71,7 @@ func Prepare(c Config) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(c.Path), 0o755); err != nil {
-		return err
-	}
-	if err := os.Mkdir(c.Path, 0o755); err != nil {
-		return err
-	}
-	return os.Chown(c.Path, account.UID, account.GID)
+	return makeTree(c.Path, account)
 }
 
 // Forget takes back everything that a worker has made on its node, but nothing of the tree's data: the marker, the canaries and the state. It
