@@ -231,7 +231,7 @@ func (f filesSite) losesPower(t *testing.T) {
 
 // treeIsNotThere takes the tree away under its node, as a disk that is not mounted would: nothing is deleted on the other.
 func (f filesSite) treeIsNotThere(t *testing.T) {
-	before, err := f.pair.Sum(t.Context(), f.one)
+	before, err := f.pair.Listing(t.Context(), f.one)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func (f filesSite) treeIsNotThere(t *testing.T) {
 		}
 		return err
 	})
-	if after, err := f.pair.Sum(t.Context(), f.one); err != nil || after != before {
+	if after, err := f.pair.Listing(t.Context(), f.one); err != nil || after != before {
 		t.Errorf("the other tree has changed: %v", err)
 	}
 	if _, err := f.Exec(t.Context(), f.other, "sh", "-c", "rm -rf "+rig.PairPath+" && mv "+rig.PairPath+".away "+rig.PairPath); err != nil {

@@ -4,9 +4,10 @@ package rig
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -43,26 +44,27 @@ func (p *Pair) Run(ctx context.Context, node, commands string) (string, error) {
 	return string(out), err
 }
 
-// Sum returns a digest of everything in the tree on a node that the application made, by tools that have no part in keeping the
+// Listing returns a line for everything in the tree on a node that the application made, by tools that have no part in keeping the
 // pair: names, types, modes, owners, targets and contents.
-func (p *Pair) Sum(ctx context.Context, node string) (string, error) {
-	const list = `find . -mindepth 1 \( -path ./.atoll -o -path ./.atoll-canary \) -prune -o -printf '%y %m %u %g %l %P\0' | LC_ALL=C sort -z | sha256sum
-find . \( -path ./.atoll -o -path ./.atoll-canary \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum -- | sha256sum`
+func (p *Pair) Listing(ctx context.Context, node string) (string, error) {
+	const list = `find . -mindepth 1 \( -path ./.atoll -o -path ./.atoll-canary \) -prune -o -printf '%P: %y %m %u %g %l\n' | LC_ALL=C sort
+find . \( -path ./.atoll -o -path ./.atoll-canary \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum --`
 	out, err := p.site.Exec(ctx, node, "sh", "-euc", "cd "+PairPath+"; "+list)
 	return string(out), err
 }
 
-// Equal returns an error unless both trees hold the same.
+// Equal returns an error that says where both trees differ, unless they hold the same.
 func (p *Pair) Equal(ctx context.Context) error {
-	var sums [2]string
+	var listings [2]string
 	for i, node := range p.Nodes {
 		var err error
-		if sums[i], err = p.Sum(ctx, node); err != nil {
+		if listings[i], err = p.Listing(ctx, node); err != nil {
 			return err
 		}
 	}
-	if sums[0] != sums[1] {
-		return errors.New(PairPath + " is not the same on " + strings.Join(p.Nodes[:], " and "))
+	if listings[0] != listings[1] {
+		return fmt.Errorf("%s is not the same on %s:\n%s", PairPath, strings.Join(p.Nodes[:], " (-) and on ")+" (+)",
+			cmp.Diff(strings.Split(listings[0], "\n"), strings.Split(listings[1], "\n")))
 	}
 	return nil
 }
