@@ -31,6 +31,8 @@ type Engine interface {
 	Becomes(temporary string) string
 	// Temporary tells whether a path is of a file that the program has not completed.
 	Temporary(path string) bool
+	// Resumes tells whether the program goes on with a file that it has not completed, by the length of what it has.
+	Resumes(size int64) bool
 	// Kept is what is the same on both sides once they are synchronized, and what is not to be looked at, beside what a pair excludes: the
 	// names of files that the program has not completed.
 	Kept() (options digest.Options, unfinished []string)
@@ -49,9 +51,39 @@ type Host struct {
 	state *state
 	board *board
 
+	leftovers sweeping
+
 	mu sync.Mutex
 	// tidied is when Tidy was last heeded.
 	tidied time.Time
+	// left is what an earlier run of the program has left for the one that began then.
+	left  []string
+	began time.Time
+}
+
+// sweep removes what a run of the program that has ended has left in the tree.
+func (h *Host) sweep() {
+	left, err := h.leftovers.sweep(time.Now())
+	if err != nil {
+		h.Log.Warn("what interrupted transfers have left cannot be removed", "error", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.left = left
+}
+
+// swept removes what is left of what was kept for the program that runs, which has found both sides equal.
+func (h *Host) swept() {
+	h.mu.Lock()
+	left, began := h.left, h.began
+	h.left = nil
+	h.mu.Unlock()
+	if len(left) == 0 {
+		return
+	}
+	if err := h.leftovers.finish(left, began); err != nil {
+		h.Log.Warn("what interrupted transfers have left cannot be removed", "error", err)
+	}
 }
 
 // Gate returns a Problem unless the tree is there now. An engine asks before it takes changes of the tree for what somebody did to it.
@@ -66,6 +98,7 @@ func (h *Host) Busy() { h.board.busy() }
 // Settled tells that the program has found both sides equal, but for what fails.
 func (h *Host) Settled() {
 	h.board.settled()
+	h.swept()
 	h.remember()
 }
 
@@ -99,5 +132,6 @@ func (h *Host) Failing(reasons map[string]string) { h.board.failing(reasons) }
 // Answers tells that the leader has found both sides equal, on the side that does not lead.
 func (h *Host) Answers() {
 	h.board.answers()
+	h.swept()
 	h.remember()
 }

@@ -48,10 +48,19 @@ func (b Blind) Changed(c ...watch.Change) { b.b.changed(watch.Batch{Changes: c})
 // Date dates files as at a moment.
 func (b Blind) Date(now time.Time) { b.b.date(now) }
 
-// Sweep removes what interrupted transfers have left.
-func Sweep(tree string, temporary func(string) bool, now time.Time) error {
-	return sweep(tree, temporary, now, slog.New(slog.DiscardHandler))
+// Sweeping is what is known of a program's leftovers.
+type Sweeping struct{ s sweeping }
+
+// NewSweeping makes one.
+func NewSweeping(tree string, temporary func(string) bool, resumes func(int64) bool) Sweeping {
+	return Sweeping{sweeping{tree, temporary, resumes, slog.New(slog.DiscardHandler)}}
 }
+
+// Sweep removes what interrupted transfers have left, and returns what is kept.
+func (s Sweeping) Sweep(now time.Time) ([]string, error) { return s.s.sweep(now) }
+
+// Finish removes what was kept.
+func (s Sweeping) Finish(kept []string, began time.Time) error { return s.s.finish(kept, began) }
 
 // Tidy removes what failed transfers leave again and again.
 func Tidy(tree string, directories []string, temporary func(string) bool, now time.Time) error {

@@ -23,10 +23,8 @@ type Program struct {
 // Start starts a command as the tree's account in its home directory. One program runs at a time: an earlier worker's that lives on is ended
 // first, and by the time before is called, none runs. The program is ended when ctx is.
 func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*Program, error) {
-	if p := h.state.program(); p != nil {
-		if err := p.end(ctx); err != nil {
-			return nil, err
-		}
+	if err := h.endEarlier(ctx); err != nil {
+		return nil, err
 	}
 	if err := before(); err != nil {
 		return nil, err
@@ -37,6 +35,9 @@ func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	p := &Program{cmd: cmd, exited: make(chan struct{})}
+	h.mu.Lock()
+	h.began = time.Now()
+	h.mu.Unlock()
 	id, idErr := identify(cmd.Process.Pid)
 	if idErr == nil {
 		idErr = h.state.setProgram(id)
@@ -45,6 +46,9 @@ func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*
 	go func() {
 		p.err = wait()
 		_ = killGroup(cmd.Process.Pid, true) // what it has left, if anything
+		if ctx.Err() == nil {
+			h.sweep()
+		}
 		// Another process may get its id.
 		h.board.set(func() { h.board.program = 0 })
 		close(p.exited)
@@ -54,6 +58,14 @@ func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*
 	}
 	context.AfterFunc(ctx, p.stop)
 	return p, nil
+}
+
+// endEarlier ends the program of an earlier worker, if it lives on.
+func (h *Host) endEarlier(ctx context.Context) error {
+	if p := h.state.program(); p != nil {
+		return p.end(ctx)
+	}
+	return nil
 }
 
 // PID returns the program's process id.

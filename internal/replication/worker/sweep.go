@@ -9,32 +9,101 @@ import (
 	"time"
 )
 
-// leftFor is how long a file that a program has not completed is kept for it to go on with.
+// leftFor is how long a file that a program has not completed is kept for it to go on with, at most.
 const leftFor = 24 * time.Hour
 
-// sweep removes what programs that were killed long ago have left in the tree. None runs when it is called.
-func sweep(tree string, temporary func(path string) bool, now time.Time, log *slog.Logger) error {
-	root, err := os.OpenRoot(tree)
+// coarse is by how much the kernel's dates of files may be behind its clock.
+const coarse = 20 * time.Millisecond
+
+// sweeping is what is known of a program's leftovers.
+type sweeping struct {
+	tree string
+	// temporary tells which paths they have, resumes which of them by their length the program goes on with in its next run.
+	temporary func(path string) bool
+	resumes   func(size int64) bool
+	log       *slog.Logger
+}
+
+// sweep removes what a program has left that was killed in the middle: whoever lists a directory sees it. What the program goes on with stays,
+// and is returned. None runs when it is called.
+func (s sweeping) sweep(now time.Time) (kept []string, err error) {
+	root, err := os.OpenRoot(s.tree)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = root.Close() }()
 	var problems []error
 	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !temporary(path) {
+		if path == Marker || path == CanaryDir {
+			return fs.SkipDir // the worker's own
+		}
+		if err != nil || !s.temporary(path) {
 			return nil //nolint:nilerr // what cannot be read is reported by the program that has to
 		}
-		info, err := entry.Info()
-		if err == nil && now.Sub(info.ModTime()) > leftFor {
-			log.Info("what an interrupted transfer has left is removed", "path", filepath.Join(tree, path))
-			problems = append(problems, root.RemoveAll(path))
+		if s.goesOn(root, path, now) {
+			kept = append(kept, path)
+		} else {
+			problems = append(problems, s.remove(root, path))
 		}
 		if entry.IsDir() {
 			return fs.SkipDir
 		}
 		return nil
 	})
-	return errors.Join(append(problems, err)...)
+	return kept, errors.Join(append(problems, err)...)
+}
+
+func (s sweeping) remove(root *os.Root, path string) error {
+	s.log.Info("what an interrupted transfer has left is removed", "path", filepath.Join(s.tree, path))
+	return root.RemoveAll(path)
+}
+
+// goesOn tells whether a program will go on with what is at a path, or with anything below.
+func (s sweeping) goesOn(root *os.Root, path string, now time.Time) bool {
+	found := false
+	// What cannot be looked at is nothing to go on with.
+	_ = fs.WalkDir(root.FS(), path, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && entry.Type().IsRegular() && s.resumes(info.Size()) && now.Sub(changed(info)) < leftFor {
+			found = true
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return found
+}
+
+// finish removes what was kept and has not been touched since the program began, although that has come through.
+func (s sweeping) finish(kept []string, began time.Time) error {
+	root, err := os.OpenRoot(s.tree)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	var problems []error
+	for _, path := range kept {
+		touched := false
+		err := fs.WalkDir(root.FS(), path, func(_ string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := entry.Info()
+			if err == nil && !changed(info).Before(began.Add(-coarse)) {
+				touched = true
+			}
+			return err
+		})
+		if err == nil && !touched {
+			err = s.remove(root, path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
 }
 
 const (

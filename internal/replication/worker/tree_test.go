@@ -2,12 +2,14 @@ package worker_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
@@ -168,7 +170,7 @@ func TestBlind(t *testing.T) {
 		dated   bool
 	}{
 		"as long":                    {second: "22", after: time.Second, dated: true},
-		"longer":                     {second: "333", after: time.Second},
+		"longer":                     {second: "333", after: time.Second, dated: true},
 		"later":                      {second: "22", after: 3 * time.Second},
 		"by the program":             {second: "22", after: time.Second, own: true},
 		"another file":               {second: "22", after: time.Second, renamed: true},
@@ -213,25 +215,55 @@ func TestBlind(t *testing.T) {
 	}
 }
 
+// TestSweep has what a program has left that was killed.
 func TestSweep(t *testing.T) {
 	root := t.TempDir()
-	now := time.Now()
-	mustDo(t, os.MkdirAll(filepath.Join(root, "dir/left.tmp/below"), 0o755))
-	for path, age := range map[string]time.Duration{"old.tmp": 25 * time.Hour, "dir/old.tmp": 25 * time.Hour, "new.tmp": time.Hour, "file": 25 * time.Hour, "dir/left.tmp/below/file": 0, "dir/left.tmp": 25 * time.Hour} {
-		file := filepath.Join(root, path)
-		if path != "dir/left.tmp" {
-			mustDo(t, os.WriteFile(file, nil, 0o600))
-		}
-		mustDo(t, os.Chtimes(file, now.Add(-age), now.Add(-age)))
+	const resumed = 1000
+	temporary := func(path string) bool { return strings.HasSuffix(path, ".tmp") }
+	mustDo(t, os.MkdirAll(filepath.Join(root, "dir/small.tmp/below"), 0o755), os.MkdirAll(filepath.Join(root, "dir/large.tmp/below"), 0o755), os.Mkdir(filepath.Join(root, worker.CanaryDir), 0o755))
+	for path, size := range map[string]int{
+		"empty.tmp": 0, "small.tmp": 999, "large.tmp": 1000, "file": 0, "dir/small.tmp/below/file": 10, "dir/large.tmp/below/file": 1000,
+		worker.CanaryDir + "/next.tmp": 0,
+	} {
+		mustDo(t, os.WriteFile(filepath.Join(root, path), make([]byte, size), 0o600))
 	}
-	mustDo(t, os.Chtimes(filepath.Join(root, "dir/left.tmp"), now.Add(-25*time.Hour), now.Add(-25*time.Hour)))
-	mustDo(t, worker.Sweep(root, func(path string) bool { return strings.HasSuffix(path, ".tmp") }, now))
-	left, err := filepath.Glob(filepath.Join(root, "*"))
+	there := func() string {
+		t.Helper()
+		var found []string
+		mustDo(t, fs.WalkDir(os.DirFS(root), ".", func(path string, entry fs.DirEntry, err error) error {
+			if !entry.IsDir() {
+				found = append(found, path)
+			}
+			return err
+		}))
+		return strings.Join(found, " ")
+	}
+	s := worker.NewSweeping(root, temporary, func(size int64) bool { return size >= resumed })
+	kept, err := s.Sweep(time.Now())
 	mustDo(t, err)
-	below, err := os.ReadDir(filepath.Join(root, "dir"))
-	mustDo(t, err)
-	if len(left) != 3 || len(below) != 0 {
-		t.Errorf("left are %q and %v", left, below)
+	if got, want := strings.Join(kept, " "), "dir/large.tmp large.tmp"; got != want {
+		t.Errorf("kept are %q, want %q", got, want)
+	}
+	if got, want := there(), ".atoll-canary/next.tmp dir/large.tmp/below/file file large.tmp"; got != want {
+		t.Errorf("there are %q, want %q", got, want)
+	}
+	mustDo(t, s.Finish(kept, time.Now().Add(-time.Minute)))
+	if got, want := there(), ".atoll-canary/next.tmp dir/large.tmp/below/file file large.tmp"; got != want {
+		t.Errorf("what is under way: there are %q, want %q", got, want)
+	}
+	// The program goes on with one of them, at a time that file systems tell from the one before.
+	began := time.Now().Add(100 * time.Millisecond)
+	await.True(t, "the program goes on", time.Minute, func() bool {
+		mustDo(t, os.WriteFile(filepath.Join(root, "large.tmp"), make([]byte, 2000), 0o600))
+		info, err := os.Stat(filepath.Join(root, "large.tmp"))
+		return err == nil && info.ModTime().After(began)
+	})
+	mustDo(t, s.Finish(kept, began))
+	if got, want := there(), ".atoll-canary/next.tmp file large.tmp"; got != want {
+		t.Errorf("what the program does not go on with: there are %q, want %q", got, want)
+	}
+	if kept, err := s.Sweep(time.Now().Add(25 * time.Hour)); err != nil || len(kept) > 0 {
+		t.Errorf("after a day: %q is kept, %v", kept, err)
 	}
 }
 

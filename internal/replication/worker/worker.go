@@ -176,9 +176,11 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err := w.distrust(engine); err != nil {
 		return err
 	}
-	if err := sweep(w.cfg.Path, engine.Temporary, time.Now(), w.log); err != nil {
-		w.log.Warn("what interrupted transfers have left cannot be removed", "error", err)
+	host.leftovers = sweeping{tree: w.cfg.Path, temporary: engine.Temporary, resumes: engine.Resumes, log: w.log}
+	if err := host.endEarlier(ctx); err != nil {
+		return err
 	}
+	host.sweep()
 	skip, err := exclude.Parse(append(w.cfg.Exclude, "/"+Marker))
 	if err != nil {
 		return err
