@@ -48,6 +48,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"Idempotent", r.idempotent},
 		{"BothWays", r.bothWays},
 		{"SameLength", r.sameLength},
+		{"WrittenWhileRead", r.writtenWhileRead},
 		{"Canaries", r.canaries},
 		{"Excluded", r.excluded},
 		{"Names", r.names},

@@ -13,7 +13,7 @@ const directory = ".unison"
 
 // What unison's files in its directory begin with: archives, their fingerprints, what is being committed, and locks.
 var (
-	archives = []string{"ar", "fp", "sc", "tm"}
+	archives = []string{"ar", cachePrefix, "sc", "tm"}
 	locks    = []string{"lk"}
 )
 

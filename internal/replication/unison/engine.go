@@ -225,7 +225,7 @@ func (e *engine) ready() error {
 	if distrusted {
 		gone = append(gone[:1:1], archives...)
 	}
-	if err := clearFiles(e.host.Config.Home(), gone); err != nil {
+	if err := errors.Join(clearFiles(e.host.Config.Home(), gone), unblockCache(e.host.Config.Home())); err != nil {
 		return err
 	}
 	e.mu.Lock()
@@ -345,6 +345,9 @@ func (e *engine) round(link *worker.Link, r Round) {
 	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped))
 	e.host.Failing(e.skipped.round(r, time.Now()))
 	e.host.Settled()
+	if misread(r.Failed) {
+		e.sayMisread(link)
+	}
 	untidy := untidied(r.Failed)
 	if len(untidy) > 0 {
 		e.host.Tidy(untidy, e.Temporary)
@@ -382,6 +385,9 @@ func (e *engine) Heard(w worker.Word) {
 	}
 	if w.Synced {
 		e.host.Answers()
+	}
+	if w.Misread {
+		e.distrustDigests()
 	}
 	if len(w.Tidy) > 0 {
 		e.host.Tidy(w.Tidy, e.Temporary)

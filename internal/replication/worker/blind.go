@@ -15,8 +15,8 @@ import (
 )
 
 // blind finds changes that a program cannot see by a file's attributes: a file that was written to in its place twice within the time that
-// the program takes for one, without becoming longer or shorter. Once such a file is left alone it gets a date of change that tells.
-// Changed is called by one goroutine.
+// the program takes for one. The program may have read it in between, even if it has become longer: its length is asked for last. Once
+// such a file is left alone it gets a date of change that tells. Changed is called by one goroutine.
 type blind struct {
 	root   string
 	within time.Duration
@@ -32,7 +32,6 @@ type blind struct {
 // version is what a program goes by.
 type version struct {
 	inode    uint64
-	size     int64
 	modified time.Time
 	at       time.Time
 	// written tells that the date of change is the kernel's own, which has nanoseconds. Unison, like others, sets dates by microseconds
@@ -90,7 +89,7 @@ func (b *blind) changed(batch watch.Batch) {
 
 // confuses tells whether the program takes one version for another.
 func (b *blind) confuses(x, y version) bool {
-	return x.inode == y.inode && x.size == y.size && !x.modified.Equal(y.modified) && y.modified.Sub(x.modified).Abs() <= b.within
+	return x.inode == y.inode && !x.modified.Equal(y.modified) && y.modified.Sub(x.modified).Abs() <= b.within
 }
 
 // look returns the version of a regular file.
@@ -103,7 +102,7 @@ func look(root *os.Root, path string, now time.Time) (version, bool) {
 	if !ok {
 		return version{}, false
 	}
-	return version{inode: stat.Ino, size: info.Size(), modified: info.ModTime(), at: now, written: info.ModTime().Nanosecond()%int(time.Microsecond) != 0}, true
+	return version{inode: stat.Ino, modified: info.ModTime(), at: now, written: info.ModTime().Nanosecond()%int(time.Microsecond) != 0}, true
 }
 
 // run dates what has to be, until ctx ends.

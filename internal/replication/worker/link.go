@@ -39,6 +39,9 @@ type Word struct {
 	Look []string `json:"look,omitempty"`
 	// Tidy are directories in which the sender's program fails again and again.
 	Tidy []string `json:"tidy,omitempty"`
+	// Misread tells that the sender's program has met a file whose content it knows wrongly, on either side: what programs have kept of
+	// contents is not to be relied upon.
+	Misread bool `json:"misread,omitempty"`
 	// Forget tells that what is known of earlier synchronizations is of no use, on either side.
 	Forget bool `json:"forget,omitempty"`
 	// Synced tells that both sides were just found equal, as far as the leader can tell.
