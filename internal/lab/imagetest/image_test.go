@@ -35,6 +35,7 @@ func TestImage(t *testing.T) {
 		{"the user's own cloud-config has run", userConfigRan},
 		{"machines are running, each with an identity of its own", areThemselves},
 		{"nobody logs in with a password", noPasswords},
+		{"files cross", filesCross},
 		{"a database begins, and what one node writes the others read", databaseBegins},
 		{"only the expected ports are open", onlyExpectedPorts},
 		{"the agent is confined", agentIsConfined},
@@ -65,7 +66,7 @@ func planIsEmpty(t *testing.T, s *site) {
 // survives has three nodes go at once: one reboots in order and one loses its power, both with the boot loader's configuration
 // as the first new kernel leaves it, and one is switched off and its seed taken out. Boot loaders read no journal: the image
 // sees to it that they find that configuration even when the power goes as soon as it is written. The database has no member left
-// then, and comes back by itself with all that was written.
+// then, and comes back by itself with all that was written; so do the files of the two that lose their power at once.
 func survives(t *testing.T, s *site) {
 	s.exec(t, "hk1", "update-grub")
 	// The ticket on the seed is used up, for whoever finds the stick.
@@ -79,6 +80,7 @@ func survives(t *testing.T, s *site) {
 	}
 	before := lasts()
 	content := s.written(t)
+	s.exec(t, "sg1", "runuser", "-u", "www-data", "--", "sh", "-ec", "echo before >/srv/uploads/before; sync")
 	s.exec(t, "hk1", "systemctl", "--no-block", "reboot")
 	s.exec(t, "sg1", "update-grub")
 	if err := s.Kill(t.Context(), "sg1"); err != nil {
@@ -98,6 +100,8 @@ func survives(t *testing.T, s *site) {
 	}
 	s.wantHealthy(t, settling, everyNode...)
 	s.wantWritten(t, content)
+	s.wantFile(t, "hk1", "before", "before")
+	s.wantFilesCross(t)
 	for n, boot := range boots {
 		if s.exec(t, n, "cat", "/proc/sys/kernel/random/boot_id") == boot {
 			t.Errorf("%s did not boot again", n)

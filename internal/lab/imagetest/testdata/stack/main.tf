@@ -1,9 +1,14 @@
-# One node by each way in: a machine that answers by SSH, a Linode of the uploaded image, a machine with a seed disk. When it is
-# asked for, all three are members of a database.
+# One node by each way in: a machine that answers by SSH, a Linode of the uploaded image, a machine with a seed disk. When they are
+# asked for, two have a pair, and all three are members of a database.
 provider "atoll" {}
 
 variable "image" {
   type = string
+}
+
+variable "with_files" {
+  type    = bool
+  default = false
 }
 
 variable "with_database" {
@@ -71,6 +76,14 @@ resource "atoll_mesh_link" "pair" {
 
   from = local.nodes[each.value[0]]
   to   = local.nodes[each.value[1]]
+}
+
+resource "atoll_replication_pair" "uploads" {
+  count = var.with_files ? 1 : 0
+
+  name  = "uploads"
+  owner = "www-data"
+  nodes = { for name in ["hk1", "sg1"] : name => { node = local.nodes[name], path = "/srv/uploads" } }
 }
 
 resource "atoll_database" "app" {
