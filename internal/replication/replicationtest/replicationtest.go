@@ -65,6 +65,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"CutOff", r.cutOff},
 		{"TreeGone", r.treeGone},
 		{"TreeEmptied", r.treeEmptied},
+		{"MountedInside", r.mountedInside},
 		{"KnowledgeLost", r.knowledgeLost},
 		{"CopiedMachine", r.copiedMachine},
 		{"AnotherTree", r.anotherTree},

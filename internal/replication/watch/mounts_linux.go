@@ -3,6 +3,8 @@ package watch
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,6 +74,25 @@ func (t *mountTable) read() (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// Mounts returns where below a directory, itself left out, anything is mounted, as paths from it, sorted. A path at which several file systems
+// are mounted, one over the other, is there once.
+func Mounts(root string) ([]string, error) {
+	canonical, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return nil, err
+	}
+	t := &mountTable{}
+	if err := t.note(canonical); err != nil {
+		return nil, err
+	}
+	below := t.below()
+	for i, target := range below {
+		below[i] = strings.TrimPrefix(strings.TrimPrefix(target, canonical), "/")
+	}
+	slices.Sort(below)
+	return slices.Compact(below), nil
 }
 
 // beneath reports whether an absolute path is dir or below it.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/exclude"
 )
 
 // Problem is what keeps a pair from being synchronized, in words for an operator: what it is, and what to do.
@@ -115,6 +117,9 @@ func (t *tree) check() error {
 	case !info.IsDir():
 		return Problem(fmt.Sprintf("tree %s is no directory: move away what is there", t.cfg.Path))
 	}
+	if err := t.mounted(); err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, err = os.Lstat(filepath.Join(t.cfg.Path, Marker))
@@ -127,6 +132,29 @@ func (t *tree) check() error {
 		return t.gone("is not what it was: it has no directory " + Marker)
 	}
 	return t.mark()
+}
+
+// mounted returns a Problem while a file system is mounted below the tree. As long as none ever is when the tree is synchronized, nothing can
+// be missing there because it is not mounted.
+func (t *tree) mounted() error {
+	below, err := mounts(t.cfg.Path)
+	if err != nil {
+		return Problem(fmt.Sprintf("it cannot be seen what is mounted below tree %s: %v", t.cfg.Path, err))
+	}
+	if len(below) == 0 {
+		return nil
+	}
+	stays, err := exclude.Parse(append(Exclude(), t.cfg.Exclude...))
+	if err != nil {
+		return Problem(err.Error())
+	}
+	for _, path := range below {
+		if !stays.Covers(path) {
+			return Problem(fmt.Sprintf("%s is another file system, mounted inside of tree %s, and nothing is taken from or given to %s: whenever it is not mounted its files would look as if they were deleted; mount it elsewhere and make a pair of it, or exclude %q",
+				filepath.Join(t.cfg.Path, path), t.cfg.Path, t.cfg.Peer, "/"+path))
+		}
+	}
+	return nil
 }
 
 func (t *tree) gone(what string) error {

@@ -161,6 +161,13 @@ func (w *worker) report(p Problem) {
 
 // work synchronizes a tree that is there.
 func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
+	if err := freeze(w.cfg.Path); err != nil {
+		w.log.Warn("what is mounted inside of the tree is noticed a moment later than it is there", "error", err)
+	}
+	// What was mounted until now is to be seen.
+	if err := w.tree.check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrReplaced, err)
+	}
 	begun, err := identity(w.cfg.Path)
 	if err != nil {
 		return err
