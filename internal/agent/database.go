@@ -148,7 +148,7 @@ func (s *session) databasePart() []part {
 	if none {
 		return nil
 	}
-	return []part{{partDatabase, problem}}
+	return []part{{name: partDatabase, problem: problem}}
 }
 
 // Switchover implements api.Switcher.

@@ -23,6 +23,8 @@ type fakeMesh struct {
 	fails error
 	// gate makes the next Apply wait: it takes one value from it, and then waits for the close.
 	gate chan struct{}
+	// cut tells that nobody is reached. It is guarded by the world.
+	cut bool
 }
 
 func (f *fakeMesh) EnsureKey(context.Context) (string, error) {
@@ -79,6 +81,13 @@ func (f *fakeMesh) leave() {
 	delete(f.w.joined, f.m.name)
 }
 
+// cutOff takes a machine's way to the others, or gives it back.
+func (f *fakeMesh) cutOff(yes bool) {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	f.cut = yes
+}
+
 func (f *fakeMesh) Status(context.Context) (mesh.Status, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,7 +128,8 @@ func (p *fakeProber) Measurements() map[string]mesh.PeerMeasurement {
 	defer p.w.mu.Unlock()
 	out := map[string]mesh.PeerMeasurement{}
 	for name := range p.peers {
-		up := !p.w.down && p.w.joined[p.self] != nil && p.w.joined[name] != nil
+		self, other := p.w.joined[p.self], p.w.joined[name]
+		up := !p.w.down && self != nil && other != nil && !self.cut && !other.cut
 		out[name] = mesh.PeerMeasurement{Reachable: up, RTT: time.Millisecond}
 	}
 	return out

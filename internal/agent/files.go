@@ -15,7 +15,7 @@ const pairInterval = time.Second
 
 func (s *session) newPairs() *pairs.Manager {
 	return pairs.New(pairs.Config{
-		Node: s.m.record.Node, Drivers: s.a.replications, See: s.seePairs, Canary: s.askCanary, Now: s.a.cfg.Now, Log: s.log,
+		Node: s.m.record.Node, Before: s.store.Snapshot().Statuses[s.m.record.Node], Drivers: s.a.replications, See: s.seePairs, Canary: s.askCanary, Now: s.a.cfg.Now, Log: s.log,
 		Changed: func(urgent bool) {
 			s.mu.Lock()
 			s.appliedVersion++
@@ -36,6 +36,7 @@ func (s *session) seePairs() pairs.Sight {
 	out := pairs.Sight{
 		Known: in.view != nil && in.admitted, Statuses: in.snapshot.Statuses, Received: in.snapshot.Received,
 		Reaches: func(node string) bool { return peers[node].Reachable },
+		Lost:    s.lostMesh() != "",
 	}
 	if in.view != nil {
 		out.Pairs = in.view.Pairs
@@ -48,7 +49,7 @@ func (s *session) seePairs() pairs.Sight {
 func (s *session) judgePairs(ctx context.Context) error {
 	tick := time.NewTicker(pairInterval)
 	defer tick.Stop()
-	before := ""
+	var before pairs.Fitness
 	for {
 		switch status, reason, message, pending := s.pairs.Condition(); {
 		case pending:
@@ -57,8 +58,8 @@ func (s *session) judgePairs(ctx context.Context) error {
 		default:
 			s.keeper.set(spec.ConditionFilesReady, status, reason, "%s", message)
 		}
-		if problem, _ := s.pairs.Health(); problem != before {
-			before = problem
+		if now := s.pairs.Health(); now != before {
+			before = now
 			poke(s.weigh)
 		}
 		select {
@@ -72,11 +73,11 @@ func (s *session) judgePairs(ctx context.Context) error {
 
 // filesPart is the pairs' part of the node's health, if it has any.
 func (s *session) filesPart() []part {
-	problem, none := s.pairs.Health()
-	if none {
+	now := s.pairs.Health()
+	if now.None {
 		return nil
 	}
-	return []part{{partFiles, problem}}
+	return []part{{name: partFiles, problem: now.Problem, barred: now.Barred}}
 }
 
 // Canary implements api.Streamer.

@@ -62,7 +62,7 @@ func others(lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus
 		s, lost := in.snapshot.Statuses[p.Name].Serving[lb.Hostname], database && lostDatabase(in.snapshot.Statuses[p.Name])
 		servers = append(servers, server{
 			name: p.Name, well: s.Fit && s.Node == "" && s.Application == "" && !lost,
-			keepable: s.Kept || s.Node == partDatabase || s.Node == partFiles || s.Node == "" && (s.Application != "" || lost),
+			keepable: s.Kept || !s.Barred && (s.Node == partDatabase || s.Node == partFiles || s.Node == "" && (s.Application != "" || lost)),
 		})
 	}
 	slices.SortFunc(servers, func(a, b server) int { return strings.Compare(a.name, b.name) })

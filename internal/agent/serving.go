@@ -21,8 +21,12 @@ const (
 	floorPatience = time.Second
 )
 
-// part is one part of a node that has to be well for it to serve. Problem is "" while it is; anybody may read it.
-type part struct{ name, problem string }
+// part is one part of a node that has to be well for it to serve. Problem is "" while it is; anybody may read it. Barred tells that it
+// counts also where a floor helps against others of its name.
+type part struct {
+	name, problem string
+	barred        bool
+}
 
 // The names of parts.
 const (
@@ -39,24 +43,31 @@ const (
 // cluster: were a single dead peer enough to call it unfit, one death would take every node out of service.
 func (s *session) parts() []part {
 	joined := s.keeper.get(spec.ConditionJoined)
+	membership, inMesh, maintenance := part{name: partMembership}, part{name: partMesh, problem: s.lostMesh()}, part{name: partMaintenance}
 	s.mu.Lock()
-	running, reachable, peers, away := s.running, s.reachable, s.peers, s.away
+	away := s.away
 	s.mu.Unlock()
-	membership, inMesh, maintenance := part{name: partMembership}, part{name: partMesh}, part{name: partMaintenance}
 	if !joined.Good() {
 		// The whole message is in the API.
 		membership.problem = joined.Reason
-	}
-	switch {
-	case !running:
-		inMesh.problem = "not running"
-	case 2*(reachable+1) < peers+1:
-		inMesh.problem = fmt.Sprintf("reaches %d of %d peers, less than half of the cluster with itself", reachable, peers)
 	}
 	if away != nil {
 		maintenance.problem = "since " + away.Since.UTC().Format(time.RFC3339)
 	}
 	return append(append([]part{membership, inMesh, maintenance}, s.databasePart()...), s.filesPart()...)
+}
+
+// lostMesh says how the node has lost the mesh, "" while it stands with at least half of its cluster.
+func (s *session) lostMesh() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.running:
+		return "not running"
+	case 2*(s.reachable+1) < s.peers+1:
+		return fmt.Sprintf("reaches %d of %d peers, less than half of the cluster with itself", s.reachable, s.peers)
+	}
+	return ""
 }
 
 // watchServing judges how fit this node is whenever that may have changed, until ctx ends.
@@ -132,13 +143,13 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 	j := judgement{parts: map[string]string{}}
 	all := s.parts()
 	if lb.Proxy != nil {
-		proxy := part{partProxy, s.fitness.proxy(lb.Hostname)}
+		proxy := part{name: partProxy, problem: s.fitness.proxy(lb.Hostname)}
 		all = append(all, proxy)
 		j.parts[partProxy] = sayOK(proxy.problem)
 	}
 	_, peers, _ := s.keeper.snapshot()
 	bad := s.troubles(all, lb, in, peers)
-	j.status.Node, j.status.Fit = bad.name, bad.name == ""
+	j.status.Node, j.status.Fit, j.status.Barred = bad.name, bad.name == "", bad.barred
 	trouble, asked := s.checkOf(lb, checks, &j)
 	since := checks.troubled(lb.Hostname, !j.status.Fit || trouble != nil)
 	if !asked || !bad.keepable || bad.name == "" && trouble == nil {
@@ -178,13 +189,16 @@ type troubles struct {
 	problems map[string]string
 	// keepable tells that a floor may help against all of it.
 	keepable bool
+	// barred tells that none helps against the part of that name alone.
+	barred bool
 }
 
 // troubles looks for parts of the node that keep it from serving a load balancer. A floor may help against the loss of others who are
 // dead for all that can be known, and against that of the database: what all nodes have lost at once is not made better by taking
-// all of them away. The same holds for files that are not kept equal any more. But that all have lost the database takes hearing all: a node that has lost others and the database may be in the half of
-// a cluster that cannot write, while visitors are served by the other half. The database and files count last, so that who has no
-// other trouble can be told from the part that counts.
+// all of them away. The same holds for files that are not kept equal any more, but not after a maintenance, whose end is to be seen when
+// everything is everywhere. But that all have lost the database takes hearing all: a node that has lost others and the database may be in
+// the half of a cluster that cannot write, while visitors are served by the other half. The database and files count last, so that who
+// has no other trouble can be told from the part that counts.
 func (s *session) troubles(all []part, lb topology.LoadBalancer, in input, peers map[string]spec.PeerStatus) troubles {
 	t := troubles{problems: map[string]string{}, keepable: true}
 	for _, p := range all {
@@ -199,6 +213,7 @@ func (s *session) troubles(all []part, lb topology.LoadBalancer, in input, peers
 		case partDatabase:
 			t.keepable = t.keepable && hearsAll(lb, in, peers, s.outOf(lb), s.a.cfg.Now())
 		case partFiles:
+			t.keepable, t.barred = t.keepable && !p.barred, p.barred
 		case partMesh:
 			t.keepable = t.keepable && s.findsOthersDead(lb, in, peers)
 		default:

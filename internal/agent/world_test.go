@@ -43,6 +43,8 @@ type world struct {
 	generation uint64
 	// group is the database's servers, nil when the agents have no engine.
 	group *group
+	// trees are the pairs' trees, nil when the agents have no driver of pairs.
+	trees *fakeTrees
 
 	mu     sync.Mutex
 	down   bool
@@ -240,6 +242,7 @@ func (m *machine) config() agent.Config {
 		StateDir: m.state, Machine: platform.Machine{Root: m.root, MetadataURLs: m.metadata}, Listen: m.public(), System: m.host, Version: "test",
 		Drivers: map[spec.MeshDriver]mesh.New{spec.MeshTinc: func(host.System, *slog.Logger) mesh.Driver { return m.mesh }},
 		Proxies: m.newFakeProxies(), Databases: m.newFakeDatabases(), Routers: m.newFakeRouters(), RolloutPatience: 5 * time.Second,
+		Replications: m.newFakeReplications(),
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			if m.blind {
 				return nil, errors.New("operation not permitted")

@@ -102,6 +102,12 @@ func (out *ClusterStatus) servingView(hostname, name string, part spec.ServingNo
 	case "":
 	case "application":
 		why = append(why, "its application was not asked yet")
+	case "files":
+		text := "its files are not found equal with the other node's yet"
+		if status.Barred {
+			text += ", after a maintenance"
+		}
+		why = append(why, text)
 	default:
 		why = append(why, status.Node+" of the node itself")
 	}

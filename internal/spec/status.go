@@ -94,6 +94,8 @@ type ServingStatus struct {
 	Node string `json:"node,omitempty"`
 	// Application is "" while the application is well or has no check, and otherwise what is wrong with it.
 	Application string `json:"application,omitempty"`
+	// Barred tells that no floor keeps the node in service: its files have to be equal first, after a maintenance.
+	Barred bool `json:"barred,omitempty"`
 	// Kept tells that the node stays in service although its application is unwell, or although it has lost the others or the database
 	// (then Node is mesh or database), since too few nodes would be left.
 	Kept bool `json:"kept,omitempty"`

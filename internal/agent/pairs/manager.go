@@ -30,6 +30,8 @@ const (
 	failurePatience = 15 * time.Second
 	// settling is how long after a start it is no news that nothing is known yet.
 	settling = 10 * time.Second
+	// believable is how old what the agent said before its restart may be: one that was away for longer has missed what the other side did.
+	believable = time.Minute
 )
 
 // Sight is what a node knows of its cluster at one moment.
@@ -38,9 +40,9 @@ type Sight struct {
 	// what is there stays.
 	Known bool
 	Pairs []topology.Pair
-	// Away tells that the node is in maintenance.
-	Away     bool
-	Statuses map[string]spec.Status
+	// Away tells that the node is in maintenance, Lost that it does not stand with half of its cluster.
+	Away, Lost bool
+	Statuses   map[string]spec.Status
 	// Received is when each status arrived, by this machine's clock.
 	Received map[string]time.Time
 	// Reaches tells whether a peer answers over the mesh.
@@ -51,6 +53,8 @@ type Sight struct {
 type Config struct {
 	Node    string
 	Drivers map[spec.ReplicationDriver]replication.Driver
+	// Before is what this node said last before the agent was started.
+	Before spec.Status
 	// See returns what is known now.
 	See func() Sight
 	// Changed is called when what All returns has changed; urgent tells that others wait for it.
@@ -82,6 +86,7 @@ type side struct {
 	started, since time.Time
 	// equal tells that the sides were found equal since then.
 	equal bool
+	debt
 	// failed is when the side was first seen to have failed, zero while it has not.
 	failed time.Time
 	// answered is when the last word of the other side arrived that was answered.
@@ -157,8 +162,8 @@ func (m *Manager) look(ctx context.Context) {
 // said before its restart holds.
 func (m *Manager) resume(pair string, now replication.Status, sight Sight) *side {
 	s := &side{}
-	kept := sight.Statuses[m.cfg.Node].Pairs[pair]
-	if !sight.Away && kept.State == spec.PairSynced && !now.Started.IsZero() && now.Started.Before(m.dated) {
+	kept := m.cfg.Before.Pairs[pair]
+	if !sight.Away && kept.State == spec.PairSynced && !now.Started.IsZero() && now.Started.Before(m.dated) && m.dated.Sub(m.cfg.Before.Reported) < believable {
 		s.said, s.equal, s.started, s.since = kept, true, now.Started, time.Now()
 	}
 	return s
@@ -181,7 +186,7 @@ const maxConflictPaths = 20
 
 // judge takes in what a side's driver says of it.
 func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date time.Time) {
-	if s.since.IsZero() || !now.Started.Equal(s.started) || sight.Away {
+	if s.owe(p, now, sight) {
 		s.started, s.since, s.equal = now.Started, time.Now(), false
 	}
 	said := spec.PairStatus{
@@ -203,6 +208,7 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date 
 		}
 	}
 	s.equal = s.equal || said.State == spec.PairSynced
+	s.settle(s.equal)
 	if said.State != s.said.State {
 		said.Since = date
 	}
@@ -283,30 +289,6 @@ func (m *Manager) Condition() (status spec.ConditionStatus, reason, message stri
 		return spec.ConditionFalse, reason, strings.Join(texts, "; "), false
 	}
 	return spec.ConditionTrue, "Ready", "", false
-}
-
-// Health returns what keeps the node from serving, "" for nothing, in words for strangers; none tells that the node has no pairs. A
-// node whose other side is dead goes on: were it not so, one death would take both out of service. A node that has just started, or
-// came out of maintenance, first has to have what the other side has.
-func (m *Manager) Health() (problem string, none bool) {
-	sight := m.cfg.See()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, p := range sight.Pairs {
-		s := m.sides[p.Name]
-		switch {
-		case s == nil:
-			// What an earlier start of the agent found is not known any more; it is within a second.
-			if time.Since(m.began) >= settling {
-				return p.Name + ": not looked at", false
-			}
-		case !s.failed.IsZero() && time.Since(s.failed) >= failurePatience:
-			return p.Name + ": failed", false
-		case !s.equal && s.said.State != spec.PairDisconnected && s.said.State != spec.PairFailed && sight.Reaches(p.Peer.Node) && sight.Statuses[p.Peer.Node].Pairs[p.Name].State != spec.PairFailed:
-			return p.Name + ": not synchronized yet", false
-		}
-	}
-	return "", len(sight.Pairs) == 0
 }
 
 // Stream implements api.Streamer.

@@ -77,6 +77,8 @@ type node struct {
 	reaches bool
 	told    int
 	manager *pairs.Manager
+	// before is what hk1 said before its agent was started.
+	before spec.Status
 	// takes is how long a canary takes to the other node, mute tells that this says nothing of canaries.
 	takes time.Duration
 	mute  bool
@@ -132,7 +134,7 @@ func newNode(t *testing.T, leader string) *node {
 // start runs a manager until the test ends. It must be called in a bubble.
 func (n *node) start() {
 	n.manager = pairs.New(pairs.Config{
-		Node: "hk1", Drivers: map[spec.ReplicationDriver]replication.Driver{spec.ReplicationUnison: n.driver},
+		Node: "hk1", Drivers: map[spec.ReplicationDriver]replication.Driver{spec.ReplicationUnison: n.driver}, Before: n.before,
 		See: func() pairs.Sight {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -186,9 +188,9 @@ func pass(d time.Duration) {
 func (n *node) expect(state spec.PairState, reason, health string) {
 	n.t.Helper()
 	_, got, _, _ := n.manager.Condition()
-	problem, none := n.manager.Health()
-	if said := n.manager.All()["uploads"].State; said != state || got != reason || !strings.Contains(problem, health) || (health == "") != (problem == "") || none {
-		n.t.Errorf("got state %s, condition %s, health %q, %t; want %s, %s, %q", said, got, problem, none, state, reason, health)
+	fitness := n.manager.Health()
+	if said := n.manager.All()["uploads"].State; said != state || got != reason || !strings.Contains(fitness.Problem, health) || (health == "") != (fitness.Problem == "") || fitness.None {
+		n.t.Errorf("got state %s, condition %s, health %+v; want %s, %s, %q", said, got, fitness, state, reason, health)
 	}
 }
 
@@ -325,10 +327,11 @@ func TestAgentsRestartInterruptsNothing(t *testing.T) {
 		n := newNode(t, "sg1")
 		began := time.Now()
 		n.driver.status = replication.Status{State: spec.PairSyncing, Started: began}
-		n.sight.Statuses["hk1"] = spec.Status{Node: "hk1", Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSynced, Since: began}}}
-		pass(time.Minute)
+		pass(time.Hour)
+		n.before = spec.Status{Node: "hk1", Reported: time.Now(), Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSynced, Since: began}}}
+		pass(10 * time.Second)
 		n.start()
-		if problem, _ := n.manager.Health(); problem != "" {
+		if problem := n.manager.Health().Problem; problem != "" {
 			t.Errorf("before the first look: %s", problem)
 		}
 		pass(2 * time.Second)
@@ -367,7 +370,7 @@ func TestOthersAreToldOfChangesOnly(t *testing.T) {
 			t.Errorf("told %d times, says %+v", n.told-told, got)
 		}
 		n.change(func(s *pairs.Sight) { s.Pairs = nil })
-		if _, none := n.manager.Health(); len(n.manager.All()) != 0 || !none {
+		if len(n.manager.All()) != 0 || !n.manager.Health().None {
 			t.Errorf("still says %v", n.manager.All())
 		}
 	})

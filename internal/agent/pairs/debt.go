@@ -1,0 +1,159 @@
+package pairs
+
+import (
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+)
+
+const (
+	// cutFor is how long a node must have been cut off from its cluster until it counts as behind. By then both sides have noticed, so that
+	// nothing that either of them says afterwards is of the time before.
+	cutFor = 15 * time.Second
+	// linkPatience is how long a node waits for a stream to another one that it reaches until it serves without.
+	linkPatience = 30 * time.Second
+)
+
+// owed is why a side has to be found equal with the other before its node may serve.
+type owed int
+
+// What a side owes, the graver ones last.
+const (
+	owesNothing owed = iota
+	// owesStart is after a start of the side's programs: nothing is known of what has happened before.
+	owesStart
+	// owesCut is after the node was cut off from its cluster, which went on without it.
+	owesCut
+	// owesMaintenance is after a maintenance, whose end the operator wants to be seen by users only when everything is everywhere.
+	owesMaintenance
+)
+
+// debt is what a side owes.
+type debt struct {
+	owes owed
+	// held tells that the reason for it was still there at the last look.
+	held bool
+	// cut is since when the node is cut off, as far as the pair matters; zero while it is not.
+	cut time.Time
+	// possible is since when the other side can be found equal: its node answers, and it has not failed. Zero while it cannot.
+	possible time.Time
+	// grace tells that the side was well when it failed.
+	grace bool
+}
+
+// owe notes what a side owes, and tells whether it has to be found equal anew.
+func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew bool) {
+	first, before, held := s.since.IsZero(), s.owes, s.held
+	switch {
+	case !sight.Lost || sight.Reaches(p.Peer.Node):
+		// As long as it reaches the one other node that writes to the tree it misses nothing.
+		s.cut = time.Time{}
+	case s.cut.IsZero():
+		s.cut = time.Now()
+	}
+	switch {
+	case !possible(p, sight):
+		s.possible = time.Time{}
+	case s.possible.IsZero():
+		s.possible = time.Now()
+	}
+	cut := !s.cut.IsZero() && time.Since(s.cut) >= cutFor
+	restarted := first || !now.Started.Equal(s.started)
+	switch {
+	case sight.Away:
+		s.owes = owesMaintenance
+	case cut:
+		s.owes = max(s.owes, owesCut)
+	case restarted:
+		s.owes = max(s.owes, owesStart)
+	}
+	s.held = sight.Away || cut
+	if now.State == spec.PairFailed && s.said.State != spec.PairFailed {
+		s.grace = first || before == owesNothing
+	}
+	return restarted || held || s.held
+}
+
+// settle pays a debt whose reason is over. Equal tells that the sides were found equal since then.
+func (d *debt) settle(equal bool) {
+	if equal && !d.held {
+		d.owes = owesNothing
+	}
+}
+
+// possible tells whether the other side can be found equal with this one: one that is dead, or has failed, cannot.
+func possible(p topology.Pair, sight Sight) bool {
+	return sight.Reaches(p.Peer.Node) && sight.Statuses[p.Peer.Node].Pairs[p.Name].State != spec.PairFailed
+}
+
+// Fitness is what a node's sides of pairs have to say on whether it may serve.
+type Fitness struct {
+	// Problem keeps the node from serving, "" for nothing, in words for strangers.
+	Problem string
+	// Barred tells that this holds also where too few nodes would be left.
+	Barred bool
+	// None tells that the node has no pairs.
+	None bool
+}
+
+// Health returns what keeps the node from serving. A node whose other side is dead goes on: were it not so, one death would take both out
+// of service. A node that has just started, was cut off, or came out of maintenance, first has to have what the other side has.
+func (m *Manager) Health() Fitness {
+	sight := m.cfg.See()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := Fitness{None: len(sight.Pairs) == 0}
+	for _, p := range sight.Pairs {
+		s := m.sides[p.Name]
+		if s == nil {
+			// What an earlier start of the agent found is not known any more; it is within a second.
+			if out.Problem == "" && time.Since(m.began) >= settling {
+				out.Problem = p.Name + ": not looked at"
+			}
+			continue
+		}
+		if sight.Away {
+			// It may be over before the next look.
+			s.owes, s.held = owesMaintenance, true
+			if s.equal {
+				continue
+			}
+		}
+		problem := s.hinders(possible(p, sight))
+		if problem == "" {
+			continue
+		}
+		barred := s.owes == owesMaintenance && possible(p, sight)
+		if out.Problem == "" || barred && !out.Barred {
+			out.Problem, out.Barred = p.Name+": "+problem, barred
+		}
+	}
+	return out
+}
+
+// hinders returns what keeps the node from serving with the side, "" for nothing. Possible tells whether the other side can be found equal
+// with it.
+func (s *side) hinders(possible bool) string {
+	const waits = "not synchronized yet"
+	switch s.said.State {
+	case spec.PairFailed:
+		if !s.failed.IsZero() && time.Since(s.failed) >= failurePatience {
+			return "failed"
+		}
+		if s.grace && s.owes <= owesStart {
+			return ""
+		}
+	case spec.PairDisconnected:
+		// Were it for longer, something else is wrong than that both have to find each other again.
+		if time.Since(s.possible) >= linkPatience && time.Since(s.since) >= linkPatience {
+			return ""
+		}
+	case spec.PairStarting, spec.PairSyncing, spec.PairSynced:
+	}
+	if s.owes == owesNothing || !possible {
+		return ""
+	}
+	return waits
+}

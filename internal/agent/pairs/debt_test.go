@@ -1,0 +1,239 @@
+package pairs_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+// waits is what a node says that is not to serve before its trees were found equal, barred that no floor keeps it.
+var (
+	well   = pairs.Fitness{}
+	waits  = pairs.Fitness{Problem: "uploads: not synchronized yet"}
+	barred = pairs.Fitness{Problem: "uploads: not synchronized yet", Barred: true}
+)
+
+func (n *node) fitness(when string, want pairs.Fitness) {
+	n.t.Helper()
+	if got := n.manager.Health(); got != want {
+		n.t.Errorf("%s: got %+v, want %+v", when, got, want)
+	}
+}
+
+// goes sets whether sg1 is reached over the mesh, and whether hk1 has lost half of its cluster.
+func (n *node) goes(reaches, lost bool) {
+	n.mu.Lock()
+	n.reaches, n.sight.Lost = reaches, lost
+	n.mu.Unlock()
+	pass(2 * time.Second)
+}
+
+// leads is hk1 that leads its pair and has found it equal.
+func leads(t *testing.T) (n *node, began time.Time) {
+	n, began = newNode(t, "hk1"), time.Now()
+	n.start()
+	n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: began})
+	n.fitness("at first", well)
+	return n, began
+}
+
+// TestWhatWasEqualDuringMaintenance: that both sides are equal says nothing of the changes that are made until the maintenance ends.
+func TestWhatWasEqualDuringMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, began := leads(t)
+		n.change(func(s *pairs.Sight) { s.Away = true })
+		n.expect(spec.PairSynced, "Ready", "")
+		n.mu.Lock()
+		n.sight.Away = false
+		n.mu.Unlock()
+		n.fitness("at the end, before the next look", barred)
+		n.says(replication.Status{State: spec.PairSyncing, Started: began, Synced: began})
+		n.fitness("while changes are on their way", barred)
+		pass(time.Hour)
+		n.fitness("for as long as that takes", barred)
+		n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+		n.fitness("when both are equal", well)
+		n.says(replication.Status{State: spec.PairSyncing, Started: began, Synced: began})
+		n.fitness("later changes", well)
+	})
+}
+
+// TestShortMaintenance is over before anything was looked at, but for the node's health.
+func TestShortMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, began := leads(t)
+		n.driver.mu.Lock()
+		n.driver.status = replication.Status{State: spec.PairSyncing, Started: began}
+		n.driver.mu.Unlock()
+		for _, away := range []bool{true, false} {
+			n.mu.Lock()
+			n.sight.Away = away
+			n.mu.Unlock()
+			_ = n.manager.Health()
+		}
+		n.fitness("at its end", barred)
+		pass(5 * time.Second)
+		n.fitness("afterwards", barred)
+	})
+}
+
+// TestMaintenanceThatEndsAlone: when equality cannot be found, who is left serves.
+func TestMaintenanceThatEndsAlone(t *testing.T) {
+	for name, fails := range map[string]func(*node){
+		"the other node is dead":    func(n *node) { n.goes(false, false) },
+		"the other side has failed": func(n *node) { n.hears(spec.PairFailed) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, began := leads(t)
+				n.change(func(s *pairs.Sight) { s.Away = true })
+				fails(n)
+				n.says(replication.Status{State: spec.PairDisconnected, Started: began})
+				n.change(func(s *pairs.Sight) { s.Away = false })
+				n.fitness("at the end", well)
+				// The other is there again: it has changes that this node has not.
+				n.goes(true, false)
+				n.hears(spec.PairSyncing)
+				n.says(replication.Status{State: spec.PairSyncing, Started: began})
+				n.fitness("when both are there", barred)
+				n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+				n.fitness("when both are equal", well)
+			})
+		})
+	}
+}
+
+// TestMaintenanceOfASideThatFails: its node stays out, and at once, while the other one can serve.
+func TestMaintenanceOfASideThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, began := leads(t)
+		n.change(func(s *pairs.Sight) { s.Away = true })
+		n.says(replication.Status{State: spec.PairSyncing, Started: began})
+		n.change(func(s *pairs.Sight) { s.Away = false })
+		n.says(replication.Status{State: spec.PairFailed, Problem: "the disk is full"})
+		n.fitness("at once", barred)
+		pass(failurePatience)
+		n.fitness("later", pairs.Fitness{Problem: "uploads: failed", Barred: true})
+		n.hears(spec.PairFailed)
+		n.fitness("when both have failed", pairs.Fitness{Problem: "uploads: failed"})
+	})
+}
+
+// failurePatience is how long a failure says nothing of a node that was well.
+const failurePatience = 15 * time.Second
+
+// TestStreamThatDoesNotCome: a node waits for a stream to another one that it reaches, but not for ever.
+func TestStreamThatDoesNotCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, began := leads(t)
+		n.change(func(s *pairs.Sight) { s.Away = true })
+		n.says(replication.Status{State: spec.PairDisconnected, Started: began})
+		n.change(func(s *pairs.Sight) { s.Away = false })
+		n.fitness("at first", barred)
+		pass(40 * time.Second)
+		n.fitness("later", well)
+	})
+}
+
+// TestRestartOfAMachine: its side is not connected at first, and then not equal, and its node is not to serve in between.
+func TestRestartOfAMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, began := newNode(t, "hk1"), time.Now()
+		n.before = spec.Status{Node: "hk1", Reported: time.Now().Add(-time.Hour), Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSynced}}}
+		n.driver.status = replication.Status{State: spec.PairStarting}
+		n.goes(false, true)
+		n.start()
+		n.says(replication.Status{State: spec.PairDisconnected, Started: began})
+		n.fitness("alone", well)
+		n.goes(true, false)
+		n.fitness("when the other is reached", waits)
+		n.says(replication.Status{State: spec.PairStarting, Started: began})
+		n.fitness("while both are compared", waits)
+		n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+		n.fitness("when both are equal", well)
+	})
+}
+
+// TestAgentThatWasAway: a side whose agent was away for long has had no stream for as long.
+func TestAgentThatWasAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, began := newNode(t, "hk1"), time.Now()
+		n.before = spec.Status{Node: "hk1", Reported: time.Now(), Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSynced}}}
+		pass(time.Hour)
+		n.start()
+		n.says(replication.Status{State: spec.PairSyncing, Started: began})
+		n.fitness("after an hour", waits)
+	})
+}
+
+// TestTreeThatIsNotMounted: after a restart there is no moment at which the node serves without it.
+func TestTreeThatIsNotMounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.start()
+		n.says(replication.Status{State: spec.PairStarting, Started: time.Now()})
+		n.fitness("at first", waits)
+		n.says(replication.Status{State: spec.PairFailed, Problem: "tree /srv/uploads is missing"})
+		n.fitness("when it has failed", waits)
+		pass(failurePatience)
+		n.fitness("later", pairs.Fitness{Problem: "uploads: failed"})
+	})
+}
+
+// TestNodeThatWasCutOff: its cluster went on without it.
+func TestNodeThatWasCutOff(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		// leader of the pair; reaches and lost are what the node sees while it is cut off, for so long.
+		leader        string
+		reaches, lost bool
+		long          time.Duration
+		owes          pairs.Fitness
+	}{
+		{"the leader", "hk1", false, true, time.Hour, waits},
+		{"the other node", "sg1", false, true, time.Hour, waits},
+		{"for some seconds", "hk1", false, true, 8 * time.Second, well},
+		// The majority serves all the while, and its users have seen nothing else.
+		{"with most of the cluster", "hk1", false, false, time.Hour, well},
+		{"together with the other node", "hk1", true, true, time.Hour, well},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, began := newNode(t, tt.leader), time.Now()
+				n.start()
+				leads := tt.leader == "hk1"
+				equal := func(yes bool) {
+					switch {
+					case !leads && yes:
+						n.says(replication.Status{State: spec.PairSyncing, Started: began})
+						n.hears(spec.PairSynced)
+					case yes:
+						n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+					default:
+						n.says(replication.Status{State: spec.PairSyncing, Started: began})
+					}
+				}
+				equal(true)
+				n.fitness("at first", well)
+				n.goes(tt.reaches, tt.lost)
+				if !tt.reaches {
+					n.says(replication.Status{State: spec.PairDisconnected, Started: began})
+				}
+				n.fitness("while it is cut off", well) // its mesh is what keeps it out
+				pass(tt.long)
+				n.goes(true, false)
+				n.fitness("when it is back", tt.owes)
+				equal(false)
+				n.fitness("while it catches up", tt.owes)
+				equal(true)
+				n.fitness("when both are equal", well)
+				n.goes(true, false)
+				n.fitness("afterwards", well)
+			})
+		})
+	}
+}
