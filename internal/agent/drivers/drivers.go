@@ -76,6 +76,14 @@ func PairEngines() map[spec.ReplicationDriver]worker.NewEngine {
 // PairPrograms returns what this program is when it was started under another name, as what workers run does.
 func PairPrograms() map[string]func(context.Context) error { return unison.Programs() }
 
+// PairUnfinished returns what tells which paths of a pair's tree are of files that its program has not completed.
+func PairUnfinished(c worker.Config) func(path string) bool {
+	if c.Driver == spec.ReplicationUnison {
+		return unison.Unfinished(c)
+	}
+	return func(string) bool { return false }
+}
+
 // Packages returns what every node needs from the distribution, each package once, by name. A machine has all of it before its
 // agent starts, because the running agent is not allowed to install anything.
 func Packages() []host.Package {

@@ -38,7 +38,7 @@ func pairCommand() *cobra.Command {
 				return worker.Prepare(cfg)
 			}
 			if forget {
-				return worker.Forget(cfg)
+				return worker.Forget(cfg, drivers.PairUnfinished(cfg))
 			}
 			engine := drivers.PairEngines()[cfg.Driver]
 			if engine == nil {

@@ -53,7 +53,7 @@ func pair(ctx context.Context) error {
 	case "--prepare":
 		return worker.Prepare(cfg)
 	case "--forget":
-		return worker.Forget(cfg)
+		return worker.Forget(cfg, unison.Unfinished(cfg))
 	}
 	// Machines of namespaces have no journal.
 	journal := os.Stderr
@@ -91,6 +91,12 @@ func TestConformance(t *testing.T) {
 func TestConformanceWithoutSystemd(t *testing.T) {
 	machinetest.Require(t, "unison")
 	suite().Run(t, newMachine(t, "hk1"), newMachine(t, "sg1"))
+}
+
+// TestStar has two pairs share a tree.
+func TestStar(t *testing.T) {
+	machinetest.Require(t, "unison")
+	suite().RunStar(t, newMachine(t, "hk1"), newMachine(t, "sg1"), newMachine(t, "hk2"))
 }
 
 func suite() replicationtest.Suite {

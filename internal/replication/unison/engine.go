@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
@@ -125,7 +126,8 @@ func (e *engine) prepare() error {
 
 // setPace has the file that sets the pace on the node that leads, and there alone.
 func (e *engine) setPace() error {
-	root, err := os.OpenRoot(e.host.Config.Path)
+	pace := e.host.Config.PaceFile()
+	root, err := worker.OpenTree(e.host.Config.Path)
 	if err != nil {
 		return err
 	}
@@ -136,7 +138,7 @@ func (e *engine) setPace() error {
 		}
 		return nil
 	}
-	f, err := root.OpenFile(pace, os.O_WRONLY|os.O_CREATE, 0o444)
+	f, err := root.OpenFile(pace, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, 0o444)
 	if err != nil {
 		return err
 	}
@@ -341,7 +343,7 @@ func (e *engine) tunnel(listener *net.UnixListener, program *worker.Program, lin
 
 // round takes in what came of a round.
 func (e *engine) round(link *worker.Link, r Round) {
-	delete(r.Failed, pace)
+	delete(r.Failed, e.host.Config.PaceFile())
 	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped))
 	e.host.Failing(e.skipped.round(r, time.Now()))
 	e.host.Settled()
@@ -350,7 +352,7 @@ func (e *engine) round(link *worker.Link, r Round) {
 	}
 	untidy := untidied(r.Failed)
 	if len(untidy) > 0 {
-		e.host.Tidy(untidy, e.Temporary)
+		e.host.Tidy(untidy, e.Unfinished)
 	}
 	_ = link.Say(worker.Word{Synced: true, Tidy: untidy}) // the link may be gone
 }
@@ -390,7 +392,7 @@ func (e *engine) Heard(w worker.Word) {
 		e.distrustDigests()
 	}
 	if len(w.Tidy) > 0 {
-		e.host.Tidy(w.Tidy, e.Temporary)
+		e.host.Tidy(w.Tidy, e.Unfinished)
 	}
 	if len(w.Look) > 0 {
 		e.lookAgain(w.Look)
@@ -446,7 +448,7 @@ func (*engine) Conflict(name string) bool { return conflictName.MatchString(name
 // props.ml), and looks into a file only when its date, length or inode has changed.
 func (*engine) Blind() time.Duration { return 2100 * time.Millisecond }
 
-var temporaryName = regexp.MustCompile(`(?s)^\.unison\.(.*)\.[0-9a-f]{32}\.unison\.tmp$`)
+var temporaryName = regexp.MustCompile(`(?s)^\.unison\.(.*)\.([0-9a-f]{32})\.unison\.tmp$`)
 
 // Becomes implements worker.Engine.
 func (*engine) Becomes(temporary string) string {

@@ -4,18 +4,28 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"regexp"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/exclude"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
 
-// pace is a file that the leader has and that the other side's program has no right to make. As long as a path fails, unison looks for
-// changes again at once; otherwise it would sleep for a second after each synchronization ("watchinterval" in its uitext.ml).
-// The monitors of changes, which are Atoll's own, hold their answers back until there is something to do: they are the pace.
-const pace = worker.Marker + "/pace"
-
 // profileName is the name of the profile in unison's directory, without its suffix.
 const profileName = "atoll"
+
+// own renders which of Atoll's own names in a tree unison replicates, whatever the pair excludes, and that it leaves those of other pairs
+// alone. Among them is the pace, a file that the leader has and that the other side's program has no right to make. As long as a path fails,
+// unison looks for changes again at once; otherwise it would sleep for a second after each synchronization ("watchinterval" in its
+// uitext.ml). The monitors of changes, which are Atoll's own, hold their answers back until there is something to do: they are the pace.
+func own(c worker.Config, line func(key, value string)) {
+	for _, directory := range []string{worker.Marker, worker.CanaryDir} {
+		line("ignore", "Regex "+regexp.QuoteMeta(directory)+"/.+")
+		line("ignorenot", "Path "+directory)
+	}
+	for _, path := range []string{c.PaceFile(), c.Canaries(), c.Canaries() + "/" + c.Node, c.Canaries() + "/" + c.Peer} {
+		line("ignorenot", "Path "+path)
+	}
+}
 
 // Profile returns the profile by which unison keeps a pair on the node that leads. Tunnel is the Unix socket that leads to the other
 // side. Attributes says that unison keeps extended attributes, which versions before 2.53 do not.
@@ -37,7 +47,7 @@ func Profile(c worker.Config, tunnel string, attributes bool) ([]byte, error) {
 	line("color", "false")
 	line("log", "false")
 
-	out.WriteString("\n# Changes are told by a monitor, which is the pace, too: see " + pace + ".\n")
+	out.WriteString("\n# Changes are told by a monitor, which is the pace, too: see " + c.PaceFile() + ".\n")
 	line("watch", "true")
 	line("repeat", "0")
 	line("retry", "-1")
@@ -65,8 +75,7 @@ func Profile(c worker.Config, tunnel string, attributes bool) ([]byte, error) {
 		line("xattrignorenot", "Path !system.posix_acl_*")
 	}
 	out.WriteString("\n# What stays on its node.\n")
-	line("ignore", "Path "+worker.Marker+"/README")
-	line("ignore", `Regex \.atoll/[^/]*\.id(\.new)?`)
+	own(c, line)
 	for _, expression := range set.Regexps() {
 		line("ignore", "Regex "+expression)
 	}

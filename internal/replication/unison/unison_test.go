@@ -54,7 +54,7 @@ func uploads() replication.Pair {
 }
 
 func TestProfile(t *testing.T) {
-	c := worker.Config{Path: "/srv/uploads", PeerPath: "/srv/all uploads", Exclude: uploads().Exclude}
+	c := worker.Config{Pair: "uploads", Node: "hk1", Peer: "sg1", Path: "/srv/uploads", PeerPath: "/srv/all uploads", Exclude: uploads().Exclude}
 	for name, attributes := range map[string]bool{"profile": true, "profile-2.52": false} {
 		text, err := unison.Profile(c, "/run/atoll-pair-uploads/tunnel.sock", attributes)
 		if err != nil {

@@ -59,7 +59,7 @@ func (b *blind) changed(batch watch.Batch) {
 	if b.within == 0 || batch.All {
 		return
 	}
-	root, err := os.OpenRoot(b.root)
+	root, err := OpenTree(b.root)
 	if err != nil {
 		return // the tree is gone, which others tell
 	}
@@ -139,7 +139,7 @@ func (b *blind) date(now time.Time) {
 	if len(due) == 0 {
 		return
 	}
-	root, err := os.OpenRoot(b.root)
+	root, err := OpenTree(b.root)
 	if err != nil {
 		return
 	}

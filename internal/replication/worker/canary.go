@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
@@ -32,10 +33,10 @@ func newCanaries() *canaries { return &canaries{news: make(chan struct{})} }
 
 // changed looks whether the other side's canary is among what has changed.
 func (c *canaries) changed(cfg Config, batch watch.Batch) {
-	file := path.Join(CanaryDir, cfg.Peer)
+	file := path.Join(cfg.Canaries(), cfg.Peer)
 	seen := batch.All
 	for _, change := range batch.Changes {
-		seen = seen || change.Path == file || change.Recursive && (change.Path == "" || change.Path == CanaryDir)
+		seen = seen || change.Path == file || change.Recursive && (change.Path == "" || strings.HasPrefix(file, change.Path+"/"))
 	}
 	if !seen {
 		return
@@ -71,16 +72,20 @@ func (c *canaries) after(ctx context.Context, nonce string) (replication.Canary,
 
 // readCanary returns the other side's canary. Whoever owns the tree may have put a link in its place: it leads nowhere outside of it.
 func readCanary(cfg Config) (replication.Canary, error) {
-	root, err := os.OpenRoot(cfg.Path)
+	root, err := OpenTree(cfg.Path)
 	if err != nil {
 		return replication.Canary{}, err
 	}
 	defer func() { _ = root.Close() }()
-	f, err := root.Open(path.Join(CanaryDir, cfg.Peer))
+	// Nobody waits for the other end of a FIFO.
+	f, err := root.OpenFile(path.Join(cfg.Canaries(), cfg.Peer), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return replication.Canary{}, err
 	}
 	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return replication.Canary{}, errors.Join(fmt.Errorf("the canary of %s is no file", cfg.Peer), err)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxCanary))
 	if err != nil {
 		return replication.Canary{}, err
@@ -98,21 +103,22 @@ func (w *worker) writeCanary() (replication.Canary, error) {
 	if err := w.tree.check(); err != nil {
 		return replication.Canary{}, err
 	}
-	root, err := os.OpenRoot(w.cfg.Path)
+	root, err := OpenTree(w.cfg.Path)
 	if err != nil {
 		return replication.Canary{}, err
 	}
 	defer func() { _ = root.Close() }()
-	if err := root.Mkdir(CanaryDir, 0o755); err == nil {
-		err = root.Lchown(CanaryDir, w.account.UID, w.account.GID)
-		if err != nil {
+	for _, directory := range []string{CanaryDir, w.cfg.Canaries()} {
+		err := root.Mkdir(directory, 0o755)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err := errors.Join(err, root.Lchown(directory, w.account.UID, w.account.GID)); err != nil {
 			return replication.Canary{}, err
 		}
-	} else if !errors.Is(err, os.ErrExist) {
-		return replication.Canary{}, err
 	}
 	// A name that the program takes for one of its own unfinished files.
-	file, next := path.Join(CanaryDir, w.cfg.Node), path.Join(CanaryDir, ".unison."+w.cfg.Node+".unison.tmp")
+	file, next := path.Join(w.cfg.Canaries(), w.cfg.Node), path.Join(w.cfg.Canaries(), ".unison."+w.cfg.Node+".unison.tmp")
 	canary := replication.Canary{Nonce: rand.Text(), Written: time.Now()}
 	if err := root.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return replication.Canary{}, err

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -87,9 +88,27 @@ const (
 	// Marker is a directory in the root of each tree which says that this is the tree: where it is missing, the tree is not there, and
 	// nothing that is not to be seen was deleted. It belongs to root and is no part of the data.
 	Marker = ".atoll"
-	// CanaryDir is where the nodes' canaries are, each a file with the node's name. It is replicated, but no part of the data.
+	// CanaryDir is where the nodes' canaries are, each a file with the node's name in a directory with the pair's. It is replicated, but no part
+	// of the data.
 	CanaryDir = ".atoll-canary"
 )
+
+// Canaries is where the canaries of this pair are, from the tree's root. Those of another pair of the same tree are none of its business.
+func (c Config) Canaries() string { return CanaryDir + "/" + c.Pair }
+
+// outside tells whether a path that Atoll itself has made is none of what the pair replicates, and whether it is one of these at all:
+// whatever a pair excludes, "*" say, is of the tree's own data.
+func (c Config) outside(path string) (outside, ours bool) {
+	switch {
+	case path == Marker || strings.HasPrefix(path, Marker+"/"):
+		return true, true
+	case path == CanaryDir || path == c.Canaries() || strings.HasPrefix(path, c.Canaries()+"/"):
+		return false, true
+	case strings.HasPrefix(path, CanaryDir+"/"):
+		return true, true
+	}
+	return false, false
+}
 
 // Exclude returns the patterns of what is no part of a tree's data, beside those of a pair and its program: the marker and canaries. Whoever
 // compares trees leaves them out.

@@ -29,8 +29,10 @@ type Engine interface {
 	Blind() time.Duration
 	// Becomes returns the path that a file gets which the program has not completed, "" where that cannot be told.
 	Becomes(temporary string) string
-	// Temporary tells whether a path is of a file that the program has not completed.
+	// Temporary tells whether a path is of a file that such a program has not completed, be it this pair's or that of another pair of
+	// the same tree. Unfinished tells whether it is this pair's.
 	Temporary(path string) bool
+	Unfinished(path string) bool
 	// Resumes tells whether the program goes on with a file that it has not completed, by the length of what it has.
 	Resumes(size int64) bool
 	// Kept is what is the same on both sides once they are synchronized, and what is not to be looked at, beside what a pair excludes: the

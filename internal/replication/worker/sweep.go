@@ -27,7 +27,7 @@ type sweeping struct {
 // sweep removes what a program has left that was killed in the middle: whoever lists a directory sees it. What the program goes on with stays,
 // and is returned. None runs when it is called.
 func (s sweeping) sweep(now time.Time) (kept []string, err error) {
-	root, err := os.OpenRoot(s.tree)
+	root, err := OpenTree(s.tree)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (s sweeping) goesOn(root *os.Root, path string, now time.Time) bool {
 
 // finish removes what was kept and has not been touched since the program began, although that has come through.
 func (s sweeping) finish(kept []string, began time.Time) error {
-	root, err := os.OpenRoot(s.tree)
+	root, err := OpenTree(s.tree)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ const (
 // tidy removes from directories what a program that goes on leaves there again and again: none of its transfers into them has been under
 // way for that long. Paths are from the tree's root.
 func tidy(tree string, directories []string, temporary func(path string) bool, now time.Time) error {
-	root, err := os.OpenRoot(tree)
+	root, err := OpenTree(tree)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -77,23 +78,44 @@ func Prepare(c Config) error {
 }
 
 // Forget takes back everything that a worker has made on its node, but nothing of the tree's data: the marker, the canaries and the state. It
-// may be repeated. Like Prepare it has the rights that a worker has not.
-func Forget(c Config) error {
-	err := errors.Join(forgetMarker(c), os.RemoveAll(c.StateDir))
+// may be repeated. Like Prepare it has the rights that a worker has not. Unfinished tells which paths are of files that the pair's program has
+// not completed: these go, too.
+func Forget(c Config, unfinished func(path string) bool) error {
+	left := sweeping{tree: c.Path, temporary: unfinished, resumes: func(int64) bool { return false }, log: slog.New(slog.DiscardHandler)}
+	_, err := left.sweep(time.Now())
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoDirectory) {
+		err = nil
+	}
+	err = errors.Join(err, forgetMarker(c), os.RemoveAll(c.StateDir))
 	_ = os.Remove(filepath.Dir(c.StateDir)) // where the last of all pairs has had its state
 	return err
 }
 
 // forgetMarker removes a pair's marks from its tree, all of them unless another pair has the same tree.
 func forgetMarker(c Config) error {
-	marker := filepath.Join(c.Path, Marker)
-	if err := os.Remove(filepath.Join(c.Path, c.idFile())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	root, err := OpenTree(c.Path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoDirectory) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	if others, err := filepath.Glob(filepath.Join(marker, "*"+idSuffix)); err != nil || len(others) > 0 {
+	defer func() { _ = root.Close() }()
+	err = root.RemoveAll(c.Canaries())
+	for _, file := range []string{c.idFile(), c.PaceFile()} {
+		if removeErr := root.Remove(file); !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(marker), os.RemoveAll(filepath.Join(c.Path, CanaryDir)))
+	for _, suffix := range []string{idSuffix, paceSuffix} {
+		if others, err := fs.Glob(root.FS(), Marker+"/*"+suffix); err != nil || len(others) > 0 {
+			return err
+		}
+	}
+	return errors.Join(root.RemoveAll(Marker), root.RemoveAll(CanaryDir))
 }
 
 // tree is a pair's tree on this node.
@@ -164,7 +186,7 @@ func (t *tree) gone(what string) error {
 
 // mark leaves the marker, where nothing is in its place.
 func (t *tree) mark() error {
-	root, err := os.OpenRoot(t.cfg.Path)
+	root, err := OpenTree(t.cfg.Path)
 	if err == nil {
 		defer func() { _ = root.Close() }()
 		err = root.Mkdir(Marker, 0o755)
@@ -183,14 +205,20 @@ func (t *tree) mark() error {
 // synchronized, and what is missing there was not deleted. Each pair of a tree has one.
 func (c Config) idFile() string { return Marker + "/" + c.Pair + idSuffix }
 
-const idSuffix = ".id"
+// PaceFile is a file in the marker of the side that leads, for its engine.
+func (c Config) PaceFile() string { return Marker + "/" + c.Pair + paceSuffix }
+
+const (
+	idSuffix   = ".id"
+	paceSuffix = ".pace"
+)
 
 // renewInterval is how often the id is made anew: a backup that is older is recognized as one.
 const renewInterval = time.Hour
 
 // recognize makes sure that the tree is the one that is known. Another one is begun with, unless one is being synchronized.
 func (t *tree) recognize() error {
-	root, err := os.OpenRoot(t.cfg.Path)
+	root, err := OpenTree(t.cfg.Path)
 	if err != nil {
 		return Problem(fmt.Sprintf("tree %s cannot be looked at: %v", t.cfg.Path, err))
 	}
@@ -228,7 +256,7 @@ func (t *tree) write(root *os.Root, id string) error {
 func (t *tree) renew() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	root, err := os.OpenRoot(t.cfg.Path)
+	root, err := OpenTree(t.cfg.Path)
 	if err != nil {
 		return err
 	}

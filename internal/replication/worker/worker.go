@@ -180,15 +180,15 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err != nil {
 		return err
 	}
-	if err := w.distrust(engine); err != nil {
-		return err
-	}
-	host.leftovers = sweeping{tree: w.cfg.Path, temporary: engine.Temporary, resumes: engine.Resumes, log: w.log}
+	host.leftovers = sweeping{tree: w.cfg.Path, temporary: engine.Unfinished, resumes: engine.Resumes, log: w.log}
 	if err := host.endEarlier(ctx); err != nil {
 		return err
 	}
-	host.sweep()
-	skip, err := exclude.Parse(append(w.cfg.Exclude, "/"+Marker))
+	host.sweep() // before anything is forgotten
+	if err := w.distrust(engine); err != nil {
+		return err
+	}
+	skip, err := exclude.Parse(w.cfg.Exclude)
 	if err != nil {
 		return err
 	}
@@ -196,6 +196,9 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	watcher, err := watch.Open(ctx, w.cfg.Path, watch.Options{
 		Skip: func(p string) bool {
 			if !engine.Temporary(p) {
+				if outside, ours := w.cfg.outside(p); ours {
+					return outside
+				}
 				return skip.Match(p)
 			}
 			if final := engine.Becomes(p); final != "" {
