@@ -25,6 +25,9 @@ type Node struct {
 	// PublicPorts are the ports of applications that the firewall of Atoll's image lets everybody reach, beside the cluster's
 	// own. A machine with a firewall of its own keeps that as it is.
 	PublicPorts PublicPorts `json:"public_ports,omitzero"`
+	// Firewall is what else stands between the node and the others; nil for nothing that is known. Older agents do not know the field
+	// and refuse a node that has it.
+	Firewall *Firewall `json:"firewall,omitempty"`
 }
 
 // PublicPorts are ports that a node opens to everybody: sets, in ascending order where Atoll makes them.
@@ -112,6 +115,9 @@ func (n Node) Validate() Problems {
 	}
 	if !known {
 		ps.add("machine.variant", "", "%q is unknown", n.Machine.Variant)
+	}
+	if n.Firewall != nil {
+		ps = append(ps, n.Firewall.validate().Under("firewall")...)
 	}
 	return append(ps, n.PublicPorts.validate().Under("public_ports")...)
 }
