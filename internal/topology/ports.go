@@ -242,21 +242,21 @@ func (l *portList) cluster() {
 	mesh, ports := l.in.Cluster.Mesh, l.in.Cluster.Ports
 	l.add(Port{
 		Protocol: TCP, Number: SSHPort, Service: ServiceSSH, OpenTo: OpenToOperator, Operator: true,
-		Purpose: "administering the machine",
+		Purpose: "administration of the machine",
 	})
 	for _, protocol := range meshProtocols(mesh.Driver) {
 		l.add(Port{
 			Protocol: protocol, Number: mesh.Port, Service: ServiceMesh, OpenTo: OpenToPublic, Nodes: l.rest,
-			Purpose: "the mesh (" + string(mesh.Driver) + ")",
+			Purpose: string(mesh.Driver) + " between nodes",
 		})
 	}
 	l.add(Port{
 		Protocol: TCP, Number: ports.API, Service: ServiceAPI, OpenTo: OpenToPublic, Nodes: l.rest, Operator: true,
-		Purpose: "the agents' API: other nodes and nodes that join, the provider, atoll, and files of pairs; TLS with pinned keys",
+		Purpose: "agents: other nodes and those that join, the provider, atoll, files of pairs",
 	})
 	l.add(Port{
 		Protocol: TCP, Number: ports.Health, Service: ServiceHealth, OpenTo: OpenToPublic, Nodes: l.judges(), Anybody: true,
-		Purpose: "the health endpoint: monitors of the edge",
+		Purpose: "health endpoint, for monitors of the edge",
 	})
 	for _, protocol := range []Protocol{TCP, UDP} {
 		l.add(Port{
@@ -299,7 +299,7 @@ func (l *portList) public(ports spec.PublicPorts) {
 			}
 			l.add(Port{
 				Protocol: set.protocol, Number: number, Service: ServiceApplication, OpenTo: OpenToPublic, Anybody: true,
-				For: append([]spec.Ref{{Kind: spec.KindNode, Name: l.node}}, l.servedAt(set.protocol, number)...), Purpose: "an application, as the node's public_ports say",
+				For: append([]spec.Ref{{Kind: spec.KindNode, Name: l.node}}, l.servedAt(set.protocol, number)...), Purpose: "application, by public_ports of the node",
 			})
 		}
 	}

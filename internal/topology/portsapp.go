@@ -22,17 +22,17 @@ func (l *portList) balancers() {
 			for _, port := range proxyPorts(lb.Proxy) {
 				l.add(Port{
 					Protocol: TCP, Number: port.number, Service: ServiceProxy, OpenTo: OpenToPublic, Anybody: true, For: ref,
-					Purpose: "the local proxy: the edge and visitors",
+					Purpose: "local proxy, for the edge and visitors",
 				})
 			}
 		}
 		for _, number := range applicationPorts(lb, part, len(runs) > 0) {
 			p := Port{
 				Protocol: TCP, Number: number, Service: ServiceApplication, OpenTo: OpenToNode, Nodes: callers, For: ref,
-				Purpose: "the application: its check and the proxy on the node",
+				Purpose: "application, for its check and the proxy of the node",
 			}
 			if len(callers) > 0 {
-				p.OpenTo, p.Purpose = OpenToMesh, "the application: proxies of other nodes, while theirs is not well"
+				p.OpenTo, p.Purpose = OpenToMesh, "application, for proxies of other nodes while theirs is not well"
 			}
 			l.add(p)
 		}
@@ -65,19 +65,19 @@ func (l *portList) databases() {
 		if m.Role == spec.MemberVoter {
 			l.add(Port{
 				Protocol: TCP, Number: d.Port, Service: ServiceDatabase, OpenTo: OpenToMesh, Nodes: parts, For: ref,
-				Purpose: "the database (" + string(d.Engine) + "): other members and the routers of all its nodes",
+				Purpose: string(d.Engine) + ", for other members and the routers of its nodes",
 			})
 			if d.Router.Driver == spec.RouterHAProxy {
 				l.add(Port{
 					Protocol: TCP, Number: spec.RolePort, Service: ServiceRoleCheck, OpenTo: OpenToMesh, Nodes: parts, For: ref,
-					Purpose: "who takes writes, for the routers of the database's nodes",
+					Purpose: "who takes writes, for the routers of its nodes",
 				})
 			}
 		}
 		for _, port := range []struct {
 			number  int
 			purpose string
-		}{{d.Router.WritePort, "the database's router, for writes"}, {d.Router.ReadPort, "the database's router, for reads"}} {
+		}{{d.Router.WritePort, "router, for writes"}, {d.Router.ReadPort, "router, for reads"}} {
 			l.add(Port{
 				Protocol: TCP, Number: port.number, Service: ServiceRouter, OpenTo: OpenToNode, For: ref, Purpose: port.purpose,
 			})
