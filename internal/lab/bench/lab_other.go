@@ -19,3 +19,5 @@ func benchEdge(context.Context, io.Writer) error { return errNoLab }
 func benchImage(context.Context, io.Writer) error { return errNoLab }
 
 func benchDatabase(context.Context, io.Writer) error { return errNoLab }
+
+func benchFiles(context.Context, io.Writer) error { return errNoLab }

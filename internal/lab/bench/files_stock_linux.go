@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/bare"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
+)
+
+// filesPackages are what nodes do not have otherwise.
+var filesPackages = []string{"csync2", "lsyncd", "rsync", "syncthing", "unison"}
+
+// stockFiles are two machines with nothing of Atoll on them.
+type stockFiles struct {
+	lab      *bare.Lab
+	machines [2]*bare.Machine
+}
+
+// measureStock measures what Debian has, at its defaults, one after another on the same two machines.
+func (o filesOptions) measureStock(ctx context.Context, report *filesReport, ways []string) (err error) {
+	image := nodes.DefaultImage()
+	image.Packages, image.Unstable = slices.Concat(image.Packages, filesPackages), nil
+	say := func(doing string) { filesSay("stock", "%s", doing) }
+	l, err := bare.New(ctx, fmt.Sprintf("files%d", os.Getpid()), bare.Options{Image: image, Progress: say})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close(context.WithoutCancel(ctx))) }()
+	s := &stockFiles{lab: l}
+	for i, name := range []string{"one", "other"} {
+		if s.machines[i], err = l.Add(ctx, name); err != nil {
+			return err
+		}
+	}
+	if err := s.introduce(ctx); err != nil {
+		return err
+	}
+	makers := map[string]func(context.Context) (*filesWay, func(context.Context) error, error){
+		"rsync": s.rsync, "unison": s.unison, "lsyncd": s.lsyncd, "syncthing": s.syncthing, "csync2": s.csync2,
+	}
+	var errs []error
+	for _, name := range ways {
+		if ctx.Err() != nil {
+			break
+		}
+		errs = append(errs, s.one(ctx, o, report, name, makers[name]))
+	}
+	return errors.Join(errs...)
+}
+
+// one measures one way and takes it away again.
+func (s *stockFiles) one(ctx context.Context, o filesOptions, report *filesReport, name string, maker func(context.Context) (*filesWay, func(context.Context) error, error)) error {
+	w, end, err := maker(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	w.name, w.hosts = name, s.hosts()
+	err = o.measure(ctx, report, w)
+	ctx = context.WithoutCancel(ctx)
+	if end != nil {
+		err = errors.Join(err, end(ctx))
+	}
+	return errors.Join(err, s.both(func(m *bare.Machine) error {
+		_, err := m.Run(ctx, "rm", "-rf", rig.PairPath)
+		return err
+	}))
+}
+
+func (s *stockFiles) hosts() (hosts [2]filesHost) {
+	for i, m := range s.machines {
+		hosts[i] = filesHost{name: m.Name, run: m.Run, pid: m.PID, usage: m.Usage}
+	}
+	return hosts
+}
+
+// both does something on both machines at the same time.
+func (s *stockFiles) both(do func(m *bare.Machine) error) error {
+	done := make(chan error, len(s.machines))
+	for _, m := range s.machines {
+		go func() { done <- do(m) }()
+	}
+	return errors.Join(<-done, <-done)
+}
+
+// sh runs a shell's commands on a machine.
+func sh(ctx context.Context, m *bare.Machine, commands string, args ...string) error {
+	_, err := m.Run(ctx, append([]string{"sh", "-euc", commands, "sh"}, args...)...)
+	return err
+}
+
+// introduce makes root of the first machine root of the second, by name.
+func (s *stockFiles) introduce(ctx context.Context) error {
+	one, other := s.machines[0], s.machines[1]
+	if err := s.both(func(m *bare.Machine) error {
+		return sh(ctx, m, `printf '%s one\n%s other\n' "$1" "$2" >>/etc/hosts; install -d -m 700 /root/.ssh`, one.Address.String(), other.Address.String())
+	}); err != nil {
+		return err
+	}
+	key, err := one.Run(ctx, "sh", "-euc", "ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519; cat /root/.ssh/id_ed25519.pub")
+	if err != nil {
+		return err
+	}
+	if err := other.Write("/root/.ssh/authorized_keys", []byte(key), 0o600); err != nil {
+		return err
+	}
+	return sh(ctx, one, "ssh-keyscan -t ed25519 other >/root/.ssh/known_hosts; ssh -o BatchMode=yes other true")
+}
+
+// rsync is run once, as its manual's first examples have it.
+func (s *stockFiles) rsync(context.Context) (*filesWay, func(context.Context) error, error) {
+	run := func(ctx context.Context) error {
+		return sh(ctx, s.machines[0], "rsync -a "+rig.PairPath+"/ other:"+rig.PairPath+"/")
+	}
+	return &filesWay{begin: run, again: run, note: "rsync -a over SSH, in one direction; somebody has to run it"}, nil, nil
+}
+
+// unison is run once, without questions, at its defaults.
+func (s *stockFiles) unison(context.Context) (*filesWay, func(context.Context) error, error) {
+	run := func(ctx context.Context) error {
+		return sh(ctx, s.machines[0], "unison "+rig.PairPath+" ssh://other/"+rig.PairPath+" -batch -dumbtty")
+	}
+	end := func(ctx context.Context) error {
+		return s.both(func(m *bare.Machine) error { return sh(ctx, m, "rm -rf /root/.unison") })
+	}
+	return &filesWay{begin: run, again: run, note: "unison -batch over SSH; somebody has to run it"}, end, nil
+}
+
+// lsyncdConfig is the package's own example of two machines.
+const lsyncdConfig = `sync{default.rsyncssh, source="` + rig.PairPath + `", host="other", targetdir="` + rig.PairPath + `/"}
+`
+
+func (s *stockFiles) lsyncd(context.Context) (*filesWay, func(context.Context) error, error) {
+	one := s.machines[0]
+	if err := one.Write("/etc/lsyncd/lsyncd.conf.lua", []byte(lsyncdConfig), 0o644); err != nil {
+		return nil, nil, err
+	}
+	begin := func(ctx context.Context) error { return sh(ctx, one, "systemctl start lsyncd.service") }
+	end := func(ctx context.Context) error { return sh(ctx, one, "systemctl stop lsyncd.service") }
+	return &filesWay{
+		live: true, begin: begin,
+		note: "default.rsyncssh, in one direction: it gathers changes for 15 s, and does not look at everything again once it runs",
+	}, end, nil
+}
+
+// csync2Config and csync2Key are the package's documentation, for two machines. Cron's shortest pause is a minute.
+const (
+	csync2Config = `group uploads {
+	host one other;
+	key /etc/csync2.key;
+	include ` + rig.PairPath + `;
+	auto none;
+}
+`
+	csync2Cron = `[Unit]
+Description=csync2, as cron would run it
+[Timer]
+OnCalendar=*:*:00
+AccuracySec=1s
+`
+	csync2Run = `[Service]
+Type=oneshot
+ExecStart=/usr/sbin/csync2 -x
+`
+	csync2Begin = `openssl req -x509 -newkey rsa:2048 -nodes -days 600 -subj /CN=$(hostname) -keyout /etc/csync2_ssl_key.pem -out /etc/csync2_ssl_cert.pem 2>/dev/null
+mkdir -p /var/lib/csync2 ` + rig.PairPath + `
+systemctl daemon-reload
+systemctl start csync2.socket`
+)
+
+func (s *stockFiles) csync2(ctx context.Context) (*filesWay, func(context.Context) error, error) {
+	one := s.machines[0]
+	key, err := one.Run(ctx, "sh", "-euc", "rm -f /etc/csync2.key; csync2 -k /etc/csync2.key >&2; cat /etc/csync2.key")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.both(func(m *bare.Machine) error {
+		for path, text := range map[string]string{
+			"/etc/csync2.cfg": csync2Config, "/etc/csync2.key": key,
+			"/etc/systemd/system/csync2-cron.timer": csync2Cron, "/etc/systemd/system/csync2-cron.service": csync2Run,
+		} {
+			if err := m.Write(path, []byte(text), 0o600); err != nil {
+				return err
+			}
+		}
+		return sh(ctx, m, csync2Begin)
+	}); err != nil {
+		return nil, nil, err
+	}
+	run := func(ctx context.Context) error { return sh(ctx, one, "csync2 -x") }
+	begin := func(ctx context.Context) error {
+		if err := run(ctx); err != nil {
+			return err
+		}
+		return s.both(func(m *bare.Machine) error { return sh(ctx, m, "systemctl start csync2-cron.timer") })
+	}
+	end := func(ctx context.Context) error {
+		return s.both(func(m *bare.Machine) error {
+			return sh(ctx, m, "systemctl stop csync2-cron.timer csync2-cron.service csync2.socket; rm -f /var/lib/csync2/*")
+		})
+	}
+	return &filesWay{
+		live: true, begin: begin, again: run,
+		note: "nothing runs csync2 by itself: csync2 -x every minute on both machines, the shortest that cron has; changes are made on one",
+	}, end, nil
+}
