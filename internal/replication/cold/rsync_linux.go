@@ -1,0 +1,141 @@
+package cold
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// attributes are what every run of rsync keeps: everything but devices. What has to be on the disk is synced afterwards.
+var attributes = []string{"-rlptgo", "--specials", "--hard-links", "--acls", "--xattrs", "--sparse", "--numeric-ids", "--one-file-system", "--8-bit-output", "--quiet"}
+
+// maxComplaint is how much is kept of what rsync says, in bytes.
+const maxComplaint = 2 << 10
+
+// What rsync(1) says by its exit code of what was not done and is tried again.
+const (
+	exitPartial  = 23
+	exitVanished = 24
+)
+
+// rsyncError is how a run of rsync has failed.
+type rsyncError struct {
+	code int
+	said string
+}
+
+// Error returns the program's words.
+func (e *rsyncError) Error() string { return fmt.Sprintf("rsync: exit %d: %s", e.code, e.said) }
+
+// rsync runs rsync until it or ctx ends.
+func (m *Mover) rsync(ctx context.Context, env []string, args ...string) error {
+	program, err := exec.LookPath("rsync")
+	if err != nil {
+		return Problem("rsync is not installed on this node: install the Debian package rsync")
+	}
+	cmd := exec.CommandContext(ctx, program, append(append([]string{}, attributes...), args...)...)
+	cmd.Env = append([]string{"LC_ALL=C", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + m.cfg.RunDir}, env...)
+	cmd.Dir = "/"
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	alone(cmd)
+	err = cmd.Run()
+	if err == nil || ctx.Err() != nil {
+		return errors.Join(ctx.Err())
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return fmt.Errorf("run rsync: %w", err)
+	}
+	text := said.Bytes()
+	return &rsyncError{code: exit.ExitCode(), said: strings.Join(strings.Fields(string(text[:min(len(text), maxComplaint)])), " ")}
+}
+
+// alone has a command be a process group that ends as a whole, and with this process.
+func alone(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+}
+
+// problem says what follows from how rsync failed for a directory.
+func problem(dir string, err error) error {
+	var failed *rsyncError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	if failed.code == exitVanished {
+		return busy(dir, "files went away while they were copied")
+	}
+	return Problem(fmt.Sprintf("directory %q is not moved: %s", dir, failed.said))
+}
+
+// mirror makes a copy of a directory that is like it in everything.
+func (m *Mover) mirror(ctx context.Context, from, to string) error {
+	if err := mkdir(to, 0o700); err != nil {
+		return Problem(fmt.Sprintf("the cold root cannot be written to: %v", err))
+	}
+	return problem(from, m.rsync(ctx, nil, "--delete", from+"/", to+"/"))
+}
+
+// merge brings everything that is in a directory into its place in the root. Of two versions the newer gets the name, the other is kept.
+func (m *Mover) merge(ctx context.Context, from, dir string) error {
+	place, kept := m.cfg.cold(dir), m.freshKept()
+	if err := m.makeParents(dir); err != nil {
+		return err
+	}
+	if err := m.do("make place", func() error { return mkdir(place, 0o700) }); err != nil {
+		return err
+	}
+	// Files are compared by their contents: whoever writes late may set dates as well.
+	err := m.do("merge newer", func() error {
+		return m.rsync(ctx, nil, "--checksum", "--update", "--backup", "--backup-dir="+filepath.Join(m.cfg.Root, kept, dir), from+"/", place+"/")
+	})
+	if err != nil {
+		return problem(dir, err)
+	}
+	older := filepath.Join(m.cfg.Root, kept+"-older", dir)
+	err = m.do("merge older", func() error {
+		if err := os.MkdirAll(older, 0o755); err != nil {
+			return err
+		}
+		return m.rsync(ctx, nil, "--checksum", "--prune-empty-dirs", "--compare-dest="+place+"/", from+"/", older+"/")
+	})
+	if err != nil {
+		return problem(dir, err)
+	}
+	pruneEmpty(filepath.Join(m.cfg.Root, kept+"-older"))
+	pruneEmpty(filepath.Join(m.cfg.Root, kept))
+	return m.do("sync merged", func() error { return syncFileSystem(m.cfg.Root) })
+}
+
+// freshKept returns a path from the root for versions that one run keeps.
+func (m *Mover) freshKept() string {
+	base := filepath.Join(keptDir, m.now().UTC().Format("2006-01-02T150405Z")+"-"+m.cfg.Node)
+	name := base
+	for n := 2; exists(m.cfg.cold(name)) || exists(m.cfg.cold(name+"-older")); n++ {
+		name = fmt.Sprintf("%s-%d", base, n)
+	}
+	return name
+}
+
+// pruneEmpty removes the empty directories below a directory and itself, as far as it may.
+func pruneEmpty(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			pruneEmpty(filepath.Join(dir, e.Name()))
+		}
+	}
+	_ = os.Remove(dir) // it is not empty
+}

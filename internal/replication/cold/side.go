@@ -1,0 +1,74 @@
+package cold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Side is one node's part in moving. Each method may be called again after it was interrupted at any point. Moves of one side come one
+// after the other; State may be asked at any time.
+type Side interface {
+	// State tells what there is. It fails with a Problem while the tree or the root is not to be had.
+	State(ctx context.Context) (State, error)
+	// Copy has the directory in the root, or on the way there, whole and verified. It fails with *BusyError while somebody works in it.
+	Copy(ctx context.Context, dir string) (Copied, error)
+	// Swap puts a link in the place of a directory that was copied.
+	Swap(ctx context.Context, dir string) error
+	// Adopt moves a directory that is moved on the other node already.
+	Adopt(ctx context.Context, dir string) error
+	// Finish removes what is aside and is in the root.
+	Finish(ctx context.Context) error
+	// Serve returns a stream on which rsync answers for the root.
+	Serve(ctx context.Context) (io.ReadWriteCloser, error)
+	// Sync runs rsync between the root and what answers at the other end of a stream, which it closes.
+	Sync(ctx context.Context, way Way, peer io.ReadWriteCloser) error
+}
+
+// Way is a direction.
+type Way string
+
+// The directions of Side.Sync.
+const (
+	Push Way = "push"
+	Pull Way = "pull"
+)
+
+// State is what a side has. Paths are from the tree's root, as bytes, sorted.
+type State struct {
+	// Linked are the directories that are moved, Plain those that are not, by their names.
+	Linked [][]byte `json:"linked,omitempty"`
+	Plain  [][]byte `json:"plain,omitempty"`
+	// Due are those of Plain that are old enough.
+	Due [][]byte `json:"due,omitempty"`
+	// Aside is how many directories were replaced and are not removed yet.
+	Aside int `json:"aside,omitempty"`
+	// Kept is how many replaced versions of files are kept in the root.
+	Kept int `json:"kept,omitempty"`
+}
+
+// Copied is a directory as it was copied.
+type Copied struct {
+	// Sum is a digest of what the hot part keeps equal of it.
+	Sum   string `json:"sum"`
+	Files int    `json:"files"`
+	Bytes int64  `json:"bytes"`
+}
+
+// BusyError is why a directory is not moved now. It may be later, without anybody's doing.
+type BusyError struct {
+	Dir, Reason string
+}
+
+// Error names the directory and the reason.
+func (e *BusyError) Error() string { return fmt.Sprintf("directory %q is in use: %s", e.Dir, e.Reason) }
+
+func busy(dir, format string, args ...any) error {
+	return &BusyError{Dir: dir, Reason: fmt.Sprintf(format, args...)}
+}
+
+func isBusy(err error) bool {
+	var b *BusyError
+	return errors.As(err, &b)
+}
