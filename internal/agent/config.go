@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/place"
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -45,6 +47,8 @@ type Config struct {
 	Routers   map[spec.RouterDriver]router.New
 	// Replications are the drivers of pairs that the agent has.
 	Replications map[spec.ReplicationDriver]replication.New
+	// Look returns the facts of a directory of the machine; nil means place.Look.
+	Look func(ctx context.Context, path string) (place.Facts, error)
 	// RolloutPatience is how long a database's member may take to come back with new settings before a rollout stops; 0 means
 	// five minutes.
 	RolloutPatience time.Duration
@@ -101,6 +105,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Commands == nil {
 		c.Commands = host.NewApart()
+	}
+	if c.Look == nil {
+		c.Look = place.Look
 	}
 	if c.Edge == nil {
 		c.Edge = func(spec.QuickRemoval, string) (edge.Vendor, error) {

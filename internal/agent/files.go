@@ -7,6 +7,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/place"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -98,4 +99,9 @@ func (b backend) Digest(ctx context.Context, pair string, r digest.Request) (dig
 // Directory implements api.Digester.
 func (b backend) Directory(ctx context.Context, pair, path string) (digest.Directory, error) {
 	return b.s.pairs.Directory(ctx, pair, path)
+}
+
+// Place implements api.Placer.
+func (b backend) Place(ctx context.Context, path string) (place.Facts, error) {
+	return b.s.a.cfg.Look(ctx, path)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/drivers"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
 
@@ -35,7 +37,7 @@ func pairCommand() *cobra.Command {
 				return err
 			}
 			if prepare {
-				return worker.Prepare(cfg)
+				return errors.Join(worker.Prepare(cfg), watch.Raise(cfg.Path))
 			}
 			if forget {
 				return worker.Forget(cfg, drivers.PairUnfinished(cfg))
@@ -53,7 +55,7 @@ func pairCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "`file` that describes this node's side")
-	cmd.Flags().BoolVar(&prepare, "prepare", false, "only make the tree's root where there is none and never was")
+	cmd.Flags().BoolVar(&prepare, "prepare", false, "only make the tree's root where there is none and never was, and have the kernel watch as many directories as it may have")
 	cmd.Flags().BoolVar(&forget, "forget", false, "only take back what the pair has made on this node, but nothing of its data")
 	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
 	_ = cmd.MarkFlagRequired("config") // the flag is there

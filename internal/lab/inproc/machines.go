@@ -25,6 +25,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/place"
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -69,6 +70,8 @@ type Machine struct {
 
 	server *server     // guarded by the engine
 	files  *treeDriver // guarded by the trees
+	// places are the facts of the machine's directories, where they are not those of an empty disk; guarded by the trees.
+	places map[string]place.Facts
 }
 
 // New returns a new machine that is off.
@@ -205,7 +208,7 @@ func (m *Machine) Start() {
 		Proxies:      map[spec.ProxyDriver]balancer.New{spec.ProxyHAProxy: newProxy},
 		Databases:    map[spec.DatabaseEngine]database.New{spec.DatabaseMySQL: m.newDatabase},
 		Routers:      map[spec.RouterDriver]router.New{spec.RouterMySQL: m.newRouter, spec.RouterHAProxy: m.newRouter},
-		Replications: map[spec.ReplicationDriver]replication.New{spec.ReplicationUnison: m.newReplication},
+		Replications: map[spec.ReplicationDriver]replication.New{spec.ReplicationUnison: m.newReplication}, Look: m.look,
 		// A member of these machines is back at once, or not at all.
 		RolloutPatience: 3 * time.Second,
 		NewProber: func(*slog.Logger) (agent.Prober, error) {

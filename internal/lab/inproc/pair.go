@@ -14,6 +14,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	treedigest "github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/place"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -95,6 +96,30 @@ func (m *Machines) Conflict(pair string, paths ...string) {
 		m.trees.conflicts = map[string][]string{}
 	}
 	m.trees.conflicts[pair] = slices.Sorted(slices.Values(paths))
+}
+
+// EmptyDisk are the facts of a directory that is not there yet, on a disk with room.
+func EmptyDisk() place.Facts {
+	return place.Facts{FileSystem: "ext4", Mount: "/", Attributes: true, ACLs: true, Handles: true, FreeBytes: 10 << 30, FreeInodes: 1 << 20, Watches: 8192, Counted: true}
+}
+
+// SetPlace sets the facts of a directory of the machine; without that they are those of EmptyDisk.
+func (m *Machine) SetPlace(path string, f place.Facts) {
+	m.all.trees.mu.Lock()
+	defer m.all.trees.mu.Unlock()
+	if m.places == nil {
+		m.places = map[string]place.Facts{}
+	}
+	m.places[path] = f
+}
+
+func (m *Machine) look(_ context.Context, path string) (place.Facts, error) {
+	m.all.trees.mu.Lock()
+	defer m.all.trees.mu.Unlock()
+	if f, ok := m.places[path]; ok {
+		return f, nil
+	}
+	return EmptyDisk(), nil
 }
 
 // Apply implements replication.Driver.

@@ -72,6 +72,21 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 		r.leave(ctx, state)
 	}
 	resp.Diagnostics.Append(r.place(ctx, &p, state == nil, changed)...)
+	if resp.Diagnostics.HasError() || !changed {
+		return
+	}
+	if was, diags := planned(ctx, state); !diags.HasError() && (was == nil || p.newTrees(was)) {
+		resp.Diagnostics.Append(r.suits(ctx, &p, was == nil)...)
+	}
+}
+
+// planned returns the pair that a state describes, nil without one.
+func planned(ctx context.Context, state *Model) (*pair, diag.Diagnostics) {
+	if state == nil {
+		return nil, nil
+	}
+	was, diags := state.pair(ctx)
+	return &was, diags
 }
 
 // moves tells whether the pair is to be one of another cluster.
@@ -110,6 +125,7 @@ func (m *Model) validate(ctx context.Context, p *pair) diag.Diagnostics {
 	for _, e := range p.ends {
 		if known(e.path) {
 			check(e.at().AtName("path"), spec.ValidateTree("path", e.path.ValueString()))
+			diags.Append(e.published()...)
 		}
 	}
 	if p.whole && !diags.HasError() {

@@ -12,3 +12,6 @@ func (w *Watcher) Stall() (resume func()) {
 	<-held
 	return func() { close(free) }
 }
+
+// RaiseIn is Raise of a limit in a file.
+func RaiseIn(file string) error { return raise(file) }

@@ -82,6 +82,10 @@ type LimitError struct {
 // Sysctl is the kernel setting to raise.
 const Sysctl = "fs.inotify.max_user_watches"
 
+// Watches is what the limit of inotify watches is raised to where a tree cannot be watched in another way. A watch takes about a KiB of the
+// kernel's memory, and only when it is in use.
+const Watches = 1 << 20
+
 // Needed is a limit that suffices for the tree beside everything that watches already.
 func (e *LimitError) Needed() int {
 	return max(e.Limit, e.Watched) + max(e.Directories-e.Watched, 1)
