@@ -29,6 +29,8 @@ type Mover struct {
 	// step is called before each operation that changes something, by its name; an error ends what is under way, as a kill would.
 	step func(name string) error
 
+	// lock is held by this process and those that it starts, nil for none.
+	lock *os.File
 	// moving has one operation that changes something at a time.
 	moving sync.Mutex
 	// copied are the directories that Copy has found whole, by their digests. It is guarded by moving.

@@ -47,12 +47,12 @@ func (m *Mover) quiet(ctx context.Context, dir string) error {
 		if age := m.now().Sub(time.Unix(stat.Ctim.Unix())); age < m.cfg.Settled && age > -m.cfg.Settled {
 			return busy(dir, "%s has changed %s ago", path, max(age, 0).Round(time.Second))
 		}
-		switch e.Type() {
-		case fs.ModeDir:
+		switch {
+		case e.IsDir():
 			return nil
-		case fs.ModeSymlink:
+		case e.Type() == fs.ModeSymlink:
 			return staysInside(top, dir, path)
-		case 0:
+		case e.Type().IsRegular():
 			return m.unwritten(dir, path)
 		}
 		return Problem(fmt.Sprintf("directory %q is not moved: %s is a socket, a FIFO or a device", dir, path))

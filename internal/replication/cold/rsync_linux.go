@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -45,8 +46,8 @@ func (m *Mover) rsync(ctx context.Context, env []string, args ...string) error {
 	cmd.Dir = "/"
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	alone(cmd)
-	err = cmd.Run()
+	m.alone(cmd)
+	err = runs(cmd)
 	if err == nil || ctx.Err() != nil {
 		return errors.Join(ctx.Err())
 	}
@@ -58,9 +59,25 @@ func (m *Mover) rsync(ctx context.Context, env []string, args ...string) error {
 	return &rsyncError{code: exit.ExitCode(), said: strings.Join(strings.Fields(string(text[:min(len(text), maxComplaint)])), " ")}
 }
 
-// alone has a command be a process group that ends as a whole, and with this process.
-func alone(cmd *exec.Cmd) {
+// runs runs a command that ends when this process does, however that ends.
+func runs(cmd *exec.Cmd) error {
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	done := make(chan error, 1)
+	go func() {
+		// The death that Pdeathsig looks at is that of the thread which started the process.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		done <- cmd.Run()
+	}()
+	return <-done
+}
+
+// alone has a command be a process group that ends as a whole. It holds the lock for as long as any of its processes lives.
+func (m *Mover) alone(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if m.lock != nil {
+		cmd.ExtraFiles = []*os.File{m.lock}
+	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 }

@@ -14,32 +14,8 @@ import (
 	"strings"
 )
 
-const (
-	// PipeName is the name under which this program is what rsync starts to reach the other node: see Pipe.
-	PipeName = "atoll-cold-pipe"
-	// pipeSocket says in the environment where that finds the stream.
-	pipeSocket = "ATOLL_COLD_STREAM"
-	// module is the root's name for rsync.
-	module = "cold"
-)
-
-// Pipe joins a program's input and output with the stream that a run of rsync has been given.
-func Pipe(ctx context.Context) error {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", os.Getenv(pipeSocket))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	go func() {
-		_, _ = io.Copy(conn, os.Stdin) // rsync sees how its stream ends
-		if c, ok := conn.(*net.UnixConn); ok {
-			_ = c.CloseWrite()
-		}
-	}()
-	_, err = io.Copy(os.Stdout, conn)
-	return err
-}
+// module is the root's name for rsync.
+const module = "cold"
 
 // fresh returns a name that no other run of rsync has, short enough for a socket.
 func fresh() string { return rand.Text()[:12] }
@@ -61,7 +37,7 @@ func (m *Mover) Serve(ctx context.Context) (io.ReadWriteCloser, error) {
 	cmd := exec.Command(program, "--server", "--daemon", "--config="+config, ".") //nolint:noctx // its stream ends it
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + m.cfg.RunDir}
 	cmd.Dir = "/"
-	alone(cmd)
+	m.alone(cmd)
 	cmd.Cancel = nil
 	var said bytes.Buffer
 	cmd.Stderr = &said

@@ -21,8 +21,8 @@ import (
 
 // TestMain is what rsync starts, too: the program's name decides.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == cold.PipeName {
-		if err := cold.Pipe(context.Background()); err != nil {
+	if run := cold.Programs()[filepath.Base(os.Args[0])]; run != nil {
+		if err := run(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -52,15 +52,15 @@ func (n *node) root(path string) string { return filepath.Join(n.cfg.Root, path)
 
 // world is two nodes whose programs can be killed.
 type world struct {
-	t          *testing.T
-	hk1, sg1   *node
-	mu         sync.Mutex
-	steps      []string
-	killAt     int
-	onKill     func()
-	dead       map[string]bool
-	holds      int
-	configured func(*cold.Config)
+	t        *testing.T
+	hk1, sg1 *node
+
+	mu     sync.Mutex
+	steps  []string
+	killAt int
+	onKill func()
+	dead   map[string]bool
+	holds  int
 }
 
 func newWorld(t *testing.T) *world {
