@@ -21,6 +21,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/node"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/nodestatus"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/portsfunction"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/replicationpair"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/upstreamconfig"
 )
@@ -117,6 +118,7 @@ func (p *Provider) Functions(context.Context) []func() function.Function {
 	return []func() function.Function{
 		databasedsn.NewDirect,
 		databasedsn.NewRouter,
+		portsfunction.New,
 		upstreamconfig.NewApache,
 		upstreamconfig.NewNginx,
 	}

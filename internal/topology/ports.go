@@ -74,8 +74,8 @@ type Port struct {
 	// Operator tells that the operator's programs connect to it, Anybody that strangers do: visitors, monitors of the edge.
 	Operator bool `json:"operator,omitempty"`
 	Anybody  bool `json:"anybody,omitempty"`
-	// For are the objects that it is there for, in order; none for what every node has.
-	For []spec.Ref `json:"for,omitempty"`
+	// Objects are those that it is there for, in order; none for what every node has.
+	Objects []spec.Ref `json:"objects,omitempty"`
 	// Purpose says for people what connects to it.
 	Purpose string `json:"purpose"`
 }
@@ -217,9 +217,9 @@ func (l *portList) add(p Port) {
 			continue
 		}
 		have.Nodes = l.others(slices.Concat(have.Nodes, p.Nodes)...)
-		for _, ref := range p.For {
-			if !slices.Contains(have.For, ref) {
-				have.For = append(slices.Clip(have.For), ref)
+		for _, ref := range p.Objects {
+			if !slices.Contains(have.Objects, ref) {
+				have.Objects = append(slices.Clip(have.Objects), ref)
 			}
 		}
 		return
@@ -299,7 +299,7 @@ func (l *portList) public(ports spec.PublicPorts) {
 			}
 			l.add(Port{
 				Protocol: set.protocol, Number: number, Service: ServiceApplication, OpenTo: OpenToPublic, Anybody: true,
-				For: append([]spec.Ref{{Kind: spec.KindNode, Name: l.node}}, l.servedAt(set.protocol, number)...), Purpose: "application, by public_ports of the node",
+				Objects: append([]spec.Ref{{Kind: spec.KindNode, Name: l.node}}, l.servedAt(set.protocol, number)...), Purpose: "application, by public_ports of the node",
 			})
 		}
 	}

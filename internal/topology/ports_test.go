@@ -26,7 +26,7 @@ func line(p topology.Port) string {
 		who = append(who, "ANYBODY")
 	}
 	var refs []string
-	for _, ref := range p.For {
+	for _, ref := range p.Objects {
 		refs = append(refs, ref.String())
 	}
 	return strings.TrimSpace(fmt.Sprintf("%s %d/%s %s %s <- %s %s", p.Node, p.Number, p.Protocol, p.Service, p.OpenTo, strings.Join(who, ","), strings.Join(refs, ",")))

@@ -21,14 +21,14 @@ func (l *portList) balancers() {
 		if slices.Contains(runs, l.node) {
 			for _, port := range proxyPorts(lb.Proxy) {
 				l.add(Port{
-					Protocol: TCP, Number: port.number, Service: ServiceProxy, OpenTo: OpenToPublic, Anybody: true, For: ref,
+					Protocol: TCP, Number: port.number, Service: ServiceProxy, OpenTo: OpenToPublic, Anybody: true, Objects: ref,
 					Purpose: "local proxy, for the edge and visitors",
 				})
 			}
 		}
 		for _, number := range applicationPorts(lb, part, len(runs) > 0) {
 			p := Port{
-				Protocol: TCP, Number: number, Service: ServiceApplication, OpenTo: OpenToNode, Nodes: callers, For: ref,
+				Protocol: TCP, Number: number, Service: ServiceApplication, OpenTo: OpenToNode, Nodes: callers, Objects: ref,
 				Purpose: "application, for its check and the proxy of the node",
 			}
 			if len(callers) > 0 {
@@ -64,12 +64,12 @@ func (l *portList) databases() {
 		parts := l.others(l.parts[m.Database]...)
 		if m.Role == spec.MemberVoter {
 			l.add(Port{
-				Protocol: TCP, Number: d.Port, Service: ServiceDatabase, OpenTo: OpenToMesh, Nodes: parts, For: ref,
+				Protocol: TCP, Number: d.Port, Service: ServiceDatabase, OpenTo: OpenToMesh, Nodes: parts, Objects: ref,
 				Purpose: string(d.Engine) + ", for other members and the routers of its nodes",
 			})
 			if d.Router.Driver == spec.RouterHAProxy {
 				l.add(Port{
-					Protocol: TCP, Number: spec.RolePort, Service: ServiceRoleCheck, OpenTo: OpenToMesh, Nodes: parts, For: ref,
+					Protocol: TCP, Number: spec.RolePort, Service: ServiceRoleCheck, OpenTo: OpenToMesh, Nodes: parts, Objects: ref,
 					Purpose: "who takes writes, for the routers of its nodes",
 				})
 			}
@@ -79,7 +79,7 @@ func (l *portList) databases() {
 			purpose string
 		}{{d.Router.WritePort, "router, for writes"}, {d.Router.ReadPort, "router, for reads"}} {
 			l.add(Port{
-				Protocol: TCP, Number: port.number, Service: ServiceRouter, OpenTo: OpenToNode, For: ref, Purpose: port.purpose,
+				Protocol: TCP, Number: port.number, Service: ServiceRouter, OpenTo: OpenToNode, Objects: ref, Purpose: port.purpose,
 			})
 		}
 	}

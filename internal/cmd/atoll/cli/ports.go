@@ -160,7 +160,7 @@ func callers(p topology.Port, nodes int) string {
 // purpose is what a port is for, with the names of the objects that ask for it but for the node's own.
 func purpose(p topology.Port) string {
 	var names []string
-	for _, ref := range p.For {
+	for _, ref := range p.Objects {
 		if ref.Name != p.Node {
 			names = append(names, ref.Name)
 		}
