@@ -58,6 +58,8 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"Conflict", r.conflict},
 		{"DeletedAndChanged", r.deletedAndChanged},
 		{"Unreadable", r.unreadable},
+		{"ManyUnreadable", r.manyUnreadable},
+		{"Full", r.full},
 		{"Burst", r.burst},
 		{"ProgramDies", r.programDies},
 		{"WorkerDies", r.workerDies},

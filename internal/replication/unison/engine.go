@@ -345,8 +345,11 @@ func (e *engine) tunnel(listener *net.UnixListener, program *worker.Program, lin
 func (e *engine) round(link *worker.Link, r Round) {
 	delete(r.Failed, e.host.Config.PaceFile())
 	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped))
-	e.host.Failing(e.skipped.round(r, time.Now()))
-	e.host.Settled()
+	failing := e.skipped.round(r, time.Now())
+	e.host.Failing(failing)
+	if !failing.Short {
+		e.host.Settled()
+	}
 	if misread(r.Failed) {
 		e.sayMisread(link)
 	}
@@ -354,7 +357,7 @@ func (e *engine) round(link *worker.Link, r Round) {
 	if len(untidy) > 0 {
 		e.host.Tidy(untidy, e.Unfinished)
 	}
-	_ = link.Say(worker.Word{Synced: true, Tidy: untidy}) // the link may be gone
+	_ = link.Say(worker.Word{Synced: !failing.Short, Tidy: untidy}) // the link may be gone
 }
 
 func (e *engine) writeProfile() error {

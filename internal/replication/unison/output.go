@@ -14,6 +14,8 @@ type Round struct {
 	Failed map[string]string
 	// Skipped are the reasons for what was not looked into, by path: it is not until it changes.
 	Skipped map[string]string
+	// MoreFailed and MoreSkipped are how many paths there are beside these.
+	MoreFailed, MoreSkipped int
 	// Fatal is why unison gives up, "" while it goes on.
 	Fatal string
 }
@@ -107,20 +109,22 @@ func (p *parser) reason(text string) {
 // summed takes in a line of a summary, and tells whether it was one.
 func (p *parser) summed(text string) bool {
 	if path, ok := strings.CutPrefix(text, "  failed: "); ok {
-		p.fail(p.round.Failed, path, p.reasons[path])
+		p.fail(p.round.Failed, &p.round.MoreFailed, path, p.reasons[path])
 		return true
 	}
 	if m := skippedLine.FindStringSubmatch(text); m != nil {
-		p.fail(p.round.Skipped, m[1], strings.TrimSuffix(m[2], ":"))
+		p.fail(p.round.Skipped, &p.round.MoreSkipped, m[1], strings.TrimSuffix(m[2], ":"))
 		return true
 	}
 	// A reason that goes on, or a name.
 	return p.left > 0 && !summaryLine.MatchString(text)
 }
 
-func (p *parser) fail(into map[string]string, path, reason string) {
-	if len(into) < maxFailed {
+func (p *parser) fail(into map[string]string, more *int, path, reason string) {
+	if _, known := into[path]; known || len(into) < maxFailed {
 		into[path] = reason
+	} else {
+		*more++
 	}
 	p.left--
 	p.done()

@@ -3,6 +3,7 @@ package unison
 import (
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -26,6 +27,8 @@ type skipped struct {
 	failed  map[string]string
 	reasons map[string]string
 	said    map[string]time.Time
+	// moreFailed and more are how many there are beside these: no more than maxFailed are kept of each.
+	moreFailed, more int
 	// news is poked when more is skipped, or something begins to fail.
 	news chan struct{}
 }
@@ -37,18 +40,24 @@ func (s *skipped) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed, s.reasons, s.said = nil, map[string]string{}, map[string]time.Time{}
+	s.moreFailed, s.more = 0, 0
 }
 
 // round takes in a round, and returns everything that fails now.
-func (s *skipped) round(r Round, now time.Time) map[string]string {
+func (s *skipped) round(r Round, now time.Time) worker.Failing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	news := len(r.Failed) > 0 && len(s.failed) == 0
 	before := len(s.reasons)
-	s.failed = r.Failed
+	s.failed, s.moreFailed = r.Failed, r.MoreFailed
 	for path, reason := range r.Skipped {
+		if _, known := s.reasons[path]; !known && len(s.reasons) >= maxFailed {
+			s.more++
+			continue
+		}
 		s.reasons[path], s.said[path] = reason, now
 	}
+	s.more += r.MoreSkipped
 	if news || len(s.reasons) > before {
 		select {
 		case s.news <- struct{}{}:
@@ -58,21 +67,32 @@ func (s *skipped) round(r Round, now time.Time) map[string]string {
 	return s.all()
 }
 
-func (s *skipped) all() map[string]string {
-	all := maps.Clone(s.reasons)
-	maps.Copy(all, s.failed)
+func (s *skipped) all() worker.Failing {
+	all := worker.Failing{Paths: maps.Clone(s.reasons), More: s.moreFailed + s.more}
+	maps.Copy(all.Paths, s.failed)
+	for _, reason := range s.failed {
+		all.Short = all.Short || noRoom.MatchString(reason)
+	}
 	return all
 }
 
-// paths returns what was skipped, and whether anything else failed, which is tried again in each round.
+// noRoom is what the system says, in English, when a disk is full or an account has used up its part of it (ENOSPC and EDQUOT).
+var noRoom = regexp.MustCompile(`No space left on device|Disk quota exceeded`)
+
+// paths returns what was skipped, the whole tree where not all of it is known, and whether anything else failed, which is tried again in
+// each round.
 func (s *skipped) paths() (paths []string, failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.more > 0 {
+		s.more = 0 // it is counted anew
+		return []string{""}, len(s.failed) > 0
+	}
 	return slices.Sorted(maps.Keys(s.reasons)), len(s.failed) > 0
 }
 
 // settle drops what unison has not complained of since it was told to look again, and returns what fails now.
-func (s *skipped) settle(since time.Time) map[string]string {
+func (s *skipped) settle(since time.Time) worker.Failing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.reasons, func(path string, _ string) bool { return s.said[path].Before(since) })

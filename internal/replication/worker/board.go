@@ -20,7 +20,7 @@ type board struct {
 	// ended since the worker started.
 	linked, working, once bool
 	synced                time.Time
-	failed                map[string]string
+	failing               Failing
 	// problem is what keeps this side from working, peer what keeps the other.
 	problem, peer string
 	program       int
@@ -49,10 +49,6 @@ func (b *board) settled() {
 	b.set(func() { b.working, b.once, b.synced, b.peer = false, true, time.Now(), "" })
 }
 
-func (b *board) failing(reasons map[string]string) {
-	b.set(func() { b.failed = maps.Clone(reasons) })
-}
-
 func (b *board) own(pid int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,32 +68,54 @@ func (b *board) status(leads bool, pending int) (state spec.PairState, synced ti
 		return spec.PairSyncing, b.synced, ""
 	case !b.once:
 		state = spec.PairStarting
-	case b.working || pending > 0:
+	case b.working || pending > 0 || b.failing.Short:
 		state = spec.PairSyncing
 	default:
 		state = spec.PairSynced
 	}
-	return state, b.synced, failures(b.failed)
+	return state, b.synced, b.failing.text()
 }
 
-// failures says in words what cannot be synchronized.
-func failures(failed map[string]string) string {
-	if len(failed) == 0 {
+// Failing is what cannot be synchronized.
+type Failing struct {
+	// Paths are the reasons by path, More how many paths there are beside these.
+	Paths map[string]string
+	More  int
+	// Short tells that there is no room for some of it, on one of the sides: then they are not equal but for what nobody can help.
+	Short bool
+}
+
+const (
+	// maxShown is how many paths that fail are named, maxReason how long a path and a reason may each be there, in bytes.
+	maxShown  = 3
+	maxReason = 300
+)
+
+// text says it in words.
+func (f Failing) text() string {
+	if len(f.Paths) == 0 {
 		return ""
 	}
-	const most = 3
-	paths := slices.Sorted(maps.Keys(failed))
-	texts := make([]string, 0, most)
-	for _, path := range paths[:min(len(paths), most)] {
-		texts = append(texts, fmt.Sprintf("%q (%s)", path, failed[path]))
+	paths := slices.Sorted(maps.Keys(f.Paths))
+	texts := make([]string, 0, maxShown)
+	for _, path := range paths[:min(len(paths), maxShown)] {
+		texts = append(texts, fmt.Sprintf("%q (%s)", shortened(path), shortened(f.Paths[path])))
 	}
+	number := len(paths) + f.More
 	and := ""
-	if len(paths) > most {
-		and = fmt.Sprintf(" and %d more", len(paths)-most)
+	if number > len(texts) {
+		and = fmt.Sprintf(" and %d more", number-len(texts))
 	}
 	what := "paths"
-	if len(paths) == 1 {
+	if number == 1 {
 		what = "path"
 	}
-	return fmt.Sprintf("%d %s cannot be synchronized, everything else is: %s%s", len(paths), what, strings.Join(texts, ", "), and)
+	return fmt.Sprintf("%d %s cannot be synchronized, everything else is: %s%s", number, what, strings.Join(texts, ", "), and)
+}
+
+func shortened(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxReason], "") + "…"
 }

@@ -97,7 +97,7 @@ func (h *Host) Own(pid int) bool { return h.board.own(pid) }
 // Busy tells that changes are being looked at, or brought over.
 func (h *Host) Busy() { h.board.busy() }
 
-// Settled tells that the program has found both sides equal, but for what fails.
+// Settled tells that the program has found both sides equal, but for what fails for another reason than that there is no room for it.
 func (h *Host) Settled() {
 	h.board.settled()
 	h.swept()
@@ -128,8 +128,13 @@ func (h *Host) Tidy(directories []string, temporary func(path string) bool) {
 	}
 }
 
-// Failing tells what cannot be synchronized, as reasons by path.
-func (h *Host) Failing(reasons map[string]string) { h.board.failing(reasons) }
+// Failing tells what cannot be synchronized.
+func (h *Host) Failing(f Failing) {
+	h.board.set(func() {
+		h.board.failing = f
+		h.board.once = h.board.once || f.Short // it has ended, though the sides are not equal
+	})
+}
 
 // Answers tells that the leader has found both sides equal, on the side that does not lead.
 func (h *Host) Answers() {

@@ -36,9 +36,9 @@ type Word struct {
 	// Release is the round of changes that the sender's monitor answers now; the other's has to answer, too.
 	Release int `json:"release,omitempty"`
 	// Look are paths that the receiver's program has to look at again, though nothing is known to have changed.
-	Look []string `json:"look,omitempty"`
+	Look Paths `json:"look,omitempty"`
 	// Tidy are directories in which the sender's program fails again and again.
-	Tidy []string `json:"tidy,omitempty"`
+	Tidy Paths `json:"tidy,omitempty"`
 	// Misread tells that the sender's program has met a file whose content it knows wrongly, on either side: what programs have kept of
 	// contents is not to be relied upon.
 	Misread bool `json:"misread,omitempty"`
@@ -97,13 +97,18 @@ func (l *Link) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-// Say tells the other worker something.
+// Say tells the other worker something, in several words where there is much to say.
 func (l *Link) Say(w Word) error {
-	data, err := json.Marshal(w)
-	if err != nil {
-		return err
+	for _, part := range w.parts() {
+		data, err := json.Marshal(part)
+		if err != nil {
+			return err
+		}
+		if err := l.send(frameWord, data); err != nil {
+			return err
+		}
 	}
-	return l.send(frameWord, data)
+	return nil
 }
 
 // Close ends the stream.

@@ -3,8 +3,10 @@ package worker_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +22,7 @@ func TestLink(t *testing.T) {
 	here := worker.NewLink(a, func(worker.Word) {})
 	there := worker.NewLink(b, func(w worker.Word) { words <- w })
 	sent := bytes.Repeat([]byte("unison "), 50_000) // several frames
-	said := []worker.Word{{Hello: true, Forget: true}, {Release: 7}, {Look: []string{"a/b", "c"}}}
+	said := []worker.Word{{Hello: true, Forget: true}, {Release: 7}, {Look: worker.Paths{"a/b", "no \xff UTF-8"}}}
 	done := make(chan error, 1)
 	go func() {
 		for _, w := range said {
@@ -56,6 +58,40 @@ func TestLink(t *testing.T) {
 	<-there.Ended()
 	if _, err := there.Read(got); err == nil {
 		t.Error("reading goes on after the end")
+	}
+}
+
+// TestLinkSaysMuch has more to say than there is room for in one word.
+func TestLinkSaysMuch(t *testing.T) {
+	t.Parallel()
+	a, b := net.Pipe()
+	var look, tidy worker.Paths
+	for i := range 3000 {
+		look = append(look, fmt.Sprintf("%s\xff/%d", strings.Repeat("directory/", 20), i))
+		tidy = append(tidy, strings.Repeat("x", 4000))
+	}
+	var heard worker.Word
+	words, most := 0, 0
+	there := worker.NewLink(b, func(w worker.Word) {
+		words, most = words+1, max(most, len(w.Look)+len(w.Tidy))
+		heard.Problem, heard.Synced = heard.Problem+w.Problem, heard.Synced || w.Synced
+		heard.Look, heard.Tidy = append(heard.Look, w.Look...), append(heard.Tidy, w.Tidy...)
+	})
+	here := worker.NewLink(a, func(worker.Word) {})
+	said := worker.Word{Synced: true, Look: look, Tidy: tidy, Problem: strings.Repeat("p", 100_000)}
+	if err := here.Say(said); err != nil {
+		t.Fatal(err)
+	}
+	if err := here.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-there.Ended()
+	said.Problem = said.Problem[:4096]
+	if diff := cmp.Diff(said, heard); diff != "" {
+		t.Errorf("(-said +heard):\n%s", diff)
+	}
+	if words < 300 || most > 200 {
+		t.Errorf("%d words, the longest of %d paths", words, most)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/exclude"
@@ -196,7 +197,7 @@ func (t *tree) mark() error {
 			t.cfg.PeerPath, t.cfg.Peer, t.cfg.Pair), 0o444)
 	}
 	if err != nil {
-		return Problem(fmt.Sprintf("tree %s cannot be written to: %v", t.cfg.Path, err))
+		return t.unwritable(err)
 	}
 	return t.recognize()
 }
@@ -236,7 +237,10 @@ func (t *tree) recognize() error {
 	if err := t.state.establish(t.cfg.Path, fresh); err != nil {
 		return err
 	}
-	return t.write(root, fresh)
+	if err := t.write(root, fresh); err != nil {
+		return t.unwritable(err)
+	}
+	return nil
 }
 
 // write puts an id into the marker.
@@ -246,13 +250,15 @@ func (t *tree) write(root *os.Root, id string) error {
 	if err == nil {
 		err = root.Rename(file+".new", file)
 	}
-	if err != nil {
-		return Problem(fmt.Sprintf("tree %s cannot be written to: %v", t.cfg.Path, err))
-	}
-	return nil
+	return err
 }
 
-// renew gives the tree another id, at the begin of a synchronization and now and then. It does not matter where it is interrupted.
+func (t *tree) unwritable(err error) error {
+	return Problem(fmt.Sprintf("tree %s cannot be written to: %v", t.cfg.Path, err))
+}
+
+// renew gives the tree another id, at the begin of a synchronization and now and then. It does not matter where it is interrupted. Where there
+// is no room for it the tree keeps the one that it has.
 func (t *tree) renew() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -269,10 +275,13 @@ func (t *tree) renew() error {
 	if err := t.state.renew(id, false); err != nil {
 		return err
 	}
-	if err := t.write(root, id); err != nil {
-		return err
-	}
 	t.begun = id
+	switch err := t.write(root, id); {
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		return nil
+	case err != nil:
+		return t.unwritable(err)
+	}
 	return t.state.renew(id, true)
 }
 
