@@ -64,12 +64,16 @@ type Pair struct {
 	Limits PairLimits `json:"limits,omitzero"`
 	// Objective is how soon a change should be on the other node, in seconds.
 	Objective int `json:"objective"`
+	// Cold moves old directories to another root, nil for none.
+	Cold *PairCold `json:"cold,omitempty"`
 }
 
 // PairEnd is one node's side of a pair.
 type PairEnd struct {
 	// Path is the tree's root, absolute. It is made when it is not there.
 	Path string `json:"path"`
+	// ColdPath is the root that old directories are moved to, absolute, with Pair.Cold. It is made when it is not there.
+	ColdPath string `json:"cold_path,omitempty"`
 }
 
 // PairLimits bound what a pair takes of each of its nodes. Numbers that are 0 mean no limit.
@@ -114,6 +118,7 @@ func (p Pair) Validate() Problems {
 	if p.Objective < 1 || p.Objective > 3600 {
 		ps.add("objective", "choose one from 1 to 3600 seconds", "is %d", p.Objective)
 	}
+	ps = append(ps, p.validateCold()...)
 	return append(ps, p.Limits.validate().Under("limits")...)
 }
 

@@ -44,4 +44,30 @@ type PairStatus struct {
 	Watching string `json:"watching,omitempty"`
 	// Problem is what is wrong and what to do, "" for nothing.
 	Problem string `json:"problem,omitempty"`
+	// Warning is what will be wrong, or is bearable, and what to do; "" for nothing.
+	Warning string `json:"warning,omitempty"`
+	// Short tells that some of the changes have no room on one of the sides. Only the side that leads knows that.
+	Short bool `json:"short,omitempty"`
+	// Full tells that there is hardly any room left for this side.
+	Full bool `json:"full,omitempty"`
+	// Cold is what is moved to the cold root, nil without one.
+	Cold *ColdStatus `json:"cold,omitempty"`
+}
+
+// ColdStatus is how a node's side of a pair moves old directories.
+type ColdStatus struct {
+	// Directories are those that are moved, Due how many are old enough and are not.
+	Directories int `json:"directories"`
+	Due         int `json:"due,omitempty"`
+	// Bytes is the size of all files in the cold root, Kept how many replaced versions of files are among them.
+	Bytes int64 `json:"bytes"`
+	Kept  int   `json:"kept,omitempty"`
+	// Last is when the last run of this node's ended, zero for none, and Took how long that took, in seconds. Only the node that leads has
+	// runs while both nodes are there.
+	Last time.Time `json:"last,omitzero"`
+	Took float64   `json:"took_s,omitempty"`
+	// Waiting is why the first of the directories that are due were not moved, where that may change by itself.
+	Waiting string `json:"waiting,omitempty"`
+	// Problem is what is wrong and what to do, "" for nothing.
+	Problem string `json:"problem,omitempty"`
 }
