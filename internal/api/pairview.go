@@ -135,6 +135,15 @@ func (v PairView) judge(name string, nodes map[string]NodeView) (reasons, warnin
 			reasons = append(reasons, text)
 		}
 	}
+	for _, node := range slices.Sorted(maps.Keys(v.Sides)) {
+		side := v.Sides[node]
+		if side.Warning != "" && !side.Stale {
+			warnings = append(warnings, fmt.Sprintf("pair %s: %s: %s", name, node, side.Warning))
+		}
+		if side.Full && !side.Stale {
+			warnings = append(warnings, fmt.Sprintf("pair %s: %s has hardly any room left for %s, in bytes or inodes: remove files, or enlarge the file system", name, node, side.Path))
+		}
+	}
 	if v.Objective > 0 && v.Propagation > float64(v.Objective) {
 		warnings = append(warnings, fmt.Sprintf("pair %s: a change took %.1f s to the other node, more than its objective of %d s", name, v.Propagation, v.Objective))
 	}

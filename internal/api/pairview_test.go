@@ -130,6 +130,17 @@ func TestStatusOfPairs(t *testing.T) {
 			},
 		},
 		{
+			"short of memory and of room", func(s *store.Snapshot) {
+				ofPair(s, "a", func(p *spec.PairStatus) { p.Full = true })
+				ofPair(s, "b", func(p *spec.PairStatus) { p.Warning = "its programs are slowed down" })
+			},
+			spec.PairSynced, noon().Add(-time.Hour), nil,
+			[]string{
+				"pair uploads: a has hardly any room left for /srv/uploads, in bytes or inodes: remove files, or enlarge the file system",
+				"pair uploads: b: its programs are slowed down",
+			},
+		},
+		{
 			"a state of a newer agent", func(s *store.Snapshot) { ofPair(s, "b", state("resting", "")) },
 			api.PairUnknown, minute,
 			[]string{"pair uploads: not both of its sides are known; b says nothing of it"},

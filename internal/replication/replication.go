@@ -91,6 +91,11 @@ type Status struct {
 	// Problem is what is wrong and what to do, "" for nothing. With PairSynced it names what cannot be synchronized, such as files that the
 	// account may not read, while everything else is.
 	Problem string
+	// Warning is what will be wrong, or is bearable, and what to do; "" for nothing.
+	Warning string
+	// Short tells that some of the changes have no room on one of the sides, as far as this one knows. Full tells that there is hardly any
+	// room left for this side.
+	Short, Full bool
 }
 
 // Canary is a change by which the way of changes from one node to the other is measured.

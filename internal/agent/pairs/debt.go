@@ -14,6 +14,8 @@ const (
 	cutFor = 15 * time.Second
 	// linkPatience is how long a node waits for a stream to another one that it reaches until it serves without.
 	linkPatience = 30 * time.Second
+	// roomPatience is how long a node waits for changes that have no room anywhere until it serves without.
+	roomPatience = 5 * time.Minute
 )
 
 // owed is why a side has to be found equal with the other before its node may serve.
@@ -39,6 +41,8 @@ type debt struct {
 	cut time.Time
 	// possible is since when the other side can be found equal: its node answers, and it has not failed. Zero while it cannot.
 	possible time.Time
+	// short is since when changes have no room on one of the sides, zero while they have.
+	short time.Time
 	// grace tells that the side was well when it failed.
 	grace bool
 }
@@ -54,10 +58,16 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 		s.cut = time.Now()
 	}
 	switch {
-	case !possible(p, sight):
+	case !possible(p, sight, now.Full):
 		s.possible = time.Time{}
 	case s.possible.IsZero():
 		s.possible = time.Now()
+	}
+	switch {
+	case !now.Short && (p.Leads() || !sight.Statuses[p.Peer.Node].Pairs[p.Name].Short):
+		s.short = time.Time{}
+	case s.short.IsZero():
+		s.short = time.Now()
 	}
 	cut := !s.cut.IsZero() && time.Since(s.cut) >= cutFor
 	restarted := first || !now.Started.Equal(s.started)
@@ -83,9 +93,11 @@ func (d *debt) settle(equal bool) {
 	}
 }
 
-// possible tells whether the other side can be found equal with this one: one that is dead, or has failed, cannot.
-func possible(p topology.Pair, sight Sight) bool {
-	return sight.Reaches(p.Peer.Node) && sight.Statuses[p.Peer.Node].Pairs[p.Name].State != spec.PairFailed
+// possible tells whether the other side can be found equal with this one: one that is dead, or has failed, cannot, and neither can one that
+// has no room, unless this one is full, too.
+func possible(p topology.Pair, sight Sight, full bool) bool {
+	peer := sight.Statuses[p.Peer.Node].Pairs[p.Name]
+	return sight.Reaches(p.Peer.Node) && peer.State != spec.PairFailed && (full || !peer.Full)
 }
 
 // Fitness is what a node's sides of pairs have to say on whether it may serve.
@@ -121,11 +133,12 @@ func (m *Manager) Health() Fitness {
 				continue
 			}
 		}
-		problem := s.hinders(possible(p, sight))
+		possible := possible(p, sight, s.said.Full)
+		problem := s.hinders(possible, sight.Statuses[p.Peer.Node].Pairs[p.Name].Full)
 		if problem == "" {
 			continue
 		}
-		barred := s.owes == owesMaintenance && possible(p, sight)
+		barred := s.owes == owesMaintenance && possible
 		if out.Problem == "" || barred && !out.Barred {
 			out.Problem, out.Barred = p.Name+": "+problem, barred
 		}
@@ -134,8 +147,8 @@ func (m *Manager) Health() Fitness {
 }
 
 // hinders returns what keeps the node from serving with the side, "" for nothing. Possible tells whether the other side can be found equal
-// with it.
-func (s *side) hinders(possible bool) string {
+// with it, and full that it has no room.
+func (s *side) hinders(possible, full bool) string {
 	const waits = "not synchronized yet"
 	switch s.said.State {
 	case spec.PairFailed:
@@ -153,6 +166,10 @@ func (s *side) hinders(possible bool) string {
 	case spec.PairStarting, spec.PairSyncing, spec.PairSynced:
 	}
 	if s.owes == owesNothing || !possible {
+		return ""
+	}
+	// Of two sides of which this one alone has no room, this is the one to wait.
+	if !s.short.IsZero() && (!s.said.Full || full) && time.Since(s.short) >= roomPatience && time.Since(s.since) >= roomPatience {
 		return ""
 	}
 	return waits

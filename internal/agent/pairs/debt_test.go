@@ -237,3 +237,42 @@ func TestNodeThatWasCutOff(t *testing.T) {
 		})
 	}
 }
+
+// TestFullDisk: after a maintenance, of two nodes the one waits for room that has none, and the other serves; when nobody knows where it is
+// missing both wait for some minutes.
+func TestFullDisk(t *testing.T) {
+	const some, most = time.Minute, 6 * time.Minute
+	for _, tt := range []struct {
+		name        string
+		here, there bool
+		after       time.Duration
+		want        pairs.Fitness
+	}{
+		{"here", true, false, some, barred},
+		{"here, for long", true, false, most, barred},
+		{"there", false, true, some, well},
+		{"nobody knows", false, false, some, barred},
+		{"nobody knows, for long", false, false, most, well},
+		{"on both", true, true, some, barred},
+		{"on both, for long", true, true, most, well},
+	} {
+		for _, leader := range []string{"hk1", "sg1"} {
+			t.Run(tt.name+" "+leader+" leads", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					n, began := newNode(t, leader), time.Now()
+					n.start()
+					n.change(func(s *pairs.Sight) { s.Away = true })
+					leads := leader == "hk1"
+					n.mu.Lock()
+					n.sight.Statuses["sg1"] = spec.Status{Node: "sg1", Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSyncing, Short: !leads, Full: tt.there}}}
+					n.mu.Unlock()
+					n.says(replication.Status{State: spec.PairSyncing, Started: began, Short: leads, Full: tt.here})
+					pass(10 * time.Minute) // it counts from the end of the maintenance
+					n.change(func(s *pairs.Sight) { s.Away = false; s.Received["sg1"] = time.Now() })
+					pass(tt.after)
+					n.fitness("after "+tt.after.String(), tt.want)
+				})
+			})
+		}
+	}
+}

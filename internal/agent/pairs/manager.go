@@ -145,7 +145,7 @@ func (m *Manager) look(ctx context.Context) {
 		s.judge(p, found[i], sight, m.cfg.Now().UTC())
 		asked := s.asked(p, sight)
 		changed = changed || asked || !same(before, s.said)
-		urgent = urgent || asked || before.State != s.said.State || before.Problem != s.said.Problem
+		urgent = urgent || asked || before.State != s.said.State || before.Problem != s.said.Problem || before.Full != s.said.Full
 	}
 	for name := range m.sides {
 		if !slices.ContainsFunc(sight.Pairs, func(p topology.Pair) bool { return p.Name == name }) {
@@ -192,6 +192,7 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date 
 	said := spec.PairStatus{
 		State: now.State, Since: s.said.Since, Synced: now.Synced, Pending: now.Pending, Conflicts: len(now.Conflicts),
 		ConflictPaths: now.Conflicts[:min(len(now.Conflicts), maxConflictPaths)], Watching: now.Watching, Problem: now.Problem,
+		Warning: now.Warning, Short: now.Short, Full: now.Full,
 		Propagation: s.said.Propagation, Measured: s.said.Measured,
 	}
 	if !p.Leads() && now.State == spec.PairSyncing {
@@ -234,7 +235,7 @@ func (s *side) asked(p topology.Pair, sight Sight) bool {
 // same tells whether two statuses say the same to others; when both sides were equal last is no news.
 func same(a, b spec.PairStatus) bool {
 	return a.State == b.State && a.Problem == b.Problem && a.Conflicts == b.Conflicts && a.Pending == b.Pending && a.Watching == b.Watching &&
-		a.Measured.Equal(b.Measured) && slices.Equal(a.ConflictPaths, b.ConflictPaths)
+		a.Measured.Equal(b.Measured) && a.Warning == b.Warning && a.Short == b.Short && a.Full == b.Full && slices.Equal(a.ConflictPaths, b.ConflictPaths)
 }
 
 // All returns what this node says of its side of each pair.

@@ -93,6 +93,8 @@ func (w *worker) status() replication.Status {
 		s.Watching = string(watcher.Status().Method)
 	}
 	s.State, s.Synced, s.Problem = w.board.status(w.cfg.Leads, s.Pending)
+	w.board.set(func() { s.Short = w.board.failing.Short })
+	s.Full, s.Warning = full(w.cfg.Path), w.pressure.warning(time.Now())
 	return s
 }
 

@@ -39,6 +39,7 @@ var errUpdated = errors.New("the program was updated")
 // what has to be repaired by starting again, such as ErrReplaced.
 func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger) error {
 	w := &worker{cfg: cfg, log: log, board: &board{started: time.Now()}, offers: make(chan *offer), streams: make(chan net.Conn), canaries: newCanaries()}
+	w.pressure = ownPressure()
 	if err := os.MkdirAll(cfg.StateDir, 0o711); err != nil {
 		return err
 	}
@@ -99,6 +100,7 @@ type worker struct {
 	canaries *canaries
 	shown    shown
 	digests  *digests
+	pressure *pressure
 }
 
 // lock keeps other workers of the pair away for as long as this process lasts.
