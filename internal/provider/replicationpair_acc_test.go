@@ -206,7 +206,7 @@ func TestPairRefuses(t *testing.T) {
 		{more(`limits = { nice = 20 }`), "between 0 and 19"},
 		{more(`limits = { bandwidth_kib = 0 }`), "at least 1"},
 		{more(`limits = { io_class = "realtime" }`), "value must be one of"},
-		{more(`limits = { memory_mib = 8 }`), "at least 64"},
+		{more(`limits = { memory_mib = 8 }`), "at least 128"},
 		{more(`objective_seconds = 0`), "between 1 and 3600"},
 		{strings.Replace(good, `"x"`+"\n", `"X"`+"\n", 1), "X"},
 		// Pairs among each other.
