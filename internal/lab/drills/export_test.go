@@ -4,6 +4,7 @@ package drills
 
 import (
 	"context"
+	"slices"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 )
@@ -17,3 +18,27 @@ func WithoutLab(up, down func(cluster string) error) Options {
 		return &Field{Site: &rig.Site{}}, func() error { return down(c.Name) }, nil
 	}}
 }
+
+// Demanded takes what applications say and returns the versions that have to be there afterwards, sorted, and those one of which may be
+// there instead.
+func Demanded(lines ...string) (ids []string, instead map[string][]string) {
+	a := newAccount()
+	for _, l := range lines {
+		a.note(l)
+	}
+	instead = map[string][]string{}
+	for id := range a.demanded() {
+		ids = append(ids, id)
+		if next := a.successors(id); len(next) > 0 {
+			instead[id] = next
+		}
+	}
+	slices.Sort(ids)
+	return ids, instead
+}
+
+// IsFor is isFor.
+func IsFor(name, want string) bool { return isFor(name, want) }
+
+// Application is the program that writes files.
+func Application() string { return application }
