@@ -27,6 +27,11 @@ type Driver interface {
 	// Accept connects stream to the pair's side, on the node that does not lead: it is what Pair.Dial opened on the other. It
 	// returns when the stream has ended, and closes it.
 	Accept(ctx context.Context, pair string, stream io.ReadWriteCloser) error
+	// AcceptCold is Accept for what Cold.Dial opened. There may be several at a time.
+	AcceptCold(ctx context.Context, pair string, stream io.ReadWriteCloser) error
+	// PermitAlone tells the pair's side that the other node is gone for long, by what the cluster knows, so that it may move old directories
+	// alone. It has to be told again within a minute.
+	PermitAlone(ctx context.Context, pair string) error
 	// Canary makes a change to the tree that the other side will see, and returns what it wrote.
 	Canary(ctx context.Context, pair string) (Canary, error)
 	// Canaries returns the newest canary of the other side as soon as it differs from after.
@@ -70,6 +75,19 @@ type Pair struct {
 	Limits  spec.PairLimits
 	// Dial opens an authenticated stream to the other node's side, where Accept gets it. Only the leader's is used.
 	Dial func(context.Context) (io.ReadWriteCloser, error)
+	// Cold is how old directories are moved to another root, nil for not at all.
+	Cold *Cold
+}
+
+// Cold is how a node's side moves old directories.
+type Cold struct {
+	spec.PairCold
+	// Path is the cold root here.
+	Path string
+	// Interval takes the place of PairCold's, Settled is how long nothing may have changed in a directory; 0 is the driver's choice.
+	Interval, Settled time.Duration
+	// Dial opens an authenticated stream to the other node's side, where AcceptCold gets it. Only the leader's is used.
+	Dial func(context.Context) (io.ReadWriteCloser, error)
 }
 
 // Status is a node's side of a pair as it is.
@@ -88,6 +106,8 @@ type Status struct {
 	Conflicts []string
 	// Watching is how changes are noticed, in a word.
 	Watching string
+	// Cold is what is moved to the cold root, nil without one.
+	Cold *spec.ColdStatus
 	// Problem is what is wrong and what to do, "" for nothing. With PairSynced it names what cannot be synchronized, such as files that the
 	// account may not read, while everything else is.
 	Problem string

@@ -14,9 +14,11 @@ import (
 // Dir is the directory of this package's own in the root of each tree, and in each cold root. In a tree it is no part of the data.
 const Dir = ".atoll-cold"
 
+// RootLink is a link in each tree that leads to the cold root.
+const RootLink = Dir + "/root"
+
 const (
 	asideDir   = Dir + "/aside"
-	rootLink   = Dir + "/root"
 	marker     = Dir + "/pair"
 	stagingDir = Dir + "/staging"
 	keptDir    = Dir + "/kept"
@@ -69,7 +71,7 @@ func dirOf(name string) (string, bool) {
 
 // linkText is what the link in a directory's place holds.
 func linkText(dir string) string {
-	return strings.Repeat("../", strings.Count(dir, "/")) + rootLink + "/" + dir
+	return strings.Repeat("../", strings.Count(dir, "/")) + RootLink + "/" + dir
 }
 
 // pattern reads the pattern, which the agent has checked already.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,11 @@ type Mover struct {
 	moving sync.Mutex
 	// copied are the directories that Copy has found whole, by their digests. It is guarded by moving.
 	copied map[string]string
+
+	measuring sync.Mutex
+	// bytes is the size of the root at a time.
+	bytes    int64
+	measured time.Time
 }
 
 var _ Side = (*Mover)(nil)
@@ -67,9 +73,9 @@ func (m *Mover) ensure() error {
 	case !info.IsDir():
 		return Problem(fmt.Sprintf("the cold root %s is no directory: move away what is there", m.cfg.Root))
 	}
-	linked, err := os.Readlink(m.cfg.hot(rootLink))
+	linked, err := os.Readlink(m.cfg.hot(RootLink))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Problem(fmt.Sprintf("%s cannot be read: %v", m.cfg.hot(rootLink), err))
+		return Problem(fmt.Sprintf("%s cannot be read: %v", m.cfg.hot(RootLink), err))
 	}
 	pair, err := os.ReadFile(m.cfg.cold(marker))
 	switch {
@@ -116,14 +122,14 @@ func (m *Mover) relink() error {
 	if err := errors.Join(mkdir(m.cfg.hot(Dir), 0o755), mkdir(m.cfg.hot(asideDir), 0o700)); err != nil {
 		return err
 	}
-	fresh := m.cfg.hot(rootLink + ".new")
+	fresh := m.cfg.hot(RootLink + ".new")
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := os.Symlink(m.cfg.Root, fresh); err != nil {
 		return err
 	}
-	if err := os.Rename(fresh, m.cfg.hot(rootLink)); err != nil {
+	if err := os.Rename(fresh, m.cfg.hot(RootLink)); err != nil {
 		return err
 	}
 	return syncFileSystem(m.cfg.Tree)
@@ -178,8 +184,30 @@ func (m *Mover) State(context.Context) (State, error) {
 			s.Aside++
 		}
 	}
-	s.Kept = countFiles(m.cfg.cold(keptDir))
+	s.Kept, _ = measure(m.cfg.cold(keptDir))
+	s.Bytes = m.size()
 	return s, nil
+}
+
+// sizeFor is how long the size of the root is believed: to find it each file is looked at.
+const sizeFor = time.Hour
+
+// size returns the size of the root's files.
+func (m *Mover) size() int64 {
+	m.measuring.Lock()
+	defer m.measuring.Unlock()
+	if now := time.Now(); m.measured.IsZero() || now.Sub(m.measured) > sizeFor {
+		_, m.bytes = measure(m.cfg.Root)
+		m.measured = now
+	}
+	return m.bytes
+}
+
+// grown has the size be found anew.
+func (m *Mover) grown() {
+	m.measuring.Lock()
+	defer m.measuring.Unlock()
+	m.measured = time.Time{}
 }
 
 // dated calls found with each directory that the pattern matches.
@@ -222,17 +250,23 @@ func (m *Mover) isLinked(dir string) bool {
 	return err == nil && text == linkText(dir)
 }
 
-// countFiles returns how many files there are below a directory.
-func countFiles(dir string) int {
-	n := 0
+// measure returns how many files there are below a directory, and their size in bytes.
+func measure(dir string) (files int, bytes int64) {
 	// What cannot be read is not counted.
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
-			n++
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+		case e.IsDir() && strings.HasSuffix(path, "/"+stagingDir):
+			return fs.SkipDir
+		case !e.IsDir():
+			files++
+			if info, err := e.Info(); err == nil {
+				bytes += info.Size()
+			}
 		}
 		return nil
 	})
-	return n
+	return files, bytes
 }
 
 // takeable returns the directory's plain place in the tree, or why it cannot be moved.

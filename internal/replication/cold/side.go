@@ -44,6 +44,8 @@ type State struct {
 	Due [][]byte `json:"due,omitempty"`
 	// Aside is how many directories were replaced and are not removed yet.
 	Aside int `json:"aside,omitempty"`
+	// Bytes is the size of the files in the root, as it was within the last hour.
+	Bytes int64 `json:"bytes"`
 	// Kept is how many replaced versions of files are kept in the root.
 	Kept int `json:"kept,omitempty"`
 }

@@ -76,6 +76,7 @@ func (m *Mover) swap(ctx context.Context, dir string) error {
 		}
 		return back(busy(dir, "it is no directory any more"))
 	}
+	m.grown()
 	return m.do("sync tree", func() error { return syncFileSystem(m.cfg.Tree) })
 }
 

@@ -121,6 +121,7 @@ func (m *Mover) Sync(ctx context.Context, way Way, peer io.ReadWriteCloser) erro
 		from, to = to, from
 	}
 	err = m.rsync(ctx, []string{pipeSocket + "=" + socket}, append(args, from, to)...)
+	m.grown()
 	pruneEmpty(m.cfg.cold(keptDir))
 	if err := errors.Join(mkdir(m.cfg.cold(keptDir), 0o755)); err != nil {
 		return err

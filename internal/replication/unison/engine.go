@@ -18,6 +18,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison/fsmonitor"
@@ -34,12 +35,12 @@ const (
 	monitorSocket = "ATOLL_PAIR_MONITOR"
 )
 
-// Programs returns what this program is under other names: what unison starts itself.
+// Programs returns what this program is under other names: what unison and rsync start themselves, and what moves old directories.
 func Programs() map[string]func(context.Context) error {
-	return map[string]func(context.Context) error{
-		monitorName: func(ctx context.Context) error {
-			return fsmonitor.Shim(ctx, os.Getenv(monitorSocket), os.Stdin, os.Stdout)
-		},
+	programs := cold.Programs()
+	programs[monitorName] = func(ctx context.Context) error {
+		return fsmonitor.Shim(ctx, os.Getenv(monitorSocket), os.Stdin, os.Stdout)
+	return programs
 	}
 }
 

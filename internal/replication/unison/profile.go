@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/exclude"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
@@ -25,6 +26,7 @@ func own(c worker.Config, line func(key, value string)) {
 	for _, path := range []string{c.PaceFile(), c.Canaries(), c.Canaries() + "/" + c.Node, c.Canaries() + "/" + c.Peer} {
 		line("ignorenot", "Path "+path)
 	}
+	line("ignore", "Path "+cold.Dir)
 }
 
 // Profile returns the profile by which unison keeps a pair on the node that leads. Tunnel is the Unix socket that leads to the other

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -65,7 +64,9 @@ func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
 }
 
 // Packages implements host.Packager.
-func (*Driver) Packages() []host.Package { return []host.Package{{Name: "unison", Binary: "unison"}} }
+func (*Driver) Packages() []host.Package {
+	return []host.Package{{Name: "unison", Binary: "unison"}, {Name: "rsync", Binary: "rsync"}}
+}
 
 // Apply implements replication.Driver.
 func (d *Driver) Apply(ctx context.Context, pairs []replication.Pair) error {
@@ -96,7 +97,8 @@ func (d *Driver) removeOthers(ctx context.Context, pairs []replication.Pair) err
 			left = true
 			continue
 		}
-		d.offer(name, nil) //nolint:contextcheck // what it starts outlives this call
+		d.offer(name, nil)     //nolint:contextcheck // what it starts outlives this call
+		d.offerCold(name, nil) //nolint:contextcheck // what it starts outlives this call
 		if err := d.remove(ctx, name); err != nil {
 			problems = append(problems, fmt.Errorf("remove pair %q: %w", name, err))
 		}
@@ -151,6 +153,11 @@ func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
 		spec.ValidateTree("path", p.Path), spec.ValidateTree("peer_path", p.PeerPath), spec.ValidateAccount("owner", p.Owner), spec.ValidateAccount("group", p.Group)); len(ps) > 0 {
 		return ps
 	}
+	if p.Cold != nil {
+		if ps := slices.Concat(spec.ValidateCold("cold_path", p.Cold.Path, p.Path), spec.ValidateDatePattern("pattern", p.Cold.Pattern)); len(ps) > 0 {
+			return ps
+		}
+	}
 	c := workerConfig(p)
 	if _, err := Profile(c, "", true); err != nil {
 		return err
@@ -173,18 +180,30 @@ func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
 		return nil
 	}
 	dial := p.Dial
-	if !p.Leads {
-		dial = nil
+	var dialCold func(context.Context) (io.ReadWriteCloser, error)
+	if p.Cold != nil {
+		dialCold = p.Cold.Dial
 	}
-	d.offer(p.Name, dial) //nolint:contextcheck // what it starts outlives this call
+	if !p.Leads {
+		dial, dialCold = nil, nil
+	}
+	d.offer(p.Name, dial)         //nolint:contextcheck // what it starts outlives this call
+	d.offerCold(p.Name, dialCold) //nolint:contextcheck // what it starts outlives this call
 	return nil
 }
 
 func workerConfig(p replication.Pair) worker.Config {
-	return worker.Config{
+	c := worker.Config{
 		Driver: spec.ReplicationUnison, Pair: p.Name, Node: p.Node, Peer: p.Peer, Leads: p.Leads, Path: p.Path, PeerPath: p.PeerPath, Owner: p.Owner, Group: p.Group,
 		Exclude: p.Exclude, RunDir: runDir(p.Name), StateDir: stateDir(p.Name),
 	}
+	if p.Cold != nil {
+		c.Cold = &worker.Cold{
+			Root: p.Cold.Path, Pattern: p.Cold.Pattern, OlderThan: p.Cold.OlderThan, Settled: p.Cold.Settled,
+			Interval: cmp.Or(p.Cold.Interval, time.Duration(p.Cold.PairCold.Interval)*time.Minute),
+		}
+	}
+	return c
 }
 
 func (d *Driver) worker(pair string) *worker.Client {
@@ -237,6 +256,14 @@ func (d *Driver) remembered(pair string) string {
 func (d *Driver) Accept(ctx context.Context, pair string, stream io.ReadWriteCloser) error {
 	return d.worker(pair).Stream(ctx, stream)
 }
+
+// AcceptCold implements replication.Driver.
+func (d *Driver) AcceptCold(ctx context.Context, pair string, stream io.ReadWriteCloser) error {
+	return d.worker(pair).StreamCold(ctx, stream)
+}
+
+// PermitAlone implements replication.Driver.
+func (d *Driver) PermitAlone(ctx context.Context, pair string) error { return d.worker(pair).Permit(ctx) }
 
 // Canary implements replication.Driver.
 func (d *Driver) Canary(ctx context.Context, pair string) (replication.Canary, error) {
@@ -291,55 +318,4 @@ func (d *Driver) Close() error {
 		delete(d.leads, name)
 	}
 	return nil
-}
-
-// offering offers streams to a worker until its end.
-type offering struct {
-	mu   sync.Mutex
-	dial func(context.Context) (io.ReadWriteCloser, error)
-	end  context.CancelFunc
-}
-
-// offer has streams opened by dial be offered to a pair's worker, none when dial is nil.
-func (d *Driver) offer(pair string, dial func(context.Context) (io.ReadWriteCloser, error)) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	o := d.leads[pair]
-	switch {
-	case dial == nil && o != nil:
-		o.end()
-		delete(d.leads, pair)
-	case dial != nil && o != nil:
-		o.mu.Lock()
-		o.dial = dial
-		o.mu.Unlock()
-	case dial != nil:
-		ctx, cancel := context.WithCancel(context.Background())
-		o = &offering{dial: dial, end: cancel}
-		d.leads[pair] = o
-		go d.keepOffering(ctx, pair, o)
-	}
-}
-
-// offerPause is how long a driver waits before it offers again: the worker's own pauses come on top.
-const offerPause = 200 * time.Millisecond
-
-func (d *Driver) keepOffering(ctx context.Context, pair string, o *offering) {
-	said := ""
-	for ctx.Err() == nil {
-		err := d.worker(pair).Offer(ctx, func(ctx context.Context) (io.ReadWriteCloser, error) {
-			o.mu.Lock()
-			dial := o.dial
-			o.mu.Unlock()
-			return dial(ctx)
-		})
-		if err != nil && ctx.Err() == nil && err.Error() != said {
-			said = err.Error()
-			d.log.Info("the other side of a pair is not reached", "pair", pair, "error", strings.Join(strings.Fields(said), " "))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(offerPause):
-		}
-	}
 }

@@ -28,8 +28,12 @@ func runDir(pair string) string { return "/run/" + unitPrefix + pair }
 func stateDir(pair string) string { return stateRoot + "/" + pair }
 
 // lines renders what only some pairs have.
-func lines(limits spec.PairLimits) string {
+func lines(p replication.Pair) string {
 	var out strings.Builder
+	if p.Cold != nil {
+		fmt.Fprintf(&out, "ReadWritePaths=\"-%s\"\n", p.Cold.Path)
+	}
+	limits := p.Limits
 	if limits.Nice != 0 {
 		fmt.Fprintf(&out, "Nice=%d\n", limits.Nice)
 	}
@@ -97,7 +101,7 @@ SystemCallArchitectures=native
 
 [Install]
 WantedBy=multi-user.target
-`, p.Name, p.Path, program, configPath(p.Name), unitPrefix, hex.EncodeToString(sum[:8]), lines(p.Limits)), "\n"))}
+`, p.Name, p.Path, program, configPath(p.Name), unitPrefix, hex.EncodeToString(sum[:8]), lines(p)), "\n"))}
 }
 
 // forgetUnitName is the unit that takes back what a pair has left on the node. Its name is no pair's unit's.

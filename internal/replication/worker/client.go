@@ -174,7 +174,22 @@ func (u *until) Close() error {
 
 // Stream hands a stream of the other side to the worker, on the node that does not lead. It returns when the stream has ended, and closes it.
 func (c *Client) Stream(ctx context.Context, stream io.ReadWriteCloser) error {
-	inner, err := c.stream(ctx, "/stream")
+	return c.hand(ctx, "/stream", stream)
+}
+
+// StreamCold is Stream for what OfferCold has opened on the other node. There may be several at a time.
+func (c *Client) StreamCold(ctx context.Context, stream io.ReadWriteCloser) error {
+	return c.hand(ctx, "/cold/stream", stream)
+}
+
+// Permit lets the worker move old directories alone for a minute.
+func (c *Client) Permit(ctx context.Context) error {
+	var out struct{}
+	return c.send(ctx, http.MethodPost, "/cold/permit", nil, &out, maxAnswer)
+}
+
+func (c *Client) hand(ctx context.Context, path string, stream io.ReadWriteCloser) error {
+	inner, err := c.stream(ctx, path)
 	if err != nil {
 		return errors.Join(err, stream.Close())
 	}
@@ -183,7 +198,16 @@ func (c *Client) Stream(ctx context.Context, stream io.ReadWriteCloser) error {
 
 // Offer offers a stream to the worker on the node that leads, opens it when the worker wants it, and returns when it has ended.
 func (c *Client) Offer(ctx context.Context, open func(context.Context) (io.ReadWriteCloser, error)) error {
-	inner, err := c.stream(ctx, "/offer")
+	return c.offer(ctx, "/offer", open)
+}
+
+// OfferCold is Offer for streams about old directories, of which the worker may want several at a time.
+func (c *Client) OfferCold(ctx context.Context, open func(context.Context) (io.ReadWriteCloser, error)) error {
+	return c.offer(ctx, "/cold/offer", open)
+}
+
+func (c *Client) offer(ctx context.Context, path string, open func(context.Context) (io.ReadWriteCloser, error)) error {
+	inner, err := c.stream(ctx, path)
 	if err != nil {
 		return err
 	}

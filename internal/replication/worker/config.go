@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
@@ -38,6 +39,8 @@ type Config struct {
 	Group string `json:"group"`
 	// Exclude are the patterns of what stays on its node (package exclude).
 	Exclude []string `json:"exclude,omitempty"`
+	// Cold is how old directories are moved to another root, nil for not at all.
+	Cold *Cold `json:"cold,omitempty"`
 	// RunDir is where the worker's sockets are. It is gone after a restart of the machine.
 	RunDir string `json:"run_dir"`
 	// StateDir is where the worker and its program keep what outlives them.
@@ -100,7 +103,7 @@ func (c Config) Canaries() string { return CanaryDir + "/" + c.Pair }
 // whatever a pair excludes, "*" say, is of the tree's own data.
 func (c Config) outside(path string) (outside, ours bool) {
 	switch {
-	case path == Marker || strings.HasPrefix(path, Marker+"/"):
+	case path == Marker || strings.HasPrefix(path, Marker+"/"), path == cold.Dir || strings.HasPrefix(path, cold.Dir+"/"):
 		return true, true
 	case path == CanaryDir || path == c.Canaries() || strings.HasPrefix(path, c.Canaries()+"/"):
 		return false, true
@@ -112,4 +115,4 @@ func (c Config) outside(path string) (outside, ours bool) {
 
 // Exclude returns the patterns of what is no part of a tree's data, beside those of a pair and its program: the marker and canaries. Whoever
 // compares trees leaves them out.
-func Exclude() []string { return []string{"/" + Marker, "/" + CanaryDir} }
+func Exclude() []string { return []string{"/" + Marker, "/" + CanaryDir, "/" + cold.Dir} }

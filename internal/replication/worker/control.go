@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // conn is a stream to the other node.
@@ -46,6 +47,9 @@ func (w *worker) listen(ctx context.Context) (closeAll func(), err error) {
 	mux.HandleFunc("GET /directory", w.serveDirectory)
 	mux.HandleFunc("POST /offer", w.serveOffer)
 	mux.HandleFunc("POST /stream", w.serveStream)
+	mux.HandleFunc("POST /cold/offer", w.serveOfferCold)
+	mux.HandleFunc("POST /cold/stream", w.serveCold)
+	mux.HandleFunc("POST /cold/permit", w.servePermit)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -95,6 +99,10 @@ func (w *worker) status() replication.Status {
 	s.State, s.Synced, s.Problem = w.board.status(w.cfg.Leads, s.Pending)
 	w.board.set(func() { s.Short = w.board.failing.Short })
 	s.Full, s.Warning = full(w.cfg.Path), w.pressure.warning(time.Now())
+	if s.State == spec.PairDisconnected && w.mover.rests() {
+		s.State = spec.PairSyncing
+	}
+	s.Cold = w.mover.said()
 	return s
 }
 
@@ -108,8 +116,17 @@ func (w *worker) stream(ctx context.Context) (conn, error) {
 			return nil, ctx.Err()
 		}
 	}
+	stream, err := takeOffer(ctx, w.offers)
+	if err != nil {
+		return nil, err // a nil stream is not none
+	}
+	return stream, nil
+}
+
+// takeOffer takes the next stream that an agent offers to open.
+func takeOffer(ctx context.Context, offers <-chan *offer) (*taken, error) {
 	select {
-	case o := <-w.offers:
+	case o := <-offers:
 		close(o.wanted)
 		select {
 		case r := <-o.result:
@@ -129,7 +146,7 @@ type offer struct {
 }
 
 type offered struct {
-	stream conn
+	stream *taken
 	err    error
 }
 
@@ -138,9 +155,14 @@ func (w *worker) serveOffer(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "this node does not lead the pair", http.StatusConflict)
 		return
 	}
+	w.offered(rw, r, w.offers)
+}
+
+// offered makes a request a stream as soon as somebody wants one.
+func (*worker) offered(rw http.ResponseWriter, r *http.Request, offers chan<- *offer) {
 	o := &offer{wanted: make(chan struct{}), result: make(chan offered, 1)}
 	select {
-	case w.offers <- o:
+	case offers <- o:
 	case <-r.Context().Done():
 		return
 	}

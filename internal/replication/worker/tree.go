@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/exclude"
 )
 
@@ -64,6 +65,9 @@ func LookupAccount(owner, group string) (Account, error) {
 // Prepare makes a tree's root where the pair is new on this node, with the rights that a worker's unit does not have. What goes wrong is the
 // worker's to tell.
 func Prepare(c Config) error {
+	if err := prepareCold(c); err != nil {
+		return err
+	}
 	s, err := readState(c.StateDir)
 	if err != nil || s.Established(c.Path) {
 		return err
@@ -76,6 +80,24 @@ func Prepare(c Config) error {
 		return err
 	}
 	return makeTree(c.Path, account)
+}
+
+// prepareCold makes the cold root of a tree that has none yet.
+func prepareCold(c Config) error {
+	if c.Cold == nil {
+		return nil
+	}
+	if at, err := os.Readlink(filepath.Join(c.Path, cold.RootLink)); err == nil && at == c.Cold.Root {
+		return nil
+	}
+	if _, err := os.Lstat(c.Cold.Root); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	account, err := LookupAccount(c.Owner, c.Group)
+	if err != nil {
+		return err
+	}
+	return makeTree(c.Cold.Root, account)
 }
 
 // Forget takes back everything that a worker has made on its node, but nothing of the tree's data: the marker, the canaries and the state. It
@@ -312,7 +334,7 @@ func (t *tree) filled() (bool, error) {
 
 // ours tells whether a name in the tree's root is of what Atoll or the file system itself puts there.
 func ours(name string) bool {
-	return name == Marker || name == CanaryDir || name == "lost+found" || strings.HasPrefix(name, ".unison.")
+	return name == Marker || name == CanaryDir || name == cold.Dir || name == "lost+found" || strings.HasPrefix(name, ".unison.")
 }
 
 // remember notes whether the tree has anything now that it is in step.

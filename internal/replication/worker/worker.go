@@ -56,6 +56,7 @@ func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.digests = newDigests(ctx, cfg, w.whole, log)
+	w.mover = newMover(cfg, w.reached, log)
 	control, err := w.listen(ctx)
 	if err != nil {
 		return err
@@ -101,6 +102,8 @@ type worker struct {
 	shown    shown
 	digests  *digests
 	pressure *pressure
+	// mover is nil for a pair that moves no directories.
+	mover *mover
 }
 
 // lock keeps other workers of the pair away for as long as this process lasts.
@@ -233,6 +236,10 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	go unseen.run(ctx)
 	go func() { cancel(w.look(ctx, begun)) }()
 	go func() { cancel(w.pass(ctx, watcher, engine, unseen)) }()
+	if w.mover != nil {
+		go func() { cancel(w.mover.keep(ctx, w.account)) }()
+		go func() { cancel(w.mover.drive(ctx)) }()
+	}
 	w.synchronize(ctx, engine)
 	return context.Cause(ctx)
 }
@@ -363,7 +370,7 @@ func (w *worker) over(ctx context.Context, engine Engine, stream conn) {
 		link := NewLink(stream, func(word Word) { w.heard(engine, word) })
 		w.board.link(true)
 		w.log.Info("the other side is reached", "node", w.cfg.Peer)
-		err := engine.Run(running, link)
+		err := w.run(running, cancel, engine, link)
 		w.board.link(false)
 		w.log.Info("the stream to the other side has ended", "node", w.cfg.Peer)
 		if closeErr := link.Close(); err == nil && !errors.Is(closeErr, net.ErrClosed) {
@@ -380,6 +387,25 @@ func (w *worker) over(ctx context.Context, engine Engine, stream conn) {
 		}
 		stream = <-next
 	}
+}
+
+// run runs the engine over a link once no directory is being replaced.
+func (w *worker) run(ctx context.Context, cancel context.CancelFunc, engine Engine, link *Link) error {
+	admitting, gone := context.WithCancel(ctx)
+	defer gone()
+	go func() {
+		select {
+		case <-link.Ended():
+			gone()
+		case <-admitting.Done():
+		}
+	}()
+	release, err := w.mover.admit(admitting, cancel)
+	if err != nil {
+		return ignoreEnd(admitting, err)
+	}
+	defer release()
+	return engine.Run(ctx, link)
 }
 
 func (w *worker) heard(engine Engine, word Word) {

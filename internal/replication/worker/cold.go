@@ -1,0 +1,392 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+)
+
+const (
+	// coldFirst is how long after the worker's start directories are moved for the first time.
+	coldFirst = 20 * time.Second
+	// coldLook is how often it is looked what is moved.
+	coldLook = time.Minute
+	// coldSettled is how long nothing may have changed in a directory before it is moved.
+	coldSettled = 10 * time.Minute
+	// permitFor is how long a node that is told that the other is gone believes it.
+	permitFor = time.Minute
+	// restFor is how long after a word of the other node's about moves a link that is missing is no news.
+	restFor = 15 * time.Second
+	// holdAgain is how often whoever wants the engine to rest ends it, should it have begun once more.
+	holdAgain = 100 * time.Millisecond
+	// agreeWithin bounds how long a leader waits for a way to the other node's directories before it begins anew.
+	agreeWithin = dialWithin
+)
+
+// Cold is how a worker moves old directories.
+type Cold struct {
+	// Root is where to.
+	Root string `json:"root"`
+	// Pattern is where directories hold a date (spec.DatePattern), OlderThan how many days ago it has to have ended.
+	Pattern   string `json:"pattern"`
+	OlderThan int    `json:"older_than_days"`
+	// Interval is how often, Settled how long nothing may have changed in a directory; 0 means ten minutes.
+	Interval time.Duration `json:"interval"`
+	Settled  time.Duration `json:"settled,omitempty"`
+}
+
+// mover moves old directories: it keeps the program that does so as the tree's account, and drives it on the node that leads.
+type mover struct {
+	cfg Config
+	log *slog.Logger
+	// here is this node's side, there the other node's, for the node that leads.
+	here, there cold.Side
+	offers      chan *offer
+	// linked tells whether the other side is reached.
+	linked func() bool
+
+	// running is full while the engine runs or may not start.
+	running chan struct{}
+
+	mu sync.Mutex
+	// rest ends the engine's run, nil while there is none.
+	rest context.CancelFunc
+	// resting counts those who want it to rest; heard is when the other node had last to do with moves.
+	resting int
+	heard   time.Time
+	// alone is until when the other node counts as gone.
+	alone  time.Time
+	status spec.ColdStatus
+}
+
+// reached tells whether the other side is.
+func (w *worker) reached() (linked bool) {
+	w.board.set(func() { linked = w.board.linked })
+	return linked
+}
+
+// newMover returns nil for a pair that moves nothing.
+func newMover(cfg Config, linked func() bool, log *slog.Logger) *mover {
+	if cfg.Cold == nil {
+		return nil
+	}
+	m := &mover{cfg: cfg, log: log, linked: linked, offers: make(chan *offer), running: make(chan struct{}, 1)}
+	m.here = cold.NewClient(m.dialHere)
+	m.there = cold.NewClient(func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, agreeWithin)
+		defer cancel()
+		stream, err := takeOffer(ctx, m.offers)
+		if err != nil {
+			return nil, fmt.Errorf("reach the cold root of %s: %w", cfg.Peer, err)
+		}
+		return stream, nil
+	})
+	return m
+}
+
+func (m *mover) socket() string { return filepath.Join(m.cfg.RunDir, "cold.sock") }
+
+func (m *mover) dialHere(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "unix", m.socket())
+}
+
+// keep has the program that moves run until ctx ends.
+func (m *mover) keep(ctx context.Context, account Account) error {
+	dir := filepath.Join(m.cfg.RunDir, "cold")
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err := os.Lchown(dir, account.UID, account.GID); err != nil {
+		return err
+	}
+	listener, err := ListenUnix(ctx, m.socket(), Account{UID: os.Getuid(), GID: os.Getgid()})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+	socket, err := listener.File()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = socket.Close() }()
+	for pause := pauseLeast; ctx.Err() == nil; pause = min(2*pause, pauseMost) {
+		began := time.Now()
+		err := m.program(ctx, dir, socket, account)
+		if ctx.Err() != nil {
+			break
+		}
+		m.log.Warn("the program that moves old directories has ended", "error", err)
+		if time.Since(began) > steady {
+			pause = pauseLeast
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+	return ctx.Err()
+}
+
+// program runs the program once.
+func (m *mover) program(ctx context.Context, dir string, socket *os.File, account Account) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	link := filepath.Join(m.cfg.RunDir, cold.ProgramName)
+	if at, err := os.Readlink(link); err != nil || at != self {
+		_ = os.Remove(link) // the next line says what is wrong
+		if err := os.Symlink(self, link); err != nil {
+			return err
+		}
+	}
+	settled := m.cfg.Cold.Settled
+	if settled == 0 {
+		settled = coldSettled
+	}
+	const inherited = 3 // the first of ExtraFiles
+	environment, err := cold.Environment(cold.Config{
+		Pair: m.cfg.Pair, Node: m.cfg.Node, Tree: m.cfg.Path, Root: m.cfg.Cold.Root, Marker: Marker, Pattern: m.cfg.Cold.Pattern,
+		OlderThan: m.cfg.Cold.OlderThan, Exclude: m.cfg.Exclude, Settled: settled, RunDir: dir,
+	}, inherited)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(link) //nolint:noctx // it is ended below
+	cmd.Env, cmd.Dir, cmd.Stderr, cmd.ExtraFiles = environment, "/", os.Stderr, []*os.File{socket}
+	wait, err := startAs(cmd, account)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = killGroup(cmd.Process.Pid, true) }) // every step of it may be interrupted
+	defer stop()
+	err = wait()
+	_ = killGroup(cmd.Process.Pid, true) // what it has left, if anything
+	return err
+}
+
+// drive moves what is due until ctx ends.
+func (m *mover) drive(ctx context.Context) error {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	first := min(coldFirst, m.cfg.Cold.Interval)
+	next, looked := time.Now().Add(first), time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		run := time.Now().After(next)
+		var result cold.Result
+		began := time.Now()
+		switch {
+		case run && m.linked() && m.cfg.Leads:
+			result = cold.Round(ctx, m.here, m.there, m.hold, m.log)
+		case run && !m.linked() && m.permitted():
+			result = cold.Alone(ctx, m.here, m.hold, m.log)
+		default:
+			if time.Since(looked) > coldLook {
+				looked = time.Now()
+				m.look(ctx)
+			}
+			continue
+		}
+		took := time.Since(began)
+		// One that takes longer than its interval would never end.
+		next = time.Now().Add(max(m.cfg.Cold.Interval, took))
+		m.ended(result, took)
+		m.look(ctx)
+		looked = time.Now()
+	}
+}
+
+// ended notes how a run has ended.
+func (m *mover) ended(r cold.Result, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.Last, m.status.Took = time.Now().UTC(), took.Seconds()
+	m.status.Waiting, m.status.Problem = first(r.Busy), first(r.Problems)
+	if took > m.cfg.Cold.Interval && m.status.Problem == "" {
+		m.status.Problem = fmt.Sprintf("a run takes %s, longer than its interval of %s: choose a longer one", took.Round(time.Second), m.cfg.Cold.Interval)
+	}
+}
+
+// first returns the first of some texts, and how many more there are.
+func first(texts []string) string {
+	switch len(texts) {
+	case 0:
+		return ""
+	case 1:
+		return texts[0]
+	}
+	return fmt.Sprintf("%s, and %d more", texts[0], len(texts)-1)
+}
+
+// look looks what is moved.
+func (m *mover) look(ctx context.Context) {
+	s, err := m.here.State(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		m.status.Problem = err.Error()
+		return
+	}
+	if m.status.Last.IsZero() {
+		m.status.Problem = "" // of an earlier look
+	}
+	m.status.Directories, m.status.Due, m.status.Bytes, m.status.Kept = len(s.Linked), len(s.Due), s.Bytes, s.Kept
+}
+
+// said returns what is moved.
+func (m *mover) said() *spec.ColdStatus {
+	if m == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.status
+	return &s
+}
+
+// admit waits until the engine may run, and keeps directories from being replaced while it does. On the node that leads it first sees to it that no
+// directory is moved on one node alone: the engine would take that for a change. Cancel ends the run.
+func (m *mover) admit(ctx context.Context, cancel context.CancelFunc) (release func(), err error) {
+	if m == nil {
+		return func() {}, nil
+	}
+	select {
+	case m.running <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if m.cfg.Leads {
+		if err := cold.Agree(ctx, m.here, m.there); err != nil {
+			<-m.running
+			return nil, fmt.Errorf("see which old directories are moved: %w", err)
+		}
+	}
+	m.setRest(cancel)
+	return func() {
+		m.setRest(nil)
+		<-m.running
+	}, nil
+}
+
+func (m *mover) setRest(cancel context.CancelFunc) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rest = cancel
+}
+
+// hold is cold.Hold.
+func (m *mover) hold(ctx context.Context) (release func(), err error) {
+	m.mu.Lock()
+	m.resting++
+	m.mu.Unlock()
+	done := func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.resting--
+		m.heard = time.Now()
+	}
+	for {
+		m.mu.Lock()
+		if m.rest != nil {
+			m.rest()
+		}
+		m.mu.Unlock()
+		select {
+		case m.running <- struct{}{}:
+			return func() {
+				<-m.running
+				done()
+			}, nil
+		case <-time.After(holdAgain):
+		case <-ctx.Done():
+			done()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// rests tells that the engine does not run since directories are being replaced, or just were.
+func (m *mover) rests() bool {
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.resting > 0 || time.Since(m.heard) < restFor
+}
+
+// permitted tells that the other node is gone.
+func (m *mover) permitted() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Now().Before(m.alone)
+}
+
+func (w *worker) servePermit(rw http.ResponseWriter, _ *http.Request) {
+	if w.mover == nil {
+		http.Error(rw, "the pair moves no directories", http.StatusConflict)
+		return
+	}
+	w.mover.mu.Lock()
+	defer w.mover.mu.Unlock()
+	w.mover.alone = time.Now().Add(permitFor)
+	answer(rw, struct{}{})
+}
+
+// serveCold hands a stream of the other node to the program that moves.
+func (w *worker) serveCold(rw http.ResponseWriter, r *http.Request) {
+	if w.mover == nil || w.cfg.Leads {
+		http.Error(rw, "this node answers to nobody about old directories", http.StatusConflict)
+		return
+	}
+	inner, err := w.mover.dialHere(r.Context())
+	if err != nil {
+		http.Error(rw, "the program that moves old directories is starting", http.StatusServiceUnavailable)
+		return
+	}
+	stream, err := takeOver(rw)
+	if err != nil {
+		_ = inner.Close()
+		return
+	}
+	w.mover.heed()
+	defer w.mover.heed()
+	if err := Join(stream, inner); err != nil {
+		w.log.Debug("a stream about old directories has ended", "error", err)
+	}
+}
+
+// heed notes that the other node has to do with moves.
+func (m *mover) heed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.heard = time.Now()
+}
+
+func (w *worker) serveOfferCold(rw http.ResponseWriter, r *http.Request) {
+	if w.mover == nil {
+		http.Error(rw, "the pair moves no directories", http.StatusConflict)
+		return
+	}
+	w.offered(rw, r, w.mover.offers)
+}
