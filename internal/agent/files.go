@@ -91,6 +91,11 @@ func (b backend) Stream(pair, node string) (func(net.Conn), error) {
 	return b.s.pairs.Stream(pair, node)
 }
 
+// ColdStream implements api.ColdStreamer.
+func (b backend) ColdStream(pair, node string) (func(net.Conn), error) {
+	return b.s.pairs.ColdStream(pair, node)
+}
+
 // Digest implements api.Digester.
 func (b backend) Digest(ctx context.Context, pair string, r digest.Request) (digest.Result, error) {
 	return b.s.pairs.Digest(ctx, pair, r)

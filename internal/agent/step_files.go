@@ -48,23 +48,34 @@ func (f filesStep) reconcile(ctx context.Context, in input) error {
 }
 
 func (f filesStep) side(p topology.Pair) replication.Pair {
-	return replication.Pair{
+	side := replication.Pair{
 		Name: p.Name, Node: f.s.m.record.Node, Peer: p.Peer.Node, Leads: p.Leads(), Path: p.Self.Path, PeerPath: p.Peer.Path,
 		Owner: p.Owner, Group: p.Group, Exclude: p.Exclude, Limits: p.Limits,
-		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) { return f.s.openStream(ctx, p.Name) },
+		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
+			return f.s.openStream(ctx, p.Name, (*api.Client).Stream)
+		},
 	}
+	if p.Cold != nil {
+		side.Cold = &replication.Cold{
+			PairCold: *p.Cold, Path: p.Self.ColdPath,
+			Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
+				return f.s.openStream(ctx, p.Name, (*api.Client).ColdStream)
+			},
+		}
+	}
+	return side
 }
 
 // streamPatience is how long what was sent on a stream may go without a word from the other node until the stream is given up.
 const streamPatience = 20 * time.Second
 
 // openStream opens a stream to the other node's side of a pair.
-func (s *session) openStream(ctx context.Context, name string) (io.ReadWriteCloser, error) {
+func (s *session) openStream(ctx context.Context, name string, open func(*api.Client, context.Context, string) (io.ReadWriteCloser, error)) (io.ReadWriteCloser, error) {
 	client, p, err := s.otherOf(name)
 	if err != nil {
 		return nil, fmt.Errorf("open a stream of pair %q: %w", name, err)
 	}
-	stream, err := client.Stream(ctx, name)
+	stream, err := open(client, ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -49,8 +49,11 @@ func NewHandler(root trust.Root, b Backend, now func() time.Time) http.Handler {
 		mux.HandleFunc("GET /v1/databases/{name}/switchover", h.operator(h.switchoverCheck(s)))
 	}
 	if s, ok := b.(Streamer); ok {
-		mux.HandleFunc("POST /v1/pairs/{name}/stream", h.anybody(h.stream(s)))
+		mux.HandleFunc("POST /v1/pairs/{name}/stream", h.anybody(h.stream(s.Stream)))
 		mux.HandleFunc("GET /v1/pairs/{name}/canary", h.anybody(h.canary(s)))
+	}
+	if s, ok := b.(ColdStreamer); ok {
+		mux.HandleFunc("POST /v1/pairs/{name}/cold", h.anybody(h.stream(s.ColdStream)))
 	}
 	if d, ok := b.(Digester); ok {
 		mux.HandleFunc("POST /v1/pairs/{name}/digest", h.operator(h.digest(d)))

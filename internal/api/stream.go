@@ -32,6 +32,21 @@ type Streamer interface {
 	Canary(ctx context.Context, pair, node, after string) (nonce string, err error)
 }
 
+// ColdStreamer is implemented by a Backend whose pairs move old directories to a root of their own.
+type ColdStreamer interface {
+	// ColdStream is Streamer.Stream for the program that moves them. There may be several streams at a time.
+	ColdStream(pair, node string) (take func(net.Conn), err error)
+}
+
+// ColdStream is Stream for what moves old directories of a pair.
+func (c *Client) ColdStream(ctx context.Context, pair string) (io.ReadWriteCloser, error) {
+	stream, err := c.stream(ctx, "/v1/pairs/"+url.PathEscape(pair)+"/cold")
+	if err != nil {
+		return nil, fmt.Errorf("open a stream about old directories of pair %q to %s: %w", pair, c.target, err)
+	}
+	return stream, nil
+}
+
 // Stream opens a stream to the agent's side of a pair. It lasts until it is closed or the connection breaks, also after ctx has ended. It fails with *Error
 // and ReasonNoSuchPair while the agent does not know the pair. Only the pair's other node may.
 func (c *Client) Stream(ctx context.Context, pair string) (io.ReadWriteCloser, error) {
@@ -72,7 +87,10 @@ func (c *Client) stream(ctx context.Context, path string) (io.ReadWriteCloser, e
 	return nil, answerError(resp.StatusCode, data, false)
 }
 
-func (h *handler) stream(s Streamer) func(http.ResponseWriter, *http.Request, trust.Caller) {
+// opener returns what takes a stream of another node.
+type opener func(pair, node string) (take func(net.Conn), err error)
+
+func (h *handler) stream(open opener) func(http.ResponseWriter, *http.Request, trust.Caller) {
 	return func(w http.ResponseWriter, r *http.Request, caller trust.Caller) {
 		pair := r.PathValue("name")
 		if caller.Operator {
@@ -85,7 +103,7 @@ func (h *handler) stream(s Streamer) func(http.ResponseWriter, *http.Request, tr
 			fail(w, &Error{StatusCode: http.StatusUpgradeRequired, Reason: trust.ReasonMalformed, Message: "the caller does not ask for protocol " + streamProtocol})
 			return
 		}
-		take, err := s.Stream(pair, caller.Node)
+		take, err := open(pair, caller.Node)
 		if err != nil {
 			fail(w, err)
 			return

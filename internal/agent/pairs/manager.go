@@ -101,8 +101,9 @@ func New(cfg Config) *Manager {
 
 // Run looks at the node's sides of pairs until ctx ends, which is the only error.
 func (m *Manager) Run(ctx context.Context) error {
-	tick := time.NewTicker(lookInterval)
+	tick, permits := time.NewTicker(lookInterval), time.NewTicker(permitInterval)
 	defer tick.Stop()
+	defer permits.Stop()
 	var measured sync.WaitGroup
 	defer measured.Wait()
 	for {
@@ -111,6 +112,8 @@ func (m *Manager) Run(ctx context.Context) error {
 			measured.Go(func() { m.measure(ctx, p) })
 		}
 		select {
+		case <-permits.C:
+			m.permit(ctx)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
@@ -192,7 +195,7 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date 
 	said := spec.PairStatus{
 		State: now.State, Since: s.said.Since, Synced: now.Synced, Pending: now.Pending, Conflicts: len(now.Conflicts),
 		ConflictPaths: now.Conflicts[:min(len(now.Conflicts), maxConflictPaths)], Watching: now.Watching, Problem: now.Problem,
-		Warning: now.Warning, Short: now.Short, Full: now.Full,
+		Warning: now.Warning, Short: now.Short, Full: now.Full, Cold: now.Cold,
 		Propagation: s.said.Propagation, Measured: s.said.Measured,
 	}
 	if !p.Leads() && now.State == spec.PairSyncing {
@@ -235,7 +238,7 @@ func (s *side) asked(p topology.Pair, sight Sight) bool {
 // same tells whether two statuses say the same to others; when both sides were equal last is no news.
 func same(a, b spec.PairStatus) bool {
 	return a.State == b.State && a.Problem == b.Problem && a.Conflicts == b.Conflicts && a.Pending == b.Pending && a.Watching == b.Watching &&
-		a.Measured.Equal(b.Measured) && a.Warning == b.Warning && a.Short == b.Short && a.Full == b.Full && slices.Equal(a.ConflictPaths, b.ConflictPaths)
+		a.Measured.Equal(b.Measured) && a.Warning == b.Warning && a.Short == b.Short && a.Full == b.Full && sameCold(a.Cold, b.Cold) && slices.Equal(a.ConflictPaths, b.ConflictPaths)
 }
 
 // All returns what this node says of its side of each pair.
@@ -273,6 +276,8 @@ func (m *Manager) Condition() (status spec.ConditionStatus, reason, message stri
 			why, text = "Waiting", "is not synchronized with "+p.Peer.Node+" yet"
 		case s.said.Problem != "":
 			why, text = "Incomplete", s.said.Problem
+		case s.said.Cold != nil && s.said.Cold.Problem != "":
+			why, text = "ColdProblem", "old directories: "+s.said.Cold.Problem
 		case s.slow(p):
 			why, text = "Slow", fmt.Sprintf("a change took %.1f s to %s, more than the objective of %d s", s.said.Propagation, p.Peer.Node, p.Objective)
 		}

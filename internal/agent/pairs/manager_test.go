@@ -29,8 +29,8 @@ type fakeDriver struct {
 	status   replication.Status
 	hangs    bool
 	accepted chan io.ReadWriteCloser
-	// written counts the canaries.
-	written int
+	// written counts the canaries, permits how often the side was told that it is alone.
+	written, permits int
 }
 
 // Canary writes the next canary.

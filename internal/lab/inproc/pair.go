@@ -180,6 +180,14 @@ func (*treeDriver) Accept(_ context.Context, _ string, stream io.ReadWriteCloser
 	return stream.Close()
 }
 
+// AcceptCold implements replication.Driver.
+func (*treeDriver) AcceptCold(_ context.Context, _ string, stream io.ReadWriteCloser) error {
+	return stream.Close()
+}
+
+// PermitAlone implements replication.Driver.
+func (*treeDriver) PermitAlone(context.Context, string) error { return nil }
+
 var errNoTree = errors.New("these machines have no trees")
 
 // Canary implements replication.Driver.
