@@ -37,6 +37,8 @@ type debt struct {
 	owes owed
 	// held tells that the reason for it was still there at the last look.
 	held bool
+	// released tells that it was gone at the last look: others have to hear of that, since what they said before does not count.
+	released bool
 	// cut is since when the node is cut off, as far as the pair matters; zero while it is not.
 	cut time.Time
 	// possible is since when the other side can be found equal: its node answers, and it has not failed. Zero while it cannot.
@@ -80,10 +82,17 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 		s.owes = max(s.owes, owesStart)
 	}
 	s.held = sight.Away || cut
+	s.released = held && !s.held
 	if now.State == spec.PairFailed && s.said.State != spec.PairFailed {
 		s.grace = first || before == owesNothing
 	}
 	return restarted || held || s.held
+}
+
+// complete tells that neither side has changes that the other has not seen, by what both say since the debt began: the one that leads does not
+// know of those that wait at the other.
+func (s *side) complete(p topology.Pair, now replication.Status, sight Sight) bool {
+	return now.Pending == 0 && sight.Statuses[p.Peer.Node].Pairs[p.Name].Pending == 0 && sight.Received[p.Peer.Node].After(s.since)
 }
 
 // settle pays a debt whose reason is over. Equal tells that the sides were found equal since then.

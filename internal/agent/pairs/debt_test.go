@@ -56,6 +56,13 @@ func TestWhatWasEqualDuringMaintenance(t *testing.T) {
 		pass(time.Hour)
 		n.fitness("for as long as that takes", barred)
 		n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+		n.fitness("when the other has not said how it is", barred)
+		n.change(func(s *pairs.Sight) {
+			s.Statuses["sg1"] = spec.Status{Node: "sg1", Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSyncing, Pending: 3}}}
+			s.Received["sg1"] = time.Now()
+		})
+		n.fitness("when changes wait there", barred)
+		n.hears(spec.PairSyncing)
 		n.fitness("when both are equal", well)
 		n.says(replication.Status{State: spec.PairSyncing, Started: began, Synced: began})
 		n.fitness("later changes", well)
@@ -125,6 +132,43 @@ func TestMaintenanceOfASideThatFails(t *testing.T) {
 
 // failurePatience is how long a failure says nothing of a node that was well.
 const failurePatience = 15 * time.Second
+
+// TestNewsAtTheEndOfAMaintenance: the other node has to say again how it is, and says so when it hears something.
+func TestNewsAtTheEndOfAMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "sg1")
+		n.start()
+		n.change(func(s *pairs.Sight) { s.Away = true })
+		n.says(replication.Status{State: spec.PairSyncing, Started: time.Now()})
+		told := n.told
+		pass(10 * time.Second)
+		if n.told != told {
+			t.Errorf("told %d times that nothing has changed", n.told-told)
+		}
+		n.change(func(s *pairs.Sight) { s.Away = false })
+		if n.told == told {
+			t.Error("nobody was told of the end")
+		}
+	})
+}
+
+// TestAgentThatStartsAgainAfterMaintenance: it goes on to owe what it has owed.
+func TestAgentThatStartsAgainAfterMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, began := newNode(t, "hk1"), time.Now()
+		pass(time.Minute)
+		n.before = spec.Status{
+			Node: "hk1", Reported: time.Now(), Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSynced}},
+			Serving: map[string]spec.ServingStatus{"www.example.com": {Node: "files", Barred: true}},
+		}
+		n.start()
+		n.says(replication.Status{State: spec.PairSyncing, Started: began})
+		n.fitness("at first", barred)
+		n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+		n.hears(spec.PairSyncing)
+		n.fitness("when both are equal", well)
+	})
+}
 
 // TestStreamThatDoesNotCome: a node waits for a stream to another one that it reaches, but not for ever.
 func TestStreamThatDoesNotCome(t *testing.T) {

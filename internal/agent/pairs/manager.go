@@ -146,7 +146,7 @@ func (m *Manager) look(ctx context.Context) {
 		}
 		before := s.said
 		s.judge(p, found[i], sight, m.cfg.Now().UTC())
-		asked := s.asked(p, sight)
+		asked := s.asked(p, sight) || s.released
 		changed = changed || asked || !same(before, s.said)
 		urgent = urgent || asked || before.State != s.said.State || before.Problem != s.said.Problem || before.Full != s.said.Full
 	}
@@ -166,7 +166,12 @@ func (m *Manager) look(ctx context.Context) {
 func (m *Manager) resume(pair string, now replication.Status, sight Sight) *side {
 	s := &side{}
 	kept := m.cfg.Before.Pairs[pair]
-	if !sight.Away && kept.State == spec.PairSynced && !now.Started.IsZero() && now.Started.Before(m.dated) && m.dated.Sub(m.cfg.Before.Reported) < believable {
+	for _, serving := range m.cfg.Before.Serving {
+		if serving.Barred {
+			s.owes = owesMaintenance
+		}
+	}
+	if s.owes == owesNothing && !sight.Away && kept.State == spec.PairSynced && !now.Started.IsZero() && now.Started.Before(m.dated) && m.dated.Sub(m.cfg.Before.Reported) < believable {
 		s.said, s.equal, s.started, s.since = kept, true, now.Started, time.Now()
 	}
 	return s
@@ -212,7 +217,7 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date 
 		}
 	}
 	s.equal = s.equal || said.State == spec.PairSynced
-	s.settle(s.equal)
+	s.settle(s.equal && (s.owes != owesMaintenance || s.complete(p, now, sight)))
 	if said.State != s.said.State {
 		said.Since = date
 	}

@@ -279,6 +279,7 @@ func TestLeaderOutOfMaintenanceCatchesUpFirst(t *testing.T) {
 		n.change(func(s *pairs.Sight) { s.Away = false })
 		n.expect(spec.PairSyncing, "Waiting", "not synchronized yet")
 		n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+		n.hears(spec.PairSyncing)
 		n.expect(spec.PairSynced, "Ready", "")
 	})
 }
