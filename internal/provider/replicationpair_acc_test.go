@@ -220,19 +220,24 @@ func TestPairRefuses(t *testing.T) {
 	for _, tt := range tests {
 		steps = append(steps, resource.TestStep{Config: clusterConfig + tt.config, PlanOnly: true, ExpectError: says(tt.says)})
 	}
-	fine := func(config string, warned bool) {
+	warns := func(config string, warned bool, words ...string) {
 		steps = append(steps, resource.TestStep{
 			PreConfig: func() { w.warned.take() },
 			Config:    clusterConfig + config, PlanOnly: true, ExpectNonEmptyPlan: true,
 		}, resource.TestStep{
 			PreConfig: func() {
-				if err := w.warned.check(warned, "are both at site"); err != nil {
+				if err := w.warned.check(warned, words...); err != nil {
 					t.Error(err)
 				}
 			},
 			Config: clusterConfig + config, PlanOnly: true, ExpectNonEmptyPlan: true,
 		})
 	}
+	fine := func(config string, warned bool) { warns(config, warned, "are both at site") }
+	const published = "which web servers hand to everybody"
+	warns(trees("x", here, treeAt(sg1, "/var/www/html/app/uploads"), ""), true, published, "/var/www/uploads")
+	warns(trees("x", here, treeAt(sg1, "/var/www/html"), ""), false, published)
+	warns(trees("x", here, treeAt(sg1, "/var/www/uploads"), ""), false, published)
 	fine(good, false)
 	fine(trees("x", here, treeAt(hk2, "/srv/x"), ""), false)
 	fine(trees("x", here, treeAt(placed("hk3", "colo", "hong-kong"), "/srv/x"), ""), true)

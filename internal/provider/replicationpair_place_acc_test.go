@@ -85,6 +85,31 @@ func TestPairIsPlanned(t *testing.T) {
 			Config: twoNodes(),
 		})
 	}
+	// One node that does not answer is worth a word; nobody can be asked, and a plan works all the same.
+	for _, down := range [][]string{{"b1"}, {"a1", "b1"}} {
+		one := len(down) == 1
+		steps = append(steps, resource.TestStep{
+			PreConfig: func() {
+				for _, node := range down {
+					if err := w.machineOf(t, node).Stop(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.warned.take()
+			},
+			Config: twoNodes() + uploadsPair(""), PlanOnly: true, ExpectNonEmptyPlan: true,
+		}, resource.TestStep{
+			PreConfig: func() {
+				if err := w.warned.check(one, "Not looked at", `Node "b1" does not say`); err != nil {
+					t.Error(err)
+				}
+				for _, node := range down {
+					w.machineOf(t, node).Start()
+				}
+			},
+			Config: twoNodes(),
+		})
+	}
 	// A pair that is there already is not looked at again, and a change of its tree is.
 	steps = append(
 		steps, resource.TestStep{
