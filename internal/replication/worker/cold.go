@@ -198,7 +198,7 @@ func (m *mover) drive(ctx context.Context) error {
 		case run && !m.linked() && m.permitted():
 			result = cold.Alone(ctx, m.here, m.hold, m.log)
 		default:
-			if time.Since(looked) > coldLook {
+			if time.Since(looked) > coldLook || m.heardSince(looked) {
 				looked = time.Now()
 				m.look(ctx)
 			}
@@ -333,6 +333,13 @@ func (m *mover) rests() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.resting > 0 || time.Since(m.heard) < restFor
+}
+
+// heardSince tells whether the other node has had to do with moves since a time.
+func (m *mover) heardSince(at time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.heard.After(at)
 }
 
 // permitted tells that the other node is gone.
