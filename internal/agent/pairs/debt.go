@@ -72,7 +72,9 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 		s.short = time.Now()
 	}
 	cut := !s.cut.IsZero() && time.Since(s.cut) >= cutFor
-	restarted := first || !now.Started.Equal(s.started)
+	// What has failed for long has brought nothing over meanwhile, and its node was out of service.
+	broken := now.State == spec.PairFailed && !s.failed.IsZero() && time.Since(s.failed) >= failurePatience
+	restarted := first || broken || !now.Started.Equal(s.started)
 	switch {
 	case sight.Away:
 		s.owes = owesMaintenance

@@ -88,6 +88,24 @@ func TestShortMaintenance(t *testing.T) {
 	})
 }
 
+// TestSideThatIsMended: what had failed for long is behind when it works again, also where its programs have not been started anew.
+func TestSideThatIsMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			long time.Duration
+			want pairs.Fitness
+		}{{5 * time.Second, well}, {time.Hour, waits}} {
+			n, began := leads(t)
+			n.says(replication.Status{State: spec.PairFailed, Started: began, Problem: "tree /srv/uploads is read-only"})
+			pass(tt.long)
+			n.says(replication.Status{State: spec.PairSyncing, Started: began})
+			n.fitness("mended after "+tt.long.String(), tt.want)
+			n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now()})
+			n.fitness("when both are equal", well)
+		}
+	})
+}
+
 // TestMaintenanceThatEndsAlone: when equality cannot be found, who is left serves.
 func TestMaintenanceThatEndsAlone(t *testing.T) {
 	for name, fails := range map[string]func(*node){
