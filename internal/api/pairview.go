@@ -105,7 +105,7 @@ func (v PairView) judge(name string, nodes map[string]NodeView) (reasons, warnin
 	case spec.PairDisconnected:
 		text = "the nodes do not reach each other" + since(v.Since) + "; changes wait on the side where they were made"
 	case spec.PairStarting:
-		text = "it is starting" + since(v.Since) + ": its sides have not been found equal since their programs started"
+		text = "its sides have not been found equal" + since(v.Since) + ", when programs of it started, or a node came back"
 	case PairUnknown:
 		text = "not both of its sides are known"
 	case spec.PairSynced, spec.PairSyncing:

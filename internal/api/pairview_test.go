@@ -57,7 +57,7 @@ func TestStatusOfPairs(t *testing.T) {
 				ofPair(s, "b", state(spec.PairSyncing, ""))
 			},
 			spec.PairStarting, minute,
-			[]string{"pair uploads: it is starting since 2026-03-01T11:59:00Z: its sides have not been found equal since their programs started"},
+			[]string{"pair uploads: its sides have not been found equal since 2026-03-01T11:59:00Z, when programs of it started, or a node came back"},
 			nil,
 		},
 		{

@@ -7,7 +7,7 @@ type PairState string
 
 // The states of a pair's side.
 const (
-	// PairStarting is before the first synchronization since the programs started has ended.
+	// PairStarting is before the first synchronization has ended since the programs started, or since the node was cut off or in maintenance.
 	PairStarting PairState = "starting"
 	// PairSynced is when every change that was seen is on both sides.
 	PairSynced PairState = "synced"
