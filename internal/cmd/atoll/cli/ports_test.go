@@ -24,42 +24,44 @@ type openCluster struct {
 	endpoint, identity string
 }
 
+// keep signs an object and puts it into a store.
+func keep(t *testing.T, key *trust.SigningKey, held *store.Store, name string, body spec.Body) {
+	t.Helper()
+	object, err := spec.NewObject("web", name, 1, 1, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := trust.SignObject(key, object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range held.Merge([]store.Record{store.ObjectRecord(e)}) {
+		if !out.Settled() {
+			t.Fatalf("%s: %+v", name, out)
+		}
+	}
+}
+
 func newOpenCluster(t *testing.T) openCluster {
 	t.Helper()
 	o := newOperator(t)
 	key := o.withKey(t)
 	held := store.New(trust.Root{Cluster: "web", Key: key.Public()}, store.Options{})
-	put := func(name string, generation uint64, body spec.Body) {
-		t.Helper()
-		object, err := spec.NewObject("web", name, generation, generation, body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := trust.SignObject(key, object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, out := range held.Merge([]store.Record{store.ObjectRecord(e)}) {
-			if !out.Settled() {
-				t.Fatalf("%s: %+v", name, out)
-			}
-		}
-	}
-	put("web", 1, spec.Cluster{MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"), Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()})
+	keep(t, key, held, "web", spec.Cluster{MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"), Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()})
 	for i, name := range []string{"hk1", "hk2", "sg1", "fr1", "us1"} {
-		put(name, 1, spec.Node{
+		keep(t, key, held, name, spec.Node{
 			Provider: "lab", Site: name[:2], MeshAddress: netip.AddrFrom4([4]byte{10, 66, 0, byte(i + 1)}), Machine: spec.Machine{Variant: spec.MachineManual},
 			PublicPorts: map[string]spec.PublicPorts{"us1": {TCP: []int{25}}}[name],
 		})
 	}
 	serving := map[string]spec.ServingNode{"hk1": {Enabled: true, Port: 8080}, "sg1": {Enabled: true, Port: 8080}}
-	put("www.example.com", 1, spec.LoadBalancer{Nodes: serving, Proxy: &spec.Proxy{Driver: spec.ProxyHAProxy, Port: 80}})
-	put("app", 1, spec.Database{
+	keep(t, key, held, "www.example.com", spec.LoadBalancer{Nodes: serving, Proxy: &spec.Proxy{Driver: spec.ProxyHAProxy, Port: 80}})
+	keep(t, key, held, "app", spec.Database{
 		Engine: spec.DatabaseMySQL, Group: "4f6f8c1e-1111-4222-8333-444455556666", Votes: 3, Bootstrap: spec.Bootstrap{Node: "hk1", Epoch: 1}, Port: 3306,
 		Router: spec.DatabaseRouter{Driver: spec.RouterHAProxy, WritePort: 6446, ReadPort: 6447}, Key: "key",
 	})
 	for _, name := range []string{"hk1", "hk2", "sg1"} {
-		put(spec.MemberName("app", name), 1, spec.Member{Database: "app", Node: name, Role: spec.MemberVoter, Weight: 50, Key: "key"})
+		keep(t, key, held, spec.MemberName("app", name), spec.Member{Database: "app", Node: name, Role: spec.MemberVoter, Weight: 50, Key: "key"})
 	}
 	c := openCluster{operator: o, store: held}
 	c.endpoint, c.identity = serveBackend(t, admitting{heeder{keeper: keeper{api.StoreBackend{Store: held, Node: "hk1"}}}}, key, "hk1")

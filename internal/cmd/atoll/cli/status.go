@@ -18,6 +18,7 @@ type statusOptions struct {
 	nodes    nodeFlags
 	json     bool
 	watch    bool
+	explain  string
 	interval time.Duration
 	timeout  time.Duration
 }
@@ -40,7 +41,11 @@ conflicting changes by their paths.
 The nodes are those of the Terraform state; where that is out of reach, name some with --endpoint and their cluster
 with --cluster. A state that is kept elsewhere can be piped in: terraform state pull | atoll status --state -
 
-The exit code is 0 for a healthy cluster, 1 for one that is not as described, and 2 when no node could be asked.`,
+With --explain NODE it shows everything that the cluster knows of one node, from every side: what is wrong with it and what to do, its
+conditions, its links in both directions, its parts in databases, pairs and load balancers, and how each other node sees it.
+
+The exit code is 0 for a healthy cluster, or a node with which nothing is wrong; 1 for one that is not as described; and 2 when no node
+could be asked.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := trust.SigningKeyFromEnvironment(env.Getenv)
@@ -60,6 +65,7 @@ The exit code is 0 for a healthy cluster, 1 for one that is not as described, an
 	flags := cmd.Flags()
 	o.nodes.add(flags)
 	flags.BoolVar(&o.json, "json", false, "print JSON")
+	flags.StringVar(&o.explain, "explain", "", "show everything about one `node`: what is wrong with it and what to do")
 	flags.BoolVarP(&o.watch, "watch", "w", false, "show it again and again until interrupted")
 	flags.DurationVar(&o.interval, "interval", 2*time.Second, "how long --watch waits in between")
 	flags.DurationVar(&o.timeout, "timeout", 8*time.Second, "how long a node may take to answer")
@@ -68,6 +74,9 @@ The exit code is 0 for a healthy cluster, 1 for one that is not as described, an
 
 // once asks and prints once. It returns errDegraded for a cluster that is not healthy.
 func (o *statusOptions) once(ctx context.Context, env Environment, key *trust.SigningKey, targets []api.Target) error {
+	if o.explain != "" {
+		return o.explained(ctx, env, key, targets)
+	}
 	report, err := ask(ctx, key, targets, o.timeout)
 	if err != nil {
 		return err
@@ -76,6 +85,31 @@ func (o *statusOptions) once(ctx context.Context, env Environment, key *trust.Si
 		return err
 	}
 	if !report.Healthy {
+		return errDegraded
+	}
+	return nil
+}
+
+// explained asks and prints once what is known of one node. It returns errDegraded when something is wrong with it, unless it is in
+// maintenance.
+func (o *statusOptions) explained(ctx context.Context, env Environment, key *trust.SigningKey, targets []api.Target) error {
+	answers := gather(ctx, key, targets, o.timeout)
+	r, err := combine(answers)
+	if err != nil {
+		return err
+	}
+	port := "the port of the mesh"
+	if in, _, err := askObjects(ctx, env, key, targets, o.timeout); err == nil {
+		port = meshPortOf(in, o.explain)
+	}
+	x, err := explain(o.explain, r, answers, port)
+	if err != nil {
+		return err
+	}
+	if err := o.print(env, x); err != nil {
+		return err
+	}
+	if !x.Ready && x.State.Maintenance == nil {
 		return errDegraded
 	}
 	return nil
@@ -111,7 +145,10 @@ func (o *statusOptions) follow(ctx context.Context, env Environment, key *trust.
 	}
 }
 
-func (o *statusOptions) print(env Environment, r report) error {
+// printable has a form for people beside that for programs, which is JSON.
+type printable interface{ text() string }
+
+func (o *statusOptions) print(env Environment, r printable) error {
 	if !o.json {
 		_, err := fmt.Fprint(env.Stdout, r.text())
 		return err
