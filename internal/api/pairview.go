@@ -33,6 +33,8 @@ type PairView struct {
 	// Conflicts is how many kept copies of conflicting versions the trees hold, ConflictPaths the first of them.
 	Conflicts     int      `json:"conflicts"`
 	ConflictPaths []string `json:"conflict_paths,omitempty"`
+	// Cold is what is moved to the cold roots, nil for a pair that moves nothing and where nothing is known of it.
+	Cold *spec.ColdStatus `json:"cold,omitempty"`
 	// Sides are both, by node.
 	Sides map[string]PairSideView `json:"sides"`
 }
@@ -73,6 +75,7 @@ func (out *ClusterStatus) pairView(name string, p spec.Pair, s *store.Snapshot, 
 			v.Conflicts, v.ConflictPaths = side.Conflicts, side.ConflictPaths
 		}
 	}
+	v.Cold = v.cold(p)
 	return v
 }
 
@@ -147,6 +150,7 @@ func (v PairView) judge(name string, nodes map[string]NodeView) (reasons, warnin
 	if v.Objective > 0 && v.Propagation > float64(v.Objective) {
 		warnings = append(warnings, fmt.Sprintf("pair %s: a change took %.1f s to the other node, more than its objective of %d s", name, v.Propagation, v.Objective))
 	}
+	warnings = append(warnings, v.coldWarnings(name)...)
 	if v.Conflicts > 0 {
 		warnings = append(warnings, fmt.Sprintf("pair %s: %d kept %s of conflicting changes: look at them and remove what is not needed: %s",
 			name, v.Conflicts, copies(v.Conflicts), v.conflicts()))

@@ -55,7 +55,7 @@ func CheckPairs(pairs map[string]spec.Pair) []spec.Problem {
 		}
 		joined[a] = b
 	}
-	return ps
+	return append(ps, checkCold(pairs)...)
 }
 
 // rootOf returns the tree that stands for all that t is joined with.

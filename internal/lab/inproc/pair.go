@@ -151,6 +151,9 @@ func (d *treeDriver) Status(_ context.Context, pair string) (replication.Status,
 	}
 	s.looked = true
 	out := replication.Status{State: spec.PairSyncing, Started: s.started, Watching: "fanotify", Conflicts: d.all.conflicts[pair]}
+	if s.Cold != nil {
+		out.Cold = &spec.ColdStatus{Directories: 2, Bytes: 1 << 20, Last: s.started.UTC().Truncate(time.Second)}
+	}
 	switch {
 	case s.Owner == MissingAccount:
 		return replication.Status{State: spec.PairFailed, Problem: fmt.Sprintf("there is no account %q: make it", s.Owner)}, nil

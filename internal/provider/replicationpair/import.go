@@ -44,7 +44,7 @@ func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequ
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	m.Limits = types.ObjectNull(limitTypes())
+	m.Limits, m.Cold = types.ObjectNull(limitTypes()), types.ObjectNull(coldTypes())
 	resp.Diagnostics.Append(m.fromSpec(ctx, &p, body, seen)...)
 	m.Observe(nil, nil)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)

@@ -25,12 +25,14 @@ type Model struct {
 	Group     types.String `tfsdk:"group"`
 	Exclude   types.List   `tfsdk:"exclude"`
 	Limits    types.Object `tfsdk:"limits"`
+	Cold      types.Object `tfsdk:"cold"`
 	Objective types.Int64  `tfsdk:"objective_seconds"`
 
 	State         types.String  `tfsdk:"state"`
 	Propagation   types.Float64 `tfsdk:"propagation_seconds"`
 	Conflicts     types.Int64   `tfsdk:"conflicts"`
 	ConflictPaths types.List    `tfsdk:"conflict_paths"`
+	ColdStatus    types.Object  `tfsdk:"cold_status"`
 	Sides         types.Map     `tfsdk:"sides"`
 
 	Timeouts timeouts.Value `tfsdk:"timeouts"`
@@ -49,7 +51,7 @@ func limitTypes() map[string]attr.Type {
 }
 
 func nodeTypes() map[string]attr.Type {
-	return map[string]attr.Type{"node": types.ObjectType{AttrTypes: reference.PlacedNodeTypes()}, "path": types.StringType}
+	return map[string]attr.Type{"node": types.ObjectType{AttrTypes: reference.PlacedNodeTypes()}, "path": types.StringType, "cold_path": types.StringType}
 }
 
 func known(v attr.Value) bool { return !v.IsNull() && !v.IsUnknown() }
@@ -105,7 +107,7 @@ func secondsOrNull(s float64) types.Float64 {
 
 // settings are what is configured of the pair but for its nodes.
 func (m *Model) settings() []attr.Value {
-	return []attr.Value{m.Name, m.Leader, m.Driver, m.Owner, m.Group, m.Exclude, m.Limits, m.Objective}
+	return []attr.Value{m.Name, m.Leader, m.Driver, m.Owner, m.Group, m.Exclude, m.Limits, m.Cold, m.Objective}
 }
 
 func sameArguments(a, b *Model) bool {
@@ -122,15 +124,18 @@ func sameArguments(a, b *Model) bool {
 func (m *Model) expectNothing() {
 	m.State, m.Propagation, m.Conflicts = types.StringUnknown(), types.Float64Unknown(), types.Int64Unknown()
 	m.ConflictPaths, m.Sides = types.ListUnknown(types.StringType), types.MapUnknown(types.ObjectType{AttrTypes: sideTypes()})
+	m.ColdStatus = types.ObjectUnknown(coldStatusTypes())
 }
 
 // Observe sets what was observed; keys are the nodes' keys by their names. A nil view means that nothing is known.
 func (m *Model) Observe(v *api.PairView, keys map[string]string) {
 	m.State, m.Propagation, m.Conflicts = types.StringValue(string(api.PairUnknown)), types.Float64Null(), types.Int64Null()
 	m.ConflictPaths, m.Sides = types.ListNull(types.StringType), types.MapNull(types.ObjectType{AttrTypes: sideTypes()})
+	m.observeCold(nil)
 	if v == nil {
 		return
 	}
+	m.observeCold(v.Cold)
 	m.State, m.Propagation, m.Conflicts = types.StringValue(string(v.State)), secondsOrNull(v.Propagation), types.Int64Value(int64(v.Conflicts))
 	m.ConflictPaths = reference.StringList(v.ConflictPaths)
 	sides := map[string]attr.Value{}

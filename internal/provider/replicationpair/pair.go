@@ -22,7 +22,10 @@ type end struct {
 	cluster string
 	node    operator.Peer
 	path    types.String
-	domain  reference.Domain
+	// coldPath is null where it is not set; described tells that it is known whether it is.
+	coldPath  types.String
+	described bool
+	domain    reference.Domain
 	// missing are the arguments that are not set.
 	missing []string
 }
@@ -92,8 +95,8 @@ func (m *Model) pair(ctx context.Context) (pair, diag.Diagnostics) {
 		if p.cluster == "" {
 			p.cluster = e.cluster
 		}
-		if p.whole = p.whole && e.node.Name != "" && e.cluster != "" && known(e.path); e.node.Name != "" {
-			p.body.Ends[e.node.Name] = spec.PairEnd{Path: e.path.ValueString()}
+		if p.whole = p.whole && e.node.Name != "" && e.cluster != "" && known(e.path) && !e.coldPath.IsUnknown(); e.node.Name != "" {
+			p.body.Ends[e.node.Name] = spec.PairEnd{Path: e.path.ValueString(), ColdPath: e.coldPath.ValueString()}
 		}
 		if key == m.Leader.ValueString() {
 			p.body.Leader = e.node.Name
@@ -106,11 +109,13 @@ func (m *Model) pair(ctx context.Context) (pair, diag.Diagnostics) {
 	}
 	p.body.Limits, more = m.limits(ctx)
 	diags.Append(more...)
+	p.body.Cold, more = m.cold(ctx)
+	diags.Append(more...)
 	return p, diags
 }
 
 func readEnd(ctx context.Context, key string, o types.Object) (end, diag.Diagnostics) {
-	e := end{key: key, path: types.StringUnknown()}
+	e := end{key: key, path: types.StringUnknown(), coldPath: types.StringUnknown()}
 	if o.IsNull() {
 		e.missing = []string{"node", "path"}
 	}
@@ -120,9 +125,10 @@ func readEnd(ctx context.Context, key string, o types.Object) (end, diag.Diagnos
 	var in struct {
 		Node types.Object `tfsdk:"node"`
 		Path types.String `tfsdk:"path"`
+		Cold types.String `tfsdk:"cold_path"`
 	}
 	diags := o.As(ctx, &in, basetypes.ObjectAsOptions{})
-	e.path = in.Path
+	e.path, e.coldPath, e.described = in.Path, in.Cold, true
 	if in.Node.IsNull() {
 		e.missing = append(e.missing, "node")
 	}
@@ -163,6 +169,7 @@ func (m *Model) fromSpec(ctx context.Context, p *pair, body spec.Pair, seen oper
 	m.Driver, m.Owner, m.Group = types.StringValue(string(body.Driver)), types.StringValue(body.Owner), types.StringValue(body.Group)
 	m.Exclude, m.Objective = reference.StringList(body.Exclude), types.Int64Value(int64(body.Objective))
 	diags := m.setLimits(ctx, body.Limits)
+	m.setCold(body.Cold)
 	keys := p.keys()
 	nodes := map[string]attr.Value{}
 	for _, name := range body.Nodes() {
@@ -180,7 +187,7 @@ func (m *Model) fromSpec(ctx context.Context, p *pair, body spec.Pair, seen oper
 			}
 			node = reference.PlacedNodeValue(p.cluster, name, seen.Endpoints("")[name], identity, n.Provider, n.Site)
 		}
-		nodes[key] = types.ObjectValueMust(nodeTypes(), map[string]attr.Value{"node": node, "path": types.StringValue(body.Ends[name].Path)})
+		nodes[key] = types.ObjectValueMust(nodeTypes(), map[string]attr.Value{"node": node, "path": types.StringValue(body.Ends[name].Path), "cold_path": textOrNull(body.Ends[name].ColdPath)})
 	}
 	m.Nodes = types.MapValueMust(types.ObjectType{AttrTypes: nodeTypes()}, nodes)
 	m.Leader = types.StringValue(keys[body.Leader])

@@ -75,8 +75,15 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if resp.Diagnostics.HasError() || !changed {
 		return
 	}
-	if was, diags := planned(ctx, state); !diags.HasError() && (was == nil || p.newTrees(was)) {
+	was, diags := planned(ctx, state)
+	if diags.HasError() {
+		return
+	}
+	if was == nil || p.newTrees(was) {
 		resp.Diagnostics.Append(r.suits(ctx, &p, was == nil)...)
+	}
+	if p.newRoots(was) {
+		resp.Diagnostics.Append(r.suitCold(ctx, &p)...)
 	}
 }
 
@@ -122,6 +129,7 @@ func (m *Model) validate(ctx context.Context, p *pair) diag.Diagnostics {
 	}
 	diags.Append(m.validateExclude(ctx)...)
 	diags.Append(m.validateNodes(p)...)
+	diags.Append(m.validateCold(ctx, p)...)
 	for _, e := range p.ends {
 		if known(e.path) {
 			check(e.at().AtName("path"), spec.ValidateTree("path", e.path.ValueString()))
@@ -133,6 +141,7 @@ func (m *Model) validate(ctx context.Context, p *pair) diag.Diagnostics {
 		diags.Append(diagnose.Problems(invalid, path.Empty(), map[string]path.Path{
 			"objective": path.Root("objective_seconds"), "ends": path.Root("nodes"), "limits.bandwidth": path.Root("limits").AtName("bandwidth_kib"),
 			"limits.memory": path.Root("limits").AtName("memory_mib"), "limits.io": path.Root("limits").AtName("io_class"),
+			"cold.older_than_days": path.Root("cold").AtName("older_than_days"), "cold.interval_minutes": path.Root("cold").AtName("interval_minutes"),
 		}, p.body.Validate())...)
 	}
 	return diags
@@ -234,9 +243,12 @@ func warningAt(at path.Path, summary, detail string) diag.DiagnosticWithPath {
 func (p *pair) clash(problem spec.Problem, say func(path.Path, string, string) diag.DiagnosticWithPath) diag.Diagnostic {
 	at, text := path.Root("nodes"), problem.Message
 	field, mine := strings.CutPrefix(problem.Field, "pairs."+p.name+".ends.")
-	name, _, _ := strings.Cut(field, ".")
+	name, what, _ := strings.Cut(field, ".")
 	if e, ok := p.end(name); ok && mine {
 		at = e.at().AtName("path")
+		if what == "cold_path" {
+			at = e.at().AtName(what)
+		}
 	}
 	if other := strings.Split(problem.Field, "."); len(other) > 1 && other[1] != p.name {
 		text = "pair " + other[1] + ": " + text

@@ -69,6 +69,7 @@ func Schema(ctx context.Context) schema.Schema {
 				"Default: temporary files and uploads that are not whole yet, `" + strings.Join(exclude.Defaults(), "`, `") + "`.",
 		},
 		"limits": limitsAttribute(),
+		"cold":   coldAttribute(),
 		"objective_seconds": schema.Int64Attribute{
 			Optional: true, Computed: true, Default: int64default.StaticInt64(spec.DefaultPairObjective), Validators: []validator.Int64{int64validator.Between(1, 3600)},
 			MarkdownDescription: fmt.Sprintf("How soon a change should be on the other node, in seconds. What takes longer is reported. Default %d.", spec.DefaultPairObjective),
@@ -124,6 +125,10 @@ func nodesAttribute() schema.MapNestedAttribute {
 				MarkdownDescription: "The tree's root on this node: an absolute path, such as `/srv/uploads`. It must be set, and is made when it is not there. " +
 					"What belongs to the system is refused, and so are trees of two pairs of which one lies within the other.",
 			},
+			"cold_path": schema.StringAttribute{
+				Optional:            true,
+				MarkdownDescription: "Where old directories are moved to on this node, with `cold`: an absolute path, such as `/srv/archive`, of a directory that is made when it is not there. It has nothing in common with any tree, and every program that reads the tree has to reach it, too.",
+			},
 		}},
 	}
 }
@@ -167,6 +172,7 @@ func observedAttributes() map[string]schema.Attribute {
 		"conflict_paths": schema.ListAttribute{
 			Computed: true, ElementType: types.StringType, MarkdownDescription: "The first of them, from the tree's root.",
 		},
+		"cold_status": coldStatus(),
 		"sides": schema.MapNestedAttribute{
 			Computed: true, MarkdownDescription: "What each node says of its side, by its key in `nodes`.",
 			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{

@@ -26,7 +26,10 @@ func paired() api.ClusterStatus {
 	}
 	s.Pairs = map[string]api.PairView{
 		"uploads": {
-			Leader: "hk1", State: spec.PairSynced, Synced: now.Add(-2 * time.Second), Sides: map[string]api.PairSideView{
+			Leader: "hk1", State: spec.PairSynced, Synced: now.Add(-2 * time.Second), Cold: &spec.ColdStatus{
+				Directories: 412, Due: 1, Bytes: 81_200_000_000, Kept: 3, Last: now.Add(-3 * time.Hour), Took: 41.2,
+				Waiting: `directory "2026/02/11" is in use: "x" is open for writing`, Problem: "sg1: the cold root is not there",
+			}, Sides: map[string]api.PairSideView{
 				"hk1": side("/srv/uploads", spec.PairSynced, nil), "sg1": side("/srv/uploads", spec.PairSynced, nil),
 			},
 		},

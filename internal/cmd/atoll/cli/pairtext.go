@@ -32,6 +32,7 @@ func (r report) pairs(b *strings.Builder) {
 		}
 	}
 	render(b, t)
+	r.coldRoots(b, names)
 	for _, name := range names {
 		v := r.Pairs[name]
 		var problems []string
@@ -41,7 +42,31 @@ func (r report) pairs(b *strings.Builder) {
 			}
 		}
 		list(b, "pair "+name, problems)
+		if c := v.Cold; c != nil && c.Problem != "" {
+			list(b, "old directories of pair "+name, []string{c.Problem})
+		}
 		list(b, fmt.Sprintf("conflicts of pair %s, %d kept", name, v.Conflicts), conflictsOf(v))
+	}
+}
+
+// coldRoots shows what is moved to cold roots, where there are any.
+func (r report) coldRoots(b *strings.Builder, names []string) {
+	t := newTable("Pair", "Old directories", "Due", "In the cold root", "Kept versions", "Last run", "Took", "Waits for")
+	any := false
+	for _, name := range names {
+		c := r.Pairs[name].Cold
+		if c == nil {
+			continue
+		}
+		any = true
+		took := "-"
+		if !c.Last.IsZero() {
+			took = fmt.Sprintf("%.1f s", c.Took)
+		}
+		t.AppendRow(table.Row{name, c.Directories, c.Due, size(c.Bytes), c.Kept, r.ago(c.Last), took, dash(c.Waiting)})
+	}
+	if any {
+		render(b, t)
 	}
 }
 
