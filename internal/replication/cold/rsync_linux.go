@@ -15,7 +15,7 @@ import (
 )
 
 // attributes are what every run of rsync keeps: everything but devices. What has to be on the disk is synced afterwards.
-var attributes = []string{"-rlptgo", "--specials", "--hard-links", "--acls", "--xattrs", "--sparse", "--numeric-ids", "--one-file-system", "--8-bit-output", "--quiet"}
+var attributes = []string{"-rlptgo", "--specials", "--hard-links", "--acls", "--xattrs", "--sparse", "--numeric-ids", "--one-file-system", "--quiet"}
 
 // maxComplaint is how much is kept of what rsync says, in bytes.
 const maxComplaint = 2 << 10

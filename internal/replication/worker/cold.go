@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -224,15 +226,25 @@ func (m *mover) ended(r cold.Result, took time.Duration) {
 	}
 }
 
-// first returns the first of some texts, and how many more there are.
+// first returns the first of some texts, and how many more there are. Names of files may hold anything.
 func first(texts []string) string {
-	switch len(texts) {
-	case 0:
+	if len(texts) == 0 {
 		return ""
-	case 1:
-		return texts[0]
 	}
-	return fmt.Sprintf("%s, and %d more", texts[0], len(texts)-1)
+	text := shortened(printable(texts[0]))
+	if len(texts) > 1 {
+		text += fmt.Sprintf(", and %d more", len(texts)-1)
+	}
+	return text
+}
+
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // look looks what is moved.
@@ -244,7 +256,7 @@ func (m *mover) look(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {
-		m.status.Problem = err.Error()
+		m.status.Problem = shortened(printable(err.Error()))
 		return
 	}
 	if m.status.Last.IsZero() {
