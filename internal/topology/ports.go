@@ -106,7 +106,7 @@ func Uses(ports map[string][]Port, node string) []Port {
 	var out []Port
 	for _, other := range slices.Sorted(maps.Keys(ports)) {
 		for _, p := range ports[other] {
-			if slices.Contains(p.Nodes, node) {
+			if _, calls := slices.BinarySearch(p.Nodes, node); calls {
 				out = append(out, p)
 			}
 		}

@@ -54,7 +54,11 @@ in front of a machine. provider::atoll::ports gives the same table to Terraform,
 			t := portTable{Cluster: in.ClusterName, Nodes: map[string]nodePorts{}, Unanswered: unanswered, total: len(in.Nodes)}
 			all := topology.Ports(in)
 			for node, ports := range all {
-				if len(args) == 0 || args[0] == node {
+				if len(args) > 0 && args[0] != node {
+					continue
+				}
+				t.Nodes[node] = nodePorts{Opens: ports}
+				if len(args) > 0 || o.json { // the table of all nodes has each row at the node that it leads to
 					t.Nodes[node] = nodePorts{Opens: ports, Uses: topology.Uses(all, node)}
 				}
 			}
