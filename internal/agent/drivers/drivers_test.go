@@ -69,6 +69,7 @@ func TestPackagesAreThoseOfAllDrivers(t *testing.T) {
 		{Name: "iproute2", Binary: "ip"},
 		{Name: "iputils-ping", Binary: "ping"},
 		{Name: "nftables", Binary: "nft"},
+		{Name: "rsync", Binary: "rsync"},
 		{Name: "tinc", Binary: "tincd"},
 		{Name: "unison", Binary: "unison"},
 	}
