@@ -52,20 +52,20 @@ func (r report) pairs(b *strings.Builder) {
 // coldRoots shows what is moved to cold roots, where there are any.
 func (r report) coldRoots(b *strings.Builder, names []string) {
 	t := newTable("Pair", "Old directories", "Due", "In the cold root", "Kept versions", "Last run", "Took", "Waits for")
-	any := false
+	shown := false
 	for _, name := range names {
 		c := r.Pairs[name].Cold
 		if c == nil {
 			continue
 		}
-		any = true
+		shown = true
 		took := "-"
 		if !c.Last.IsZero() {
 			took = fmt.Sprintf("%.1f s", c.Took)
 		}
 		t.AppendRow(table.Row{name, c.Directories, c.Due, size(c.Bytes), c.Kept, r.ago(c.Last), took, dash(c.Waiting)})
 	}
-	if any {
+	if shown {
 		render(b, t)
 	}
 }
