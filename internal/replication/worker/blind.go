@@ -25,9 +25,12 @@ type blind struct {
 	mu   sync.Mutex
 	seen map[string]version
 	due  map[string]version
-	// own is when the program itself last had a part in a path's change.
-	own map[string]time.Time
+	// own is when the program itself last had a part in a path's change, hidden when it was found to have hidden somebody else's.
+	own, hidden map[string]time.Time
 }
+
+// hiddenPause is how often at most a file is dated because the program has hidden a change: the other side does the same.
+const hiddenPause = 30 * time.Second
 
 // version is what a program goes by.
 type version struct {
@@ -37,10 +40,12 @@ type version struct {
 	// written tells that the date of change is the kernel's own, which has nanoseconds. Unison, like others, sets dates by microseconds
 	// (utimes(2)).
 	written bool
+	// foreign tells that somebody else than the program has had a part in it.
+	foreign bool
 }
 
 func newBlind(root string, within time.Duration, log *slog.Logger) *blind {
-	return &blind{root: root, within: within, log: log, seen: map[string]version{}, due: map[string]version{}, own: map[string]time.Time{}}
+	return &blind{root: root, within: within, log: log, seen: map[string]version{}, due: map[string]version{}, own: map[string]time.Time{}, hidden: map[string]time.Time{}}
 }
 
 // wrote takes in that the program itself has changed a path, before that is reported.
@@ -51,7 +56,6 @@ func (b *blind) wrote(path string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.own[path] = time.Now()
-	delete(b.seen, path)
 }
 
 // changed takes in what has changed, before the program hears of it.
@@ -77,12 +81,23 @@ func (b *blind) changed(batch watch.Batch) {
 			delete(b.due, c.Path)
 			continue
 		}
-		before, known := b.seen[c.Path]
+		before, seen := b.seen[c.Path]
+		same := seen && before.inode == v.inode
+		wrote := b.own[c.Path]
+		mixed := !wrote.IsZero() && (!seen || wrote.After(before.at))
+		v.foreign = !c.Own || same && before.foreign
 		b.seen[c.Path] = v
-		// What the program wrote and somebody else at once again is reported as one change, and what the program wrote is not known.
-		_, mixed := b.own[c.Path]
-		if !c.Own && (known && b.confuses(before, v) || !known && mixed && v.written) {
+		switch {
+		case !c.Own && (same && !mixed && b.confuses(before, v) || mixed && v.written):
+			// What the program wrote and somebody else at once again is reported as one change, and what the program wrote is not known.
 			b.due[c.Path] = v
+		case c.Own && v.written && now.Sub(v.modified) <= 2*b.within && !(same && before.modified.Equal(v.modified)):
+			// What the program wrote is not what is there by now, and what is will be told as what was there already.
+			b.due[c.Path] = v
+		case same && mixed && before.foreign && !v.written && now.Sub(b.hidden[c.Path]) > hiddenPause:
+			// Unison gives a file the date that it has on the other side without another look into it, and then does not see any more what
+			// somebody has written there since.
+			b.due[c.Path], b.hidden[c.Path] = v, now
 		}
 	}
 }
@@ -128,6 +143,7 @@ func (b *blind) date(now time.Time) {
 	b.mu.Lock()
 	maps.DeleteFunc(b.seen, func(_ string, v version) bool { return now.Sub(v.at) > 2*b.within })
 	maps.DeleteFunc(b.own, func(_ string, at time.Time) bool { return now.Sub(at) > 2*b.within })
+	maps.DeleteFunc(b.hidden, func(_ string, at time.Time) bool { return now.Sub(at) > hiddenPause })
 	maps.DeleteFunc(b.due, func(path string, v version) bool {
 		if now.Sub(v.modified) <= b.within {
 			return false

@@ -216,6 +216,60 @@ func TestBlind(t *testing.T) {
 	}
 }
 
+// TestBlindLate has a file written to right after the program has made it, and before anybody looks.
+func TestBlindLate(t *testing.T) {
+	t.Parallel()
+	const within = time.Hour
+	root := t.TempDir()
+	file := filepath.Join(root, "file")
+	b := worker.NewBlind(root, within)
+	written := time.Now().Truncate(time.Microsecond).Add(7)
+	mustDo(t, os.WriteFile(file, []byte("11"), 0o600), os.Chtimes(file, written, written))
+	b.Wrote("file")
+	b.Changed(watch.Change{Path: "file", Own: true})
+	b.Changed(watch.Change{Path: "file"})
+	b.Date(written.Add(2 * within))
+	if info, err := os.Stat(file); err != nil || info.ModTime().Equal(written) {
+		t.Errorf("it is not dated: %v", err)
+	}
+}
+
+// TestBlindHidden has the program set the date of a file that somebody has just written to, as of a change of the date on the other side.
+func TestBlindHidden(t *testing.T) {
+	t.Parallel()
+	const within = 2 * time.Second
+	for name, test := range map[string]struct{ together, replaced, dated bool }{
+		"one after the other":  {dated: true},
+		"at once":              {together: true, dated: true},
+		"by a file of its own": {replaced: true},
+	} {
+		root := t.TempDir()
+		file := filepath.Join(root, "file")
+		b := worker.NewBlind(root, within)
+		written := time.Now().Add(-time.Minute).Truncate(time.Microsecond).Add(7)
+		mustDo(t, os.WriteFile(file, []byte("11"), 0o600), os.Chtimes(file, written, written))
+		b.Changed(watch.Change{Path: "file"})
+		set := written.Add(3 * time.Second).Truncate(time.Microsecond)
+		for i := range 2 {
+			if test.replaced {
+				mustDo(t, os.WriteFile(file+".new", []byte("11"), 0o600), os.Rename(file+".new", file))
+			}
+			set = set.Add(time.Minute * time.Duration(i))
+			b.Wrote("file")
+			mustDo(t, os.Chtimes(file, set, set))
+			b.Changed(watch.Change{Path: "file", Own: !test.together})
+			now := set.Add(2 * within)
+			b.Date(now)
+			info, err := os.Stat(file)
+			mustDo(t, err)
+			// The second time it is let alone: the other side may do the same.
+			if dated := !info.ModTime().Equal(set); dated != (test.dated && i == 0) {
+				t.Errorf("%s, time %d: dated: %t", name, i, dated)
+			}
+		}
+	}
+}
+
 // TestSweep has what a program has left that was killed.
 func TestSweep(t *testing.T) {
 	root := t.TempDir()
