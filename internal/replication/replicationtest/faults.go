@@ -113,6 +113,31 @@ func (r *run) unreadable(t *testing.T) {
 	r.awaitSynced(t, long)
 }
 
+// ownerAndRightsOfAll changes the owner and the rights of everything in a tree, Atoll's own included.
+func (r *run) ownerAndRightsOfAll(t *testing.T) {
+	for _, s := range r.sides() {
+		for _, change := range []string{`chown -R www-data:www-data "$1"`, `chmod -R u=rwX,g=rwX,o=rwX "$1"`, `chmod -R u=rwX,go= "$1"`} {
+			s.write(t, "before", change)
+			s.Run(t, change, s.path)
+			want := "root 755 .atoll\nroot 444 .atoll/README\nroot 444 .atoll/uploads.id\n"
+			if s == r.lead {
+				want += "root 444 .atoll/uploads.pace\n"
+			}
+			await.NoError(t, "what is Atoll's own is as it was", long, func(context.Context) error {
+				if got := s.Run(t, `cd "$1"; stat -c '%U %a %n' .atoll .atoll/*`, s.path); got != want {
+					return fmt.Errorf("it is\n%s", got)
+				}
+				return nil
+			})
+			s.write(t, "after", s.Name+change)
+			await.NoError(t, "changes go on", long, has(r.other(s), "after", s.Name+change))
+			r.awaitSynced(t, long)
+		}
+		s.Run(t, `chmod -R u=rwX,go=rX "$1"`, s.path)
+		r.awaitSynced(t, long)
+	}
+}
+
 func (r *run) bulk(t *testing.T, s *side, dir string, files int) {
 	t.Helper()
 	filling := strings.Repeat("x", 2000)
@@ -271,7 +296,7 @@ func (r *run) knowledgeLost(t *testing.T) {
 			if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
 				t.Fatal(err)
 			}
-			s.Run(t, r.Forget(pairName))
+			s.Run(t, `rm `+r.Knowledge(pairName))
 		}
 		r.lead.write(t, fmt.Sprintf("lost%d/file", i), "of the leader")
 		r.back.write(t, fmt.Sprintf("lost%d/file", i), "of the other")
@@ -287,6 +312,70 @@ func (r *run) knowledgeLost(t *testing.T) {
 				t.Errorf("%s lost a file: %q", s.Name, got)
 			}
 		}
+	}
+}
+
+// knowledgeDamaged has bytes flipped, and the end missing, in what a side knows.
+func (r *run) knowledgeDamaged(t *testing.T) {
+	for _, s := range r.sides() {
+		for i, damage := range []string{
+			`printf '\377\377\377\377' | dd of="$f" bs=1 seek=$(($(stat -c %s "$f") / 2)) conv=notrunc status=none`,
+			`truncate -s $(($(stat -c %s "$f") * 2 / 3)) "$f"`,
+			`: >"$f"`,
+		} {
+			if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+				t.Fatal(err)
+			}
+			s.Run(t, `for f in `+r.Knowledge(pairName)+`; do `+damage+`; done`)
+			dir := fmt.Sprintf("damaged%d on %s", i, s.Name)
+			r.lead.write(t, dir+"/file", "of the leader")
+			r.back.write(t, dir+"/file", "of the other")
+			r.apply(t, s)
+			r.awaitSynced(t, long)
+			for _, side := range r.sides() {
+				if diff := cmp.Diff([]string{"of the leader", "of the other"}, versions(t, side, dir)); diff != "" {
+					t.Errorf("%s lost a version (-want +got):\n%s", side.Name, diff)
+				}
+				if got := side.read("kept"); got != "1" {
+					t.Errorf("%s lost a file: %q", side.Name, got)
+				}
+			}
+		}
+	}
+}
+
+// knowledgeRolledBack has a side know what was so a while ago, as after a restored backup of its disk without the tree.
+func (r *run) knowledgeRolledBack(t *testing.T) {
+	for _, s := range r.sides() {
+		stop := func() {
+			t.Helper()
+			if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.lead.write(t, "rolled/old", "1")
+		r.awaitSynced(t, long)
+		stop()
+		s.Run(t, `mkdir /run/rolled; cp -a `+r.Knowledge(pairName)+` /run/rolled`)
+		r.apply(t, s)
+		r.awaitSynced(t, long)
+		for _, side := range r.sides() {
+			side.write(t, "rolled/since on "+side.Name, side.Name)
+			side.write(t, "rolled/old", "changed on "+side.Name)
+			r.awaitSynced(t, long)
+		}
+		stop()
+		s.Run(t, `cp -a /run/rolled/* "$(dirname `+r.Knowledge(pairName)+`)"; rm -r /run/rolled`)
+		r.apply(t, s)
+		r.awaitSynced(t, long)
+		for _, side := range r.sides() {
+			if err := errors.Join(has(side, "rolled/since on "+r.lead.Name, r.lead.Name)(t.Context()), has(side, "rolled/since on "+r.back.Name, r.back.Name)(t.Context()),
+				has(side, "rolled/old", "changed on "+r.back.Name)(t.Context())); err != nil {
+				t.Error(err)
+			}
+		}
+		r.lead.Run(t, `rm -r "$1/rolled"`, r.lead.path)
+		r.awaitSynced(t, long)
 	}
 }
 

@@ -30,8 +30,8 @@ type Suite struct {
 	Program string
 	// Attributes tells that the program on these machines keeps extended attributes and access control lists.
 	Attributes bool
-	// Forget is a script that loses what a side knows of earlier synchronizations.
-	Forget func(pair string) string
+	// Knowledge is a pattern for the files in which a side keeps what it knows of earlier synchronizations.
+	Knowledge func(pair string) string
 }
 
 // Run runs every conformance test on two machines.
@@ -58,6 +58,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"Conflict", r.conflict},
 		{"DeletedAndChanged", r.deletedAndChanged},
 		{"Unreadable", r.unreadable},
+		{"OwnerAndRightsOfAll", r.ownerAndRightsOfAll},
 		{"ManyUnreadable", r.manyUnreadable},
 		{"Full", r.full},
 		{"Burst", r.burst},
@@ -69,6 +70,8 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"TreeEmptied", r.treeEmptied},
 		{"MountedInside", r.mountedInside},
 		{"KnowledgeLost", r.knowledgeLost},
+		{"KnowledgeDamaged", r.knowledgeDamaged},
+		{"KnowledgeRolledBack", r.knowledgeRolledBack},
 		{"CopiedMachine", r.copiedMachine},
 		{"AnotherTree", r.anotherTree},
 		{"AnotherLeader", r.anotherLeader},

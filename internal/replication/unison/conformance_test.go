@@ -106,9 +106,9 @@ func suite() replicationtest.Suite {
 			t.Cleanup(func() { _ = d.Close() })
 			return d
 		},
-		Unit:    func(pair string) string { return "atoll-pair-" + pair + ".service" },
-		Program: `^unison(-[0-9.+]*)?$`,
-		Forget:  func(pair string) string { return "rm /var/lib/atoll-pairs/" + pair + "/home/.unison/ar*" },
+		Unit:      func(pair string) string { return "atoll-pair-" + pair + ".service" },
+		Program:   `^unison(-[0-9.+]*)?$`,
+		Knowledge: func(pair string) string { return "/var/lib/atoll-pairs/" + pair + "/home/.unison/ar*" },
 	}
 }
 

@@ -16,10 +16,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison/fsmonitor"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
@@ -40,8 +39,8 @@ func Programs() map[string]func(context.Context) error {
 	programs := cold.Programs()
 	programs[monitorName] = func(ctx context.Context) error {
 		return fsmonitor.Shim(ctx, os.Getenv(monitorSocket), os.Stdin, os.Stdout)
-	return programs
 	}
+	return programs
 }
 
 // engine runs unison for a worker: on the node that leads the client, which does all the work, on the other a server.
@@ -106,7 +105,7 @@ func (e *engine) socket(name string) string { return filepath.Join(e.host.Config
 
 func (e *engine) bin() string { return filepath.Join(e.host.Config.RunDir, "bin") }
 
-// prepare makes what does not depend on a link: the program that unison asks for changes, and the file that sets the pace.
+// prepare makes the program that unison asks for changes, which does not depend on a link.
 func (e *engine) prepare() error {
 	self, err := os.Executable()
 	if err != nil {
@@ -119,31 +118,7 @@ func (e *engine) prepare() error {
 	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Symlink(self, link); err != nil {
-		return err
-	}
-	return e.setPace()
-}
-
-// setPace has the file that sets the pace on the node that leads, and there alone.
-func (e *engine) setPace() error {
-	pace := e.host.Config.PaceFile()
-	root, err := worker.OpenTree(e.host.Config.Path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
-	if !e.host.Config.Leads {
-		if err := root.Remove(pace); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	f, err := root.OpenFile(pace, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, 0o444)
-	if err != nil {
-		return err
-	}
-	return f.Close()
+	return os.Symlink(self, link)
 }
 
 // Run implements worker.Engine.
@@ -308,11 +283,13 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	joined := make(chan error, 1)
 	go func() { joined <- e.tunnel(listener, program, link) }()
 	var fatal string
+	rounds := 0
 	said := &lastWords{}
 	read := make(chan error, 1)
 	go func() {
 		read <- ReadRounds(io.TeeReader(output, said), func(r Round) {
 			if fatal = r.Fatal; fatal == "" {
+				rounds++
 				e.round(link, r)
 			}
 		})
@@ -323,7 +300,7 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	if fatal == "" || ctx.Err() != nil {
 		return err
 	}
-	return e.judge(fatal)
+	return e.judge(fatal, rounds > 0)
 }
 
 // tunnel joins the connection that unison makes with a link.

@@ -11,35 +11,69 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
 
-// How unison says, before it exits with 3 for whatever is fatal, what that was.
-var (
-	lostArchive = regexp.MustCompile(`(?s)inconsistent state|archive file is missing|loading archive|archive.*(?:corrupt|format)`)
-	lostTree    = regexp.MustCompile(`designated as a mountpoint`)
-	lostLink    = regexp.MustCompile(`(?i)lost connection|connection (?:reset|refused|closed)|can't connect`)
-	lostMonitor = regexp.MustCompile(`^Filesystem watcher error`)
-	lockedFiles = regexp.MustCompile(`archives are locked|is locked`)
+// cause is why unison has ended.
+type cause int
+
+const (
+	unknown cause = iota
+	// lostArchive is that one side knows of no earlier synchronization, or of another one, or cannot read what it knows.
+	lostArchive
+	// unequal is that the two sides do not know the same after a synchronization; what they knew before is kept.
+	unequal
+	lostTree
+	lostLink
+	lostMonitor
+	lockedFiles
 )
 
-// judge decides what follows from unison's last words.
-func (e *engine) judge(said string) error {
+// causes is how unison says it, before it exits with 3 for whatever is fatal. The first that is found counts.
+var causes = []struct {
+	cause cause
+	said  *regexp.Regexp
+}{
+	{lostTree, regexp.MustCompile(`designated as a mountpoint`)},
+	{lostMonitor, regexp.MustCompile(`^Filesystem watcher error`)},
+	{unequal, regexp.MustCompile(`New archives are not identical`)},
+	// loadArchives, checkArchive and loadArchiveLocal in its update.ml.
+	{lostArchive, regexp.MustCompile(`inconsistent state|On-disk archives are not identical|loading archive|Archive file seems damaged|Archive (?:format )?mismatch`)},
+	{lockedFiles, regexp.MustCompile(`archives are locked|is locked`)},
+	{lostLink, regexp.MustCompile(`(?i)lost connection|connection (?:reset|refused|closed)|can't connect`)},
+}
+
+func causeOf(said string) cause {
+	for _, c := range causes {
+		if c.said.MatchString(said) {
+			return c.cause
+		}
+	}
+	return unknown
+}
+
+// judge decides what follows from unison's last words. Useful tells whether it has synchronized before.
+func (e *engine) judge(said string, useful bool) error {
 	if err := e.host.Gate(); err != nil {
 		return err
 	}
-	switch {
-	case lostArchive.MatchString(said):
+	c := causeOf(said)
+	if c == unequal && useful {
+		return fmt.Errorf("what the two sides know of the synchronization is not the same; it is tried again: %s", firstLine(said))
+	}
+	switch c {
+	case lostArchive, unequal:
 		// One side knows of no earlier synchronization, or of another one: then neither does. Equal files are found equal by
 		// their contents, of different ones both versions are kept, nothing is deleted.
 		e.distrust()
 		return fmt.Errorf("what is known of the last synchronization was lost on one side; both trees are compared as a whole: %s", firstLine(said))
-	case lostTree.MatchString(said):
+	case lostTree:
 		// It is there now, here.
 		return fmt.Errorf("the tree on %s is not there", e.host.Config.Peer)
-	case lostMonitor.MatchString(said):
+	case lostMonitor:
 		return fmt.Errorf("unison was not told of changes any more: %s", firstLine(said))
-	case lostLink.MatchString(said):
+	case lostLink:
 		return fmt.Errorf("the connection to %s was lost", e.host.Config.Peer)
-	case lockedFiles.MatchString(said):
+	case lockedFiles:
 		return fmt.Errorf("an earlier program on %s or here has not ended yet", e.host.Config.Peer)
+	case unknown:
 	}
 	return worker.Problem("unison gives up: " + strings.Join(strings.Fields(said), " "))
 }

@@ -50,7 +50,7 @@ func lines(p replication.Pair) string {
 // serviceUnit runs a pair's worker. It is root with few capabilities, each for one thing, and can write to nothing but the tree, its state and
 // its sockets; unison, which it starts, is the account that the tree belongs to and has none of them.
 //
-// SYS_ADMIN: watch a whole file system. DAC_READ_SEARCH, DAC_OVERRIDE: look and write into the account's directories. CHOWN, FOWNER:
+// SYS_ADMIN: watch a whole file system, keep out of the tree what is mounted in it. DAC_READ_SEARCH, DAC_OVERRIDE: look and write into the account's directories. CHOWN, FOWNER:
 // give it what is its own. SETUID, SETGID, KILL: start unison as it and end it.
 func serviceUnit(p replication.Pair, program string, config []byte) host.Unit {
 	sum := sha256.Sum256(config)
@@ -98,6 +98,8 @@ RestrictAddressFamilies=AF_UNIX
 RestrictNamespaces=yes
 RestrictRealtime=yes
 SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap
 
 [Install]
 WantedBy=multi-user.target

@@ -109,12 +109,18 @@ func (w *worker) writeCanary() (replication.Canary, error) {
 	}
 	defer func() { _ = root.Close() }()
 	for _, directory := range []string{CanaryDir, w.cfg.Canaries()} {
-		err := root.Mkdir(directory, 0o755)
-		if errors.Is(err, os.ErrExist) {
-			continue
-		}
-		if err := errors.Join(err, root.Lchown(directory, w.account.UID, w.account.GID)); err != nil {
+		if err := root.Mkdir(directory, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return replication.Canary{}, err
+		}
+		info, err := root.Lstat(directory)
+		if err != nil {
+			return replication.Canary{}, err
+		}
+		// Somebody may have given everything in the tree to another one.
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && (stat.Uid != uint32(w.account.UID) || stat.Gid != uint32(w.account.GID)) {
+			if err := root.Lchown(directory, w.account.UID, w.account.GID); err != nil {
+				return replication.Canary{}, err
+			}
 		}
 	}
 	// A name that the program takes for one of its own unfinished files.

@@ -73,7 +73,7 @@ func ListenUnix(ctx context.Context, path string, a Account) (*net.UnixListener,
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("listen at %s: not a Unix socket", path), listener.Close())
 	}
-	// The directory keeps others out until the mode does.
+	// Until then the unit's umask keeps others out: to connect is to write (unix(7)).
 	if err := errors.Join(os.Chmod(path, 0o600), os.Chown(path, a.UID, a.GID)); err != nil {
 		return nil, errors.Join(err, unix.Close())
 	}

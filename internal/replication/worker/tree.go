@@ -170,7 +170,11 @@ func (t *tree) check() error {
 	_, err = os.Lstat(filepath.Join(t.cfg.Path, Marker))
 	switch {
 	case err == nil:
-		return t.recognize()
+		if err := t.recognize(); err != nil {
+			return err
+		}
+		_ = t.keepMarks() // it works without, less well
+		return nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return Problem(fmt.Sprintf("tree %s cannot be looked at: %v", t.cfg.Path, err))
 	case t.state.Established(t.cfg.Path):
@@ -212,11 +216,11 @@ func (t *tree) mark() error {
 	root, err := OpenTree(t.cfg.Path)
 	if err == nil {
 		defer func() { _ = root.Close() }()
-		err = root.Mkdir(Marker, 0o755)
+		err = root.Mkdir(Marker, markerMode)
 	}
 	if err == nil {
 		err = root.WriteFile(Marker+"/README", fmt.Appendf(nil, "The directory above is kept equal with %s on %s (pair %s).\nDo not remove this one: it tells the tree from an empty mount point.\n",
-			t.cfg.PeerPath, t.cfg.Peer, t.cfg.Pair), 0o444)
+			t.cfg.PeerPath, t.cfg.Peer, t.cfg.Pair), markMode)
 	}
 	if err != nil {
 		return t.unwritable(err)
@@ -228,7 +232,8 @@ func (t *tree) mark() error {
 // synchronized, and what is missing there was not deleted. Each pair of a tree has one.
 func (c Config) idFile() string { return Marker + "/" + c.Pair + idSuffix }
 
-// PaceFile is a file in the marker of the side that leads, for its engine.
+// PaceFile is a file that the side that leads has in its marker, and that its engine has to fail to bring to the other side: it is what keeps
+// an engine going that goes on at once while there is something left to do.
 func (c Config) PaceFile() string { return Marker + "/" + c.Pair + paceSuffix }
 
 const (
@@ -268,7 +273,7 @@ func (t *tree) recognize() error {
 // write puts an id into the marker.
 func (t *tree) write(root *os.Root, id string) error {
 	file := t.cfg.idFile()
-	err := root.WriteFile(file+".new", []byte(id), 0o444)
+	err := root.WriteFile(file+".new", []byte(id), markMode)
 	if err == nil {
 		err = root.Rename(file+".new", file)
 	}

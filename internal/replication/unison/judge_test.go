@@ -1,0 +1,31 @@
+package unison_test
+
+import (
+	"testing"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
+)
+
+// TestCauses reads what unison 2.53.7 says before it ends, as it is in its source.
+func TestCauses(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"Warning: inconsistent state.  \nThe archive file is missing on some hosts.\nFor safety, the remaining copies should be deleted.\n  Archive arf1 on host hk1 is MISSING\n  Archive ar2a on host sg1 should be DELETED\nPlease delete archive files as appropriate and try again\nor invoke Unison with -ignorearchives flag.": "archive",
+		"Internal error: On-disk archives are not identical.\n\nThis can happen when both machines have the same hostname.\nIt can also happen when one copy of Unison has been compiled with\nOCaml version 3 and one with OCaml version 4.":                                                                                         "archive",
+		"Internal error: New archives are not identical.\nRetaining original archives.  Please run Unison again to bring them up to date.":                                                                                                                                                                                            "unequal",
+		"Archive file seems damaged (int: overflow): use the -ignorearchives option, or throw away archives on both machines and try again":                                                                                                                                                                                           "archive",
+		"Server: Archive file seems damaged (input_value: truncated object): use the -ignorearchives option, or throw away archives on both machines and try again":                                                                                                                                                                   "archive",
+		"exception raised in loading archive (this indicates a bug!):\nEnd_of_file":                                                                                                                                                                                                                                                   "archive",
+		"Server: Path /srv/b/.atoll is designated as a mountpoint, but points to nothing on host hk2":                                                                                                                                                                                                                                 "tree",
+		"Path /srv/loading archive/.atoll is designated as a mountpoint, but points to nothing on host hk2":                                                                                                                                                                                                                           "tree",
+		"Lost connection with the server":                              "link",
+		"Can't connect to server /run/tunnel.sock: Connection refused": "link",
+		"Filesystem watcher error: reach who knows of changes":         "monitor",
+		"Warning: the archives are locked.  \nIf no other instance of unison is running, the locks should be removed.\n  The file /x/lk on host hk1 should be deleted\nPlease delete lock files as appropriate and try again.": "locked",
+		"Stack overflow": "unknown",
+	} {
+		if got := unison.CauseOf(said); got != want {
+			t.Errorf("%q: %s, want %s", said, got, want)
+		}
+	}
+}
