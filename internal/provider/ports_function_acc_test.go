@@ -75,7 +75,7 @@ output "text" {
 		{everything, `join(" ", [for p in local.ports["hk2"] : p.port if p.service == "application"])`, "8081"},
 		{everything, `join(" ", [for p in local.ports["sg1"] : p.port if p.open_to == "public"])`, "655 655 7443 7480"},
 		{`local.web, { a = local.nodes.a }, {}, {}, {}`, `join(" ", [for p in local.ports["hk1"] : p.port if p.service != "application"])`, "655 655 7443 7480 22 7946 7946"},
-		{`local.web, { a = local.nodes.a }, null, null, null`, `local.ports["hk1"][0].purpose`, "application, by public_ports of the node"},
+		{`local.web, { a = local.nodes.a }, {}, {}, {}`, `local.ports["hk1"][0].purpose`, "application, by public_ports of the node"},
 		{`local.web, {}, {}, {}, {}`, `length(local.ports)`, "0"},
 	}
 	bad := map[string][]string{
@@ -86,6 +86,7 @@ output "text" {
 		`merge(local.web, { name = "lab" }), local.nodes, {}, {}, {}`:                          {`"nodes"`, `of cluster "web", not of "lab"`},
 		`local.web, { a = { name = "hk1" } }, {}, {}, {}`:                                      {`"nodes"`, "are required"},
 		`{ name = "web" }, local.nodes, {}, {}, {}`:                                            {`"cluster"`, "are required"},
+		`local.web, local.nodes, {}, null, {}`:                                                 {`"members"`, "not be null"},
 		`local.web, local.nodes, local.app, {}, {}`:                                            {`"databases"`},
 		`local.web, local.nodes, {}, {}, { w = merge(local.www, { local_proxy = "haproxy" })}`: {`"load_balancers"`},
 	}

@@ -64,15 +64,15 @@ func (*Ports) Definition(_ context.Context, _ function.DefinitionRequest, resp *
 				MarkdownDescription: "All nodes of the cluster: a map of `atoll_node`s, such as `atoll_node.web`.",
 			},
 			function.MapParameter{
-				Name: "databases", ElementType: types.ObjectType{AttrTypes: databaseTypes()}, AllowNullValue: true,
+				Name: "databases", ElementType: types.ObjectType{AttrTypes: databaseTypes()},
 				MarkdownDescription: "The cluster's databases: a map of `atoll_database`s, such as `{ app = atoll_database.app }`; `{}` for none.",
 			},
 			function.MapParameter{
-				Name: "members", ElementType: types.ObjectType{AttrTypes: memberTypes()}, AllowNullValue: true,
+				Name: "members", ElementType: types.ObjectType{AttrTypes: memberTypes()},
 				MarkdownDescription: "Their members: a map of `atoll_database_member`s; `{}` for none.",
 			},
 			function.MapParameter{
-				Name: "load_balancers", ElementType: types.ObjectType{AttrTypes: balancerTypes()}, AllowNullValue: true,
+				Name: "load_balancers", ElementType: types.ObjectType{AttrTypes: balancerTypes()},
 				MarkdownDescription: "The load balancers of the nodes: a map of `atoll_load_balancer`s; `{}` for none.",
 			},
 		},
