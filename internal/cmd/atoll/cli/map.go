@@ -48,8 +48,8 @@ func mapCommand(env Environment) *cobra.Command {
 node of a load balancer), and every link in both directions with its round-trip time, the packets that it loses and the detour that
 traffic takes. What is degraded or down is told by words, signs and dashes as well as by colours.
 
-The forms are svg (a picture that needs nothing else, with titles for each node and each direction, which browsers show on hovering
-and read aloud), mermaid (a flowchart for pages that draw Mermaid, such as GitHub's) and json (for programs).
+The forms are svg (a picture that needs nothing else, with a description for screen readers, and a title for each node and each
+direction, which browsers show on hovering), mermaid (a flowchart for pages that draw Mermaid, such as GitHub's) and json (for programs).
 
 The picture is that of the node that sees most of the cluster, as with atoll status. The exit code is 0 for a map that was
 drawn, whatever is on it, and 2 otherwise; atoll status says by its exit code whether the cluster is healthy.`,
