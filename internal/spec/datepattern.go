@@ -42,27 +42,25 @@ var dateTokens = []struct{ name, digits string }{{"YYYY", `(\d{4})`}, {"MM", `(\
 // ParseDatePattern reads a pattern. One that is none is a *DatePatternError.
 func ParseDatePattern(text string) (DatePattern, error) {
 	p := DatePattern{text: text}
-	fail := func(reason string) (DatePattern, error) {
-		return DatePattern{}, &DatePatternError{Pattern: text, Reason: reason}
-	}
+	fail := func(reason string) error { return &DatePatternError{Pattern: text, Reason: reason} }
 	switch {
 	case text == "":
-		return fail("it is empty: write " + DefaultDatePattern)
+		return DatePattern{}, fail("it is empty: write " + DefaultDatePattern)
 	case len(text) > maxDatePattern:
-		return fail(fmt.Sprintf("it has %d characters, more than %d", len(text), maxDatePattern))
+		return DatePattern{}, fail(fmt.Sprintf("it has %d characters, more than %d", len(text), maxDatePattern))
 	}
 	var expressions []string
 	for part := range strings.SplitSeq(text, "/") {
 		switch {
 		case part == "":
-			return fail("write the path from the tree's root, without slashes at its ends or two in a row")
+			return DatePattern{}, fail("write the path from the tree's root, without slashes at its ends or two in a row")
 		case strings.HasPrefix(part, "."):
-			return fail(fmt.Sprintf("%q begins with a dot", part))
+			return DatePattern{}, fail(fmt.Sprintf("%q begins with a dot", part))
 		case part == "*":
 			expressions = append(expressions, `[^/.][^/]*`)
 			continue
 		case strings.ContainsFunc(part, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"'\%$*?[]`, r) }):
-			return fail(fmt.Sprintf("%q has characters that are not taken; a star stands for a whole directory", part))
+			return DatePattern{}, fail(fmt.Sprintf("%q has characters that are not taken; a star stands for a whole directory", part))
 		}
 		expression := ""
 		for part != "" {
@@ -73,7 +71,7 @@ func ParseDatePattern(text string) (DatePattern, error) {
 					continue
 				}
 				if i != len(p.order) {
-					return fail("it needs YYYY, then MM, then DD, each once; MM and DD may be left out from the end")
+					return DatePattern{}, fail("it needs YYYY, then MM, then DD, each once; MM and DD may be left out from the end")
 				}
 				p.order = append(p.order, token.name)
 				expression, part, found = expression+token.digits, rest, true
@@ -86,10 +84,10 @@ func ParseDatePattern(text string) (DatePattern, error) {
 		expressions = append(expressions, expression)
 	}
 	if len(p.order) == 0 {
-		return fail("it has no YYYY")
+		return DatePattern{}, fail("it has no YYYY")
 	}
 	if last := expressions[len(expressions)-1]; !strings.Contains(last, "(") {
-		return fail("its last directory has no date, and it is what is moved")
+		return DatePattern{}, fail("its last directory has no date, and it is what is moved")
 	}
 	for _, expression := range expressions {
 		p.segments = append(p.segments, regexp.MustCompile(`^(?s:`+expression+`)$`))

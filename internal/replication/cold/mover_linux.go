@@ -254,15 +254,18 @@ func (m *Mover) isLinked(dir string) bool {
 func measure(dir string) (files int, bytes int64) {
 	// What cannot be read is not counted.
 	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-		case e.IsDir() && strings.HasSuffix(path, "/"+stagingDir):
-			return fs.SkipDir
-		case !e.IsDir():
-			files++
-			if info, err := e.Info(); err == nil {
-				bytes += info.Size()
+		if err != nil {
+			return nil //nolint:nilerr // as above
+		}
+		if e.IsDir() {
+			if strings.HasSuffix(path, "/"+stagingDir) {
+				return fs.SkipDir
 			}
+			return nil
+		}
+		files++
+		if info, err := e.Info(); err == nil {
+			bytes += info.Size()
 		}
 		return nil
 	})

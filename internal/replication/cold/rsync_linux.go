@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// attributes are what every run of rsync keeps: everything but devices. What has to be on the disk is synced afterwards.
-var attributes = []string{"-rlptgo", "--specials", "--hard-links", "--acls", "--xattrs", "--sparse", "--numeric-ids", "--one-file-system", "--quiet"}
+// attributes are what every run of rsync keeps: everything but devices. Dates count by the nanosecond, or two versions of one second and one length
+// would be the same. What has to be on the disk is synced afterwards.
+var attributes = []string{"-rlptgo", "--specials", "--hard-links", "--acls", "--xattrs", "--sparse", "--numeric-ids", "--one-file-system", "--modify-window=-1", "--quiet"}
 
 // maxComplaint is how much is kept of what rsync says, in bytes.
 const maxComplaint = 2 << 10

@@ -2,7 +2,6 @@ package cold_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -258,9 +257,4 @@ func (w *world) mustAgree() {
 	if err := cold.Agree(w.t.Context(), w.hk1, w.sg1); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-func isBusy(err error) bool {
-	var busy *cold.BusyError
-	return errors.As(err, &busy)
 }

@@ -97,12 +97,12 @@ func (s *coldSide) file(path string) string { return filepath.Join(s.Root, s.pat
 // write writes a file as the application does, on its own machine.
 func (s *coldSide) write(path, content string) {
 	s.t.Helper()
-	s.Machine.Run(s.t, `umask 022; cd "$1"; setpriv --reuid=33 --regid=33 --clear-groups sh -ec 'mkdir -p "$(dirname "$1")"; printf %s "$2" > "$1"' sh "$2" "$3"`, s.path, path, content)
+	s.Run(s.t, `umask 022; cd "$1"; setpriv --reuid=33 --regid=33 --clear-groups sh -ec 'mkdir -p "$(dirname "$1")"; printf %s "$2" > "$1"' sh "$2" "$3"`, s.path, path, content)
 }
 
 // read reads a file on its machine, where links lead to where they do.
 func (s *coldSide) read(path string) string {
-	return s.Machine.Run(s.t, `cat "$1/$2" 2>&1 || true`, s.path, path)
+	return s.Run(s.t, `cat "$1/$2" 2>&1 || true`, s.path, path)
 }
 
 func (s *coldSide) moved(dir string) bool {
