@@ -84,9 +84,9 @@ func Round(ctx context.Context, here, there Side, hold Hold, log *slog.Logger) R
 	var r Result
 	r.take(here.Finish(ctx))
 	r.take(there.Finish(ctx))
-	ours, err := here.State(ctx)
+	ours, err := fitState(ctx, here)
 	r.take(err)
-	theirs, otherErr := there.State(ctx)
+	theirs, otherErr := fitState(ctx, there)
 	r.take(otherErr)
 	if errors.Join(err, otherErr) != nil {
 		return r
@@ -131,6 +131,15 @@ func Round(ctx context.Context, here, there Side, hold Hold, log *slog.Logger) R
 	flush()
 	r.take(synchronize(ctx, here, there))
 	return r
+}
+
+// fitState is Side.State of one that can move directories.
+func fitState(ctx context.Context, side Side) (State, error) {
+	s, err := side.State(ctx)
+	if err == nil {
+		err = s.fit()
+	}
+	return s, err
 }
 
 // copyBoth has both sides copy a directory, and fails unless both have the same.
@@ -186,7 +195,7 @@ func swap(ctx context.Context, here, there Side, dirs []string, hold Hold, r *Re
 func Alone(ctx context.Context, here Side, hold Hold, log *slog.Logger) Result {
 	var r Result
 	r.take(here.Finish(ctx))
-	s, err := here.State(ctx)
+	s, err := fitState(ctx, here)
 	if r.take(err); err != nil {
 		return r
 	}
@@ -217,7 +226,7 @@ func Alone(ctx context.Context, here Side, hold Hold, log *slog.Logger) Result {
 
 // synchronize brings over what has changed in what is moved, both ways.
 func synchronize(ctx context.Context, here, there Side) error {
-	before, err := here.State(ctx)
+	before, err := fitState(ctx, here)
 	if err != nil {
 		return err
 	}
@@ -231,7 +240,7 @@ func synchronize(ctx context.Context, here, there Side) error {
 	if err := errors.Join(run(Push), run(Pull)); err != nil {
 		return err
 	}
-	after, err := here.State(ctx)
+	after, err := fitState(ctx, here)
 	if err != nil || after.Kept == before.Kept {
 		return err
 	}

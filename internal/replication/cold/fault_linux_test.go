@@ -182,6 +182,8 @@ func TestRootGone(t *testing.T) {
 		if entries, err := os.ReadDir(w.sg1.cfg.Root); empty && (err != nil || len(entries) > 0) {
 			t.Errorf("something was put where the root is not mounted: %v, %v", entries, err)
 		}
+		// The hot part can go on.
+		w.mustAgree()
 		if w.hk1.linked("2026/03/02") || w.sg1.linked("2026/03/02") {
 			t.Error("something is moved while a root is gone")
 		}
@@ -190,11 +192,15 @@ func TestRootGone(t *testing.T) {
 	must(t, os.Rename(away, w.sg1.cfg.Root))
 	w.mustRound()
 	w.checkMoved("2026/03/02")
-	// Another pair's root is not taken.
+	// Another pair's root is not taken, until that has gone.
 	w.hk1.cfg.Pair = "photos"
 	w.start()
-	if _, err := w.hk1.State(t.Context()); err == nil || !strings.Contains(err.Error(), "uploads") {
-		t.Errorf("another pair's root: %v", err)
+	if s, err := w.hk1.State(t.Context()); err != nil || !strings.Contains(string(s.Problem), "uploads") || len(s.Linked) != 2 {
+		t.Errorf("another pair's root: %+v, %v", s, err)
+	}
+	must(t, cold.Release(w.hk1.cfg.Root))
+	if s, err := w.hk1.State(t.Context()); err != nil || s.Problem != "" {
+		t.Errorf("a root that was given up: %+v, %v", s, err)
 	}
 }
 
@@ -381,8 +387,8 @@ func TestWire(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	must(t, os.Rename(w.hk1.cfg.Root, w.hk1.cfg.Root+".away"))
-	if _, err := here.State(t.Context()); !errors.As(err, &problem) {
-		t.Errorf("got %v", err)
+	if s, err := here.State(t.Context()); err != nil || s.Problem == "" {
+		t.Errorf("got %+v, %v", s, err)
 	}
 	if err := here.Sync(t.Context(), cold.Push, closed{}); !errors.As(err, &problem) {
 		t.Errorf("got %v", err)

@@ -1,11 +1,15 @@
 package cold
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -51,6 +55,27 @@ type Config struct {
 	Settled time.Duration `json:"settled"`
 	// RunDir is where sockets are.
 	RunDir string `json:"run_dir"`
+}
+
+// Release gives a root up: another pair may take it. What is there stays, and links go on to lead there.
+func Release(root string) (err error) {
+	dir, err := os.OpenRoot(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	// Whoever owns the directory may have put anything in its place.
+	if info, err := dir.Lstat(marker); err != nil || !info.Mode().IsRegular() {
+		return nil //nolint:nilerr // it is not ours
+	}
+	f, err := dir.OpenFile(marker, os.O_WRONLY|os.O_TRUNC|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // id is the name of what belongs to a directory where names of directories are flat; there may be several of one, told apart by n.

@@ -61,10 +61,18 @@ func NewMover(cfg Config, log *slog.Logger) (*Mover, error) {
 	}, nil
 }
 
-// ensure makes what has to be there once, and fails with a Problem unless the tree and the root are there.
-func (m *Mover) ensure() error {
+// treeThere fails with a Problem unless the tree is there.
+func (m *Mover) treeThere() error {
 	if _, err := os.Lstat(m.cfg.hot(m.cfg.Marker)); err != nil {
 		return Problem(fmt.Sprintf("tree %s is not there: %v", m.cfg.Tree, err))
+	}
+	return nil
+}
+
+// ensure makes what has to be there once, and fails with a Problem unless the tree and the root are there.
+func (m *Mover) ensure() error {
+	if err := m.treeThere(); err != nil {
+		return err
 	}
 	info, err := os.Lstat(m.cfg.Root)
 	switch {
@@ -79,6 +87,11 @@ func (m *Mover) ensure() error {
 	}
 	pair, err := os.ReadFile(m.cfg.cold(marker))
 	switch {
+	case err == nil && len(pair) == 0:
+		// The pair that it belonged to is gone.
+		if err := m.mark(); err != nil {
+			return Problem(fmt.Sprintf("the cold root %s cannot be written to: %v", m.cfg.Root, err))
+		}
 	case err == nil && string(pair) != m.cfg.Pair:
 		return Problem(fmt.Sprintf("the cold root %s is that of pair %q: give each pair its own", m.cfg.Root, pair))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
@@ -107,6 +120,11 @@ func (m *Mover) establish() error {
 			return err
 		}
 	}
+	return m.mark()
+}
+
+// mark writes whose root it is.
+func (m *Mover) mark() error {
 	file := m.cfg.cold(marker)
 	if err := os.WriteFile(file+".new", []byte(m.cfg.Pair), 0o644); err != nil {
 		return err
@@ -156,7 +174,7 @@ func syncFileSystem(dir string) error {
 
 // State implements Side.
 func (m *Mover) State(context.Context) (State, error) {
-	if err := m.ensure(); err != nil {
+	if err := m.treeThere(); err != nil {
 		return State{}, err
 	}
 	var s State
@@ -174,6 +192,13 @@ func (m *Mover) State(context.Context) (State, error) {
 	})
 	if err != nil {
 		return s, Problem(fmt.Sprintf("tree %s cannot be read: %v", m.cfg.Tree, err))
+	}
+	var problem Problem
+	if err := m.ensure(); errors.As(err, &problem) {
+		s.Problem = problem
+		return s, nil
+	} else if err != nil {
+		return s, err
 	}
 	aside, err := os.ReadDir(m.cfg.hot(asideDir))
 	if err != nil {

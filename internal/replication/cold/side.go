@@ -10,7 +10,7 @@ import (
 // Side is one node's part in moving. Each method may be called again after it was interrupted at any point. Moves of one side come one
 // after the other; State may be asked at any time.
 type Side interface {
-	// State tells what there is. It fails with a Problem while the tree or the root is not to be had.
+	// State tells what there is. It fails with a Problem while the tree is not to be had.
 	State(ctx context.Context) (State, error)
 	// Copy has the directory in the root, or on the way there, whole and verified. It fails with *BusyError while somebody works in it.
 	Copy(ctx context.Context, dir string) (Copied, error)
@@ -48,6 +48,16 @@ type State struct {
 	Bytes int64 `json:"bytes"`
 	// Kept is how many replaced versions of files are kept in the root.
 	Kept int `json:"kept,omitempty"`
+	// Problem is what keeps directories from being moved, "" for nothing. What the tree has is known all the same.
+	Problem Problem `json:"problem,omitempty"`
+}
+
+// fit fails while nothing can be moved.
+func (s State) fit() error {
+	if s.Problem != "" {
+		return s.Problem
+	}
+	return nil
 }
 
 // Copied is a directory as it was copied.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 const (
 	// coldFirst is how long after the worker's start directories are moved for the first time.
 	coldFirst = 20 * time.Second
+	// coldRetry is how soon after a run in which not everything was moved that is tried again.
+	coldRetry = 10 * time.Minute
 	// coldLook is how often it is looked what is moved.
 	coldLook = time.Minute
 	// coldSettled is how long nothing may have changed in a directory before it is moved.
@@ -70,6 +73,8 @@ type mover struct {
 	// alone is until when the other node counts as gone.
 	alone  time.Time
 	status spec.ColdStatus
+	// root is what is wrong with the roots whether there are runs or not.
+	root string
 }
 
 // reached tells whether the other side is.
@@ -208,7 +213,11 @@ func (m *mover) drive(ctx context.Context) error {
 		}
 		took := time.Since(began)
 		// One that takes longer than its interval would never end.
-		next = time.Now().Add(max(m.cfg.Cold.Interval, took))
+		pause := m.cfg.Cold.Interval
+		if len(result.Busy)+len(result.Problems) > 0 {
+			pause = min(pause, coldRetry)
+		}
+		next = time.Now().Add(max(pause, took))
 		m.ended(result, took)
 		m.look(ctx)
 		looked = time.Now()
@@ -256,12 +265,10 @@ func (m *mover) look(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {
-		m.status.Problem = shortened(printable(err.Error()))
+		m.root = shortened(printable(err.Error()))
 		return
 	}
-	if m.status.Last.IsZero() {
-		m.status.Problem = "" // of an earlier look
-	}
+	m.root = shortened(printable(string(s.Problem)))
 	m.status.Directories, m.status.Due, m.status.Bytes, m.status.Kept = len(s.Linked), len(s.Due), s.Bytes, s.Kept
 }
 
@@ -273,6 +280,7 @@ func (m *mover) said() *spec.ColdStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.status
+	s.Problem = cmp.Or(m.root, s.Problem)
 	return &s
 }
 

@@ -110,6 +110,9 @@ func Forget(c Config, unfinished func(path string) bool) error {
 		err = nil
 	}
 	err = errors.Join(err, forgetMarker(c), os.RemoveAll(c.StateDir))
+	if c.Cold != nil {
+		err = errors.Join(err, cold.Release(c.Cold.Root))
+	}
 	_ = os.Remove(filepath.Dir(c.StateDir)) // where the last of all pairs has had its state
 	return err
 }
