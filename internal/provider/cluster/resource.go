@@ -77,6 +77,7 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if known(plan.Name) {
 		resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("id"), plan.Name)...)
 	}
+	resp.Diagnostics.Append(r.describe(ctx, plan)...)
 	key := r.publicKey()
 	if key != "" {
 		resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("public_key"), key)...)
@@ -93,6 +94,21 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 			fmt.Sprintf("Cluster %q trusts the signing key %s, but the provider has %s.\n\nGive the provider the key that the cluster was made with; "+
 				"its nodes accept no other. A cluster with a new key is a new cluster.", state.Name.ValueString(), state.PublicKey.ValueString(), key))
 	}
+}
+
+// describe notes the cluster for what is planned after it, once all of it is known that its nodes listen on.
+func (r *Resource) describe(ctx context.Context, plan Model) diag.Diagnostics {
+	for _, o := range []types.Object{plan.Mesh, plan.Ports} {
+		raw, err := o.ToTerraformValue(ctx)
+		if err != nil || !raw.IsFullyKnown() {
+			return nil
+		}
+	}
+	c, diags := plan.ToSpec(ctx)
+	if r.op != nil && known(plan.Name) && !diags.HasError() {
+		r.op.Cluster(plan.Name.ValueString()).Describe(c)
+	}
+	return diags
 }
 
 // publicKey returns the provider's public key, empty when it has none (yet): plans work without it.

@@ -24,6 +24,7 @@ type Model struct {
 	MeshAddress   types.String   `tfsdk:"mesh_address"`
 	Addresses     types.List     `tfsdk:"addresses"`
 	PublicPorts   types.Object   `tfsdk:"public_ports"`
+	Firewall      types.Object   `tfsdk:"firewall"`
 	Linode        types.Object   `tfsdk:"linode"`
 	SSH           types.Object   `tfsdk:"ssh"`
 	Seed          types.Object   `tfsdk:"seed"`
@@ -70,6 +71,8 @@ func (m Model) ToSpec(ctx context.Context) (spec.Node, diag.Diagnostics) {
 	n.Identity = m.Identity.ValueString()
 	n.PublicPorts, more = m.publicPorts(ctx)
 	diags.Append(more...)
+	n.Firewall, _, more = m.firewall(ctx)
+	diags.Append(more...)
 	n.Machine = spec.Machine{Variant: m.variant(), ID: m.InstanceID.ValueString()}
 	return n, diags
 }
@@ -92,6 +95,7 @@ func (m *Model) FromSpec(ctx context.Context, cluster, name string, n spec.Node,
 	m.MeshAddress = types.StringValue(n.MeshAddress.String())
 	m.setAddresses(n.Addresses, apiPort)
 	m.setPublicPorts(ctx, n.PublicPorts)
+	m.setFirewall(ctx, n.Firewall)
 	m.Identity = stringOrNull(n.Identity)
 	m.InstanceID = stringOrNull(n.Machine.ID)
 }

@@ -86,6 +86,7 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if r.op != nil && clusterKnown && known(c.Name) && known(c.MeshCIDR) && known(plan.Name) {
 		sum := sha256.Sum256([]byte(req.Config.Raw.String()))
 		resp.Diagnostics.Append(r.checkPlan(ctx, plan, c, operator.Planned{Origin: hex.EncodeToString(sum[:]), New: state == nil})...)
+		resp.Diagnostics.Append(r.checkApart(ctx, plan, c)...)
 	}
 }
 

@@ -76,6 +76,7 @@ func Schema(ctx context.Context) schema.Schema {
 					"A Linode's are known; other machines have `ssh.host` or `seed.host` unless others are given. An empty list is for a machine that can reach others but not be reached.",
 			},
 			"public_ports": portsAttribute(),
+			"firewall":     firewallAttribute(),
 			"linode":       linodeAttribute(),
 			"ssh":          sshAttribute(),
 			"seed":         seedAttribute(),

@@ -173,6 +173,7 @@ func (o *Operator) Cluster(name string) *Cluster {
 		c = &Cluster{
 			name: name, nodes: map[string]Peer{}, planned: map[string]Planned{}, heard: map[string][]string{}, buried: map[string]uint64{},
 			members: map[string]PlannedMember{}, pushed: map[spec.Ref]uint64{}, pairs: map[string]PlannedPair{}, leaving: map[string]bool{},
+			places: map[string]PlannedPlace{},
 		}
 		o.clusters[name] = c
 	}

@@ -30,6 +30,9 @@ type Cluster struct {
 	// pairs are the planned pairs by name, and leaving those that are going to be removed.
 	pairs   map[string]PlannedPair
 	leaving map[string]bool
+	// described is the cluster as it is planned, nil when that is not known, and places where its planned nodes are, by name.
+	described *spec.Cluster
+	places    map[string]PlannedPlace
 }
 
 // Peer is a node that has joined.
@@ -120,6 +123,7 @@ func (c *Cluster) Forget(name string) {
 	defer c.mu.Unlock()
 	c.nodes[name] = Peer{Name: name}
 	delete(c.planned, name)
+	delete(c.places, name)
 }
 
 // Hear notes where nodes are of which nothing else is known. A node that is made again in this run asks them, and one that

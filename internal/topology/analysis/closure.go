@@ -27,6 +27,8 @@ type Barrier struct {
 	Side     Side
 	// Ports are the ports of To.
 	Ports []topology.Port
+	// Cuts tells that From cannot open its link of the mesh to To.
+	Cuts bool
 	// Accepted tells that the firewall's accept names the other node.
 	Accepted bool
 }
@@ -47,13 +49,8 @@ func (b Barrier) Peer() string {
 	return b.From
 }
 
-// serious tells whether something cannot work as it is described, rather than being slower or without its spare way.
-func (b Barrier) serious(primary topology.Protocol) bool {
-	if b.Side == Mesh {
-		return true
-	}
-	return slices.ContainsFunc(b.Ports, func(p topology.Port) bool { return p.Service == topology.ServiceMesh && p.Protocol == primary })
-}
+// Serious tells whether something cannot work as it is described, rather than being slower or without its spare way.
+func (b Barrier) Serious() bool { return b.Cuts || b.Side == Mesh }
 
 // Barriers returns the connections that nodes have to make to each other and that a declared firewall does not let through, sorted
 // by the nodes. Whether a firewall lets through what is not known yet is left open. One that is here stays whatever other nodes there are.
@@ -149,6 +146,9 @@ func (m *model) between(from, to string, ports []topology.Port) []Barrier {
 			continue
 		}
 		b := Barrier{From: from, To: to, Side: side, Ports: found[side]}
+		b.Cuts = side != Mesh && slices.ContainsFunc(b.Ports, func(p topology.Port) bool {
+			return p.Service == topology.ServiceMesh && p.Protocol == m.primary
+		})
 		b.Accepted = slices.Contains(m.Nodes[b.Node()].Firewall.Accept.Blocked, b.Peer())
 		out = append(out, b)
 	}
@@ -203,7 +203,7 @@ func (m *model) graph() graph {
 	}
 	shut := map[[2]string]bool{}
 	for _, b := range m.barriers {
-		if b.Side != Mesh && b.serious(m.primary) {
+		if b.Cuts {
 			shut[[2]string{b.From, b.To}] = true
 		}
 	}

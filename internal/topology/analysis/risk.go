@@ -67,7 +67,11 @@ func (s *simulation) risk(one subject, l lost, w world) Finding {
 		f.Message, f.Remedy = "nothing is left of the cluster", "add a node "+elsewhere(l.losses)
 	case Apart:
 		parts := s.partsOf(&w)
-		f.Message, f.Remedy = "the nodes that are left do not all reach each other: "+s.parts(parts), s.join(parts)
+		who := "the nodes that are left"
+		if w.cut != nil {
+			who = "the nodes"
+		}
+		f.Message, f.Remedy = who+" do not all reach each other: "+s.parts(parts), s.join(parts)
 	case NoQuorum:
 		s.quorumText(&f, one, l, w)
 	case NoCopy:

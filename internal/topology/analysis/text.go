@@ -52,9 +52,9 @@ func (b Barrier) consequence(reverse bool) string {
 	switch {
 	case b.Side == Mesh:
 		return "what runs there is not reached"
-	case has(topology.ServiceMesh, topology.TCP) && reverse:
+	case b.Cuts && reverse:
 		return fmt.Sprintf("their link hangs on %s connecting to %s, and on other nodes while it does not", b.To, b.From)
-	case has(topology.ServiceMesh, topology.TCP):
+	case b.Cuts:
 		return "they reach each other only by way of other nodes, and not at all without those"
 	case has(topology.ServiceMesh, topology.UDP):
 		return "their packets go over TCP, which is slow where packets are lost"
@@ -71,13 +71,13 @@ func (m *model) closure() []Finding {
 	var out []Finding
 	shut := map[[2]string]bool{}
 	for _, b := range m.barriers {
-		if b.Side != Mesh && b.serious(m.primary) {
+		if b.Cuts {
 			shut[[2]string{b.From, b.To}] = true
 		}
 	}
 	for _, b := range m.barriers {
 		f := Finding{Problem: Blocked, Severity: Risk, Nodes: []string{b.Node(), b.Peer()}, Told: &b, Accepted: b.Accepted}
-		if b.serious(m.primary) {
+		if b.Serious() {
 			f.Severity = Fault
 		}
 		f.Affected = []spec.Ref{{Kind: spec.KindLink, Name: spec.LinkName(b.From, b.To)}}
