@@ -15,6 +15,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/databasedsn"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/databasemember"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/failureanalysis"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/image"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/loadbalancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/meshlink"
@@ -97,6 +98,7 @@ func (p *Provider) Resources(context.Context) []func() resource.Resource {
 		cluster.NewResource,
 		database.NewResource,
 		databasemember.NewResource,
+		failureanalysis.NewResource,
 		image.NewResource,
 		loadbalancer.NewResource,
 		meshlink.NewResource,

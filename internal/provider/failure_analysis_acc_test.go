@@ -1,0 +1,198 @@
+package provider_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+)
+
+// seedNode is a configuration of a node that joins by itself, which takes no machine to plan.
+func seedNode(name, domain, address, more string) string {
+	provider, site, _ := strings.Cut(domain, "/")
+	return fmt.Sprintf(`
+resource "atoll_node" %[1]q {
+  cluster        = atoll_cluster.web
+  name           = %[1]q
+  failure_domain = { provider = %[2]q, site = %[3]q }
+  seed           = { host = %[4]q }
+  %[5]s
+}
+`, name, provider, site, address, more)
+}
+
+// threeNodes are nodes of three providers at three sites, with more arguments each.
+func threeNodes(a, b, c string) string {
+	return clusterConfig + seedNode("a", "colo/hong-kong", "192.0.2.1", a) + seedNode("b", "vps/singapore", "192.0.2.2", b) + seedNode("c", "linode/tokyo", "192.0.2.3", c)
+}
+
+func goesThrough(config string) resource.TestStep {
+	return resource.TestStep{Config: config, PlanOnly: true, ExpectNonEmptyPlan: true}
+}
+
+func isRefused(config string, words ...string) resource.TestStep {
+	return resource.TestStep{Config: config, PlanOnly: true, ExpectError: says(words...)}
+}
+
+// TestNodesKeptApart plans nodes with firewalls that are written down: the trap of a firewall that is open to one side only is told
+// before anything is made, with the pair, the ports, the side, and what to write where it is meant.
+func TestNodesKeptApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	only := func(peers string, more string) string {
+		return fmt.Sprintf(`firewall = {
+    inbound = [{ protocol = "tcp", ports = [655, "7000-8000"], peers = %[1]s }, { protocol = "udp", ports = [655], peers = %[1]s }]
+    %[2]s
+  }`, peers, more)
+	}
+	w.test(t,
+		// Only c is let in at a: b is kept out, and their link hangs on a.
+		isRefused(threeNodes(only(`["c"]`, ""), "", ""),
+			`Nodes kept apart: a and b`, `firewall of node "a" does not let node "b" in at TCP 655 (mesh), UDP 655`, `7443 (api): their link hangs on a connecting to b`,
+			`accept = { blocked = ["b"] } in the firewall of "a"`),
+		isRefused(threeNodes(only(`["c"]`, ""), only(`["192.0.2.3"]`, ""), ""), `they reach each other only by way of other nodes`),
+		isRefused(threeNodes(only(`["192.0.2.128/25"]`, ""), "", ""), `firewall of node "a" does not let node`),
+		isRefused(threeNodes(`firewall = { outbound = [] }`, "", ""), `does not let it out to node`),
+		isRefused(threeNodes(`firewall = { mesh = [{ protocol = "tcp" }] }`, "", ""), `over the mesh at UDP 7946 (gossip)`),
+		// What is accepted, open, or only without UDP where that may be meant.
+		goesThrough(threeNodes(only(`["c"]`, `accept = { blocked = ["b"] }`), "", "")),
+		goesThrough(threeNodes(only(`["b", "192.0.2.3"]`, ""), only(`null`, ""), `firewall = {}`)),
+		goesThrough(threeNodes(`firewall = { inbound = [{ protocol = "tcp" }] }`, "", "")),
+		// What is no rule.
+		isRefused(threeNodes(only(`["a.example.com"]`, ""), "", ""), "is neither"),
+		isRefused(threeNodes(`firewall = { inbound = [{ protocol = "icmp" }] }`, "", ""), "value must be one of"),
+		isRefused(threeNodes(`firewall = { inbound = [{ protocol = "tcp", ports = ["http"] }] }`, "", ""), "is no port"),
+		isRefused(threeNodes(`firewall = { accept = { blocked = ["B"] } }`, "", ""), "is not a name"),
+	)
+	w.warned.take()
+	w.test(t, goesThrough(threeNodes(`firewall = { inbound = [{ protocol = "tcp", ports = [655] }, { protocol = "udp" }] }`, "", "")))
+	if err := w.warned.check(true, "Nodes kept apart", "7443 (api)", "while the mesh is down"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFirewallUnknown plans a machine that is still to be made beside a firewall of networks: who will be kept out is not known yet,
+// and is told when it is.
+func TestFirewallUnknown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hk := func(peers string) string {
+		return seedNode("hk1", "colo/hong-kong", "192.0.2.1", fmt.Sprintf(`firewall = { inbound = [{ protocol = "tcp", peers = %s }] }`, peers))
+	}
+	w.test(t,
+		goesThrough(linodeNode("sg1", "")+hk(`["192.0.2.0/24"]`)),
+		goesThrough(linodeNode("sg1", "")+hk(`toset(atoll_node.sg1.addresses)`)),
+		isRefused(linodeNode("sg1", "")+hk(`["hk2"]`), `does not let node "sg1" in`),
+	)
+}
+
+// TestFirewall writes the firewall of a node down, changes it in place, and imports it.
+func TestFirewall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const node = "atoll_node.sg1"
+	imported := resource.TestStep{
+		ResourceName: node, ImportState: true, ImportStateVerify: true, ImportStateIdFunc: fromEndpoint(node, "web/sg1"),
+		ImportStateVerifyIgnore: []string{"timeouts"},
+	}
+	w.test(t,
+		resource.TestStep{Config: linodeNode("sg1", `firewall = { inbound = [{ protocol = "tcp", ports = [655, "7000-8000"], peers = ["hk1"] }], mesh = [], accept = { blocked = ["us1"] } }`)},
+		imported,
+		resource.TestStep{Config: linodeNode("sg1", `firewall = { outbound = [{ protocol = "udp", peers = [] }] }`), ConfigPlanChecks: changesInPlace(node)},
+		imported,
+		resource.TestStep{Config: linodeNode("sg1", `firewall = { outbound = [{ protocol = "udp", peers = [] }], accept = {} }`)},
+		resource.TestStep{Config: linodeNode("sg1", ""), ConfigPlanChecks: changesInPlace(node)},
+		imported,
+	)
+}
+
+// analysed adds the analysis of all that is described to a configuration.
+func analysed(config, more string) string {
+	return config + fmt.Sprintf(`
+resource "atoll_failure_analysis" "web" {
+  cluster = atoll_cluster.web
+  nodes   = { a = atoll_node.a, b = atoll_node.b, c = atoll_node.c }
+  %s
+}
+output "points" {
+  value = join(" ", atoll_failure_analysis.web.single_points_of_failure)
+}
+`, more)
+}
+
+// TestFailureAnalysis goes through a cluster of which nothing is made yet.
+func TestFailureAnalysis(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	points := func(config, want string) resource.TestStep {
+		return resource.TestStep{
+			Config: config, PlanOnly: true, ExpectNonEmptyPlan: true,
+			ConfigPlanChecks: resource.ConfigPlanChecks{PostApplyPreRefresh: []plancheck.PlanCheck{plancheck.ExpectKnownOutputValue("points", knownvalue.StringExact(want))}},
+		}
+	}
+	const aLonelyNode = `firewall = { inbound = [], accept = { blocked = ["a", "b", "c"] } }`
+	const hidden = `addresses = []`
+	www := `
+resource "atoll_load_balancer" "www" {
+  hostname = "www.example.com"
+  zone     = "example.com"
+  nodes    = { a = atoll_node.a, b = atoll_node.b }
+}
+`
+	files := `
+resource "atoll_replication_pair" "files" {
+  name  = "files"
+  owner = "www-data"
+  nodes = { a = { node = atoll_node.a, path = "/srv/files" }, b = { node = atoll_node.b, path = "/srv/files" } }
+}
+`
+	oneProvider := strings.ReplaceAll(threeNodes("", "", ""), `"vps"`, `"colo"`)
+	edge := `accept = { "edge/cloudflare" = ["loadbalancer/www.example.com"] }`
+	tests := []struct {
+		step resource.TestStep
+		// warns are words of one warning, none for no warning at all.
+		warns []string
+	}{
+		{points(analysed(threeNodes("", "", ""), ""), ""), nil},
+		{points(analysed(threeNodes(aLonelyNode, aLonelyNode, ""), ""), "link/a.c link/b.c node/c"), []string{"nodes", "Single point of failure: node/c", `Without node "c", which is all of site`, "do not all reach each other: a | b", `accept = { "node/c" = ["cluster/web"] }`}},
+		{points(analysed(threeNodes(hidden, hidden, ""), ""), "link/a.c link/b.c node/c"), []string{"Works, but not as well", "no two of nodes a, b reach each other"}},
+		{points(analysed(threeNodes(`firewall = { inbound = [{ protocol = "tcp" }] }`, "", ""), ""), ""), []string{`AttributeName("firewall")`, "UDP 655 (mesh)", "slow where packets are lost"}},
+		{points(analysed(threeNodes(`firewall = { inbound = [{ protocol = "tcp" }, { protocol = "udp", peers = ["b", "c", "d"] }] }`, "", ""), ""), ""), []string{`a rule for node "d"`}},
+		{points(analysed(oneProvider+files, `pairs = { files = atoll_replication_pair.files }`), "provider/colo"), []string{`Without provider "colo"`, `pair "files" has no copy`}},
+		{points(analysed(threeNodes("", "", "")+www, `load_balancers = { www = atoll_load_balancer.www }`), "edge/cloudflare"), []string{`the edge vendor "cloudflare"`, "a second way"}},
+		{points(analysed(threeNodes("", "", "")+www, `load_balancers = { www = atoll_load_balancer.www }
+  `+edge), ""), nil},
+		{points(analysed(threeNodes("", "", ""), edge), ""), []string{"Nothing to accept", "edge/cloudflare: loadbalancer/www.example.com"}},
+	}
+	for _, tt := range tests {
+		w.warned.take()
+		w.test(t, tt.step)
+		all := w.warned.take()
+		said := false
+		for _, one := range all {
+			said = said || !strings.Contains(one, "atoll") && len(tt.warns) > 0 && containsAll(one, tt.warns)
+		}
+		if said != (len(tt.warns) > 0) || tt.warns == nil && len(all) > 0 {
+			t.Errorf("wants a warning with %q, got %q", tt.warns, all)
+		}
+	}
+	stray := `pairs = { x = { name = "x", nodes = { one = { node = { name = "z" }, path = "/srv/x" } } } }`
+	w.test(t,
+		isRefused(analysed(threeNodes(hidden, hidden, hidden), ""), "Cannot work", "the mesh falls into parts that do not reach each other: a | b | c"),
+		isRefused(analysed(threeNodes("", "", ""), stray), `pair x is on node "z", which is none of nodes`),
+		isRefused(strings.Replace(analysed(threeNodes("", "", ""), ""), "b = atoll_node.b,", "b = atoll_node.a,", 1), `nodes "a" and "b" are both node a`),
+		isRefused(strings.Replace(analysed(threeNodes("", "", ""), ""), "  cluster = atoll_cluster.web\n  nodes", "  cluster = { name = \"lab\" }\n  nodes", 1), `node a is of cluster "web", not of "lab"`),
+	)
+}
+
+func containsAll(text string, words []string) bool {
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			return false
+		}
+	}
+	return true
+}
