@@ -15,6 +15,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/barrier"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // Digest implements barrier.Side as an agent's caller does.
@@ -99,4 +100,29 @@ func (r *run) barrier(t *testing.T) {
 	r.awaitHealed(t, r.lead)
 	r.back.Run(t, `rm -r "$1/barrier" "$1/mine.tmp" "$1"/.unison.mine*`, r.back.path)
 	r.awaitSynced(t, long)
+}
+
+// unseen changes a file without its date, its length or its inode telling: who waits for equality has it brought over.
+func (r *run) unseen(t *testing.T) {
+	// Contents are read but now and then; the leader, which has it done, begins anew here the second time.
+	for _, s := range []*side{r.back, r.lead} {
+		s.write(t, "unseen", "version 1")
+		r.awaitSynced(t, long)
+		if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+			t.Fatal(err)
+		}
+		s.Run(t, `cd "$1"; touch -r unseen date; printf "version 2" >unseen; touch -r date unseen; rm date`, s.path)
+		r.apply(t, s)
+		r.lead.awaitStatus(t, "says that all is equal", func(st replication.Status) bool { return st.State == spec.PairSynced })
+		if got := r.other(s).read("unseen"); got != "version 1" {
+			t.Fatalf("the change was seen: the test is none: %q", got)
+		}
+		if state, err := r.waitEqual(t.Context(), long); err != nil {
+			t.Fatalf("the digests are not equal: %+v, %+v", state, state.Comparison)
+		}
+		if got := r.other(s).read("unseen"); got != "version 2" {
+			t.Errorf("there is %q", got)
+		}
+		r.awaitSynced(t, long)
+	}
 }

@@ -55,6 +55,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"Special", r.special},
 		{"Attributes", r.attributes},
 		{"Barrier", r.barrier},
+		{"Unseen", r.unseen},
 		{"Conflict", r.conflict},
 		{"DeletedAndChanged", r.deletedAndChanged},
 		{"Unreadable", r.unreadable},

@@ -56,6 +56,8 @@ type engine struct {
 	link *worker.Link
 	// distrusted tells that the archives are to be removed before the next start.
 	distrusted bool
+	// thorough tells that the next start reads all contents.
+	thorough bool
 }
 
 var _ worker.NewEngine = NewEngine
@@ -268,7 +270,11 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 		return err
 	}
 	defer func() { _ = output.Close() }()
-	cmd := e.command(profileName)
+	args, thorough := []string{profileName}, e.begunThoroughly()
+	if thorough {
+		args = append(args, "-fastcheck", "false")
+	}
+	cmd := e.command(args...)
 	cmd.Stdout, cmd.Stderr = input, input
 	e.skipped.clear()
 	if err := link.Say(worker.Word{Hello: true, Forget: e.distrusts()}); err != nil {
@@ -291,13 +297,16 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 			if fatal = r.Fatal; fatal == "" {
 				rounds++
 				e.round(link, r)
+				if thorough {
+					_ = link.Close() // the next goes by dates again
+				}
 			}
 		})
 	}()
 	<-program.Exited()
 	err = errors.Join(ignoreClosed(listener.Close()), ignoreClosed(link.Close()), ignoreClosed(<-joined), <-read)
 	e.logEnd(ctx, program, said.String())
-	if fatal == "" || ctx.Err() != nil {
+	if fatal == "" || ctx.Err() != nil || thorough && rounds > 0 {
 		return err
 	}
 	return e.judge(fatal, rounds > 0)
@@ -421,6 +430,26 @@ func (e *engine) Pending() int { return e.monitor.Pending() }
 func (e *engine) Forget() error { return clearFiles(e.host.Config.Home(), archives) }
 
 var conflictName = regexp.MustCompile(` \(conflict(?: #\d+)?_on_\d{4}-\d\d-\d\d(?:_was_deleted)?\)`)
+
+// Thorough implements worker.Engine.
+func (e *engine) Thorough() {
+	e.mu.Lock()
+	e.thorough = true
+	link := e.link
+	e.mu.Unlock()
+	if link != nil {
+		_ = link.Close() // a new one is begun with
+	}
+}
+
+// begunThoroughly tells whether the start that is made now reads all contents.
+func (e *engine) begunThoroughly() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	thorough := e.thorough
+	e.thorough = false
+	return thorough
+}
 
 // Conflict implements worker.Engine.
 func (*engine) Conflict(name string) bool { return conflictName.MatchString(name) }

@@ -243,6 +243,7 @@ func (w *worker) serveDirectory(rw http.ResponseWriter, r *http.Request) {
 		answerOr(rw, nil, err)
 		return
 	}
+	w.doubted()
 	directory, err := tree.Directory(r.Context(), r.URL.Query().Get("path"))
 	answerOr(rw, directory, err)
 }

@@ -23,6 +23,9 @@ type Engine interface {
 	// Forget removes what is known of earlier synchronizations, so that the next compares both trees as a whole. It is called before
 	// the first Run.
 	Forget() error
+	// Thorough has the program begin anew and compare the contents of all files once, whatever their dates, on both sides. It is called on the
+	// one that leads.
+	Thorough()
 	// Conflict tells whether a name is that of a kept copy of one of two versions.
 	Conflict(name string) bool
 	// Blind is the time between two changes of a file that the program takes for one when it goes by dates, zero for none.

@@ -66,3 +66,9 @@ func (s Sweeping) Finish(kept []string, began time.Time) error { return s.s.fini
 func Tidy(tree string, directories []string, temporary func(string) bool, now time.Time) error {
 	return tidy(tree, directories, temporary, now)
 }
+
+// Doubt finds out that trees differ though nothing says so.
+type Doubt struct{ d doubt }
+
+// Compared takes in that directories are compared.
+func (d *Doubt) Compared(now time.Time) bool { return d.d.compared(now) }

@@ -244,8 +244,12 @@ const (
 	paceSuffix = ".pace"
 )
 
-// renewInterval is how often the id is made anew: a backup that is older is recognized as one.
-const renewInterval = time.Hour
+const (
+	// renewInterval is how often the id is made anew: a backup that is older is recognized as one. When both sides were found equal since, it is
+	// as soon as renewSynced.
+	renewInterval = time.Hour
+	renewSynced   = time.Minute
+)
 
 // recognize makes sure that the tree is the one that is known. Another one is begun with, unless one is being synchronized.
 func (t *tree) recognize() error {
@@ -276,11 +280,23 @@ func (t *tree) recognize() error {
 // write puts an id into the marker.
 func (t *tree) write(root *os.Root, id string) error {
 	file := t.cfg.idFile()
-	err := root.WriteFile(file+".new", []byte(id), markMode)
-	if err == nil {
-		err = root.Rename(file+".new", file)
+	f, err := root.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, markMode)
+	if err != nil {
+		return err
 	}
-	return err
+	_, err = f.WriteString(id)
+	// It outlasts a loss of power, or the tree would not be known afterwards.
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := root.Rename(file+".new", file); err != nil {
+		return err
+	}
+	marker, err := root.Open(Marker)
+	if err != nil {
+		return err
+	}
+	return errors.Join(marker.Sync(), marker.Close())
 }
 
 func (t *tree) unwritable(err error) error {

@@ -100,6 +100,7 @@ type worker struct {
 	streams  chan net.Conn
 	canaries *canaries
 	shown    shown
+	doubt    doubt
 	digests  *digests
 	pressure *pressure
 	// mover is nil for a pair that moves no directories.
@@ -279,18 +280,22 @@ func (w *worker) look(ctx context.Context, begun os.FileInfo) error {
 	mine, mineErr := os.Stat("/proc/self/exe")
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
-	renewed := time.Now()
+	renewed, whole := time.Now(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
-		if time.Since(renewed) > renewInterval {
+		if since := time.Since(renewed); since > renewInterval || since > renewSynced && w.syncedSince(renewed) {
 			renewed = time.Now()
 			if err := w.tree.renew(); err != nil {
 				w.log.Warn("the tree's id is not made anew", "error", err)
 			}
+		}
+		if engine, _ := w.shown.get(); time.Since(whole) > wholeInterval && engine.Pending() == 0 {
+			whole = time.Now()
+			engine.Changed(watch.Batch{All: true, Reason: "nobody has for hours"})
 		}
 		if now, err := os.Stat(program); err == nil && errors.Join(programErr, mineErr) == nil && !os.SameFile(mine, now) {
 			return errUpdated
@@ -302,6 +307,12 @@ func (w *worker) look(ctx context.Context, begun os.FileInfo) error {
 			return ErrReplaced
 		}
 	}
+}
+
+// syncedSince tells whether both sides were found equal after a moment.
+func (w *worker) syncedSince(moment time.Time) (since bool) {
+	w.board.set(func() { since = w.board.synced.After(moment) })
+	return since
 }
 
 func identity(tree string) (os.FileInfo, error) { return os.Lstat(tree) }
