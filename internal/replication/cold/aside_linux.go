@@ -41,7 +41,37 @@ func (m *Mover) Finish(ctx context.Context) error {
 			problems = append(problems, err)
 		}
 	}
-	return errors.Join(append(problems, m.clearStaging())...)
+	return errors.Join(append(problems, m.clearStaging(), m.clearKept())...)
+}
+
+// clearKept removes kept versions that are what is in their places.
+func (m *Mover) clearKept() error {
+	runs, err := os.ReadDir(m.cfg.cold(keptDir))
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		top := m.cfg.cold(filepath.Join(keptDir, run.Name()))
+		err := filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			place, err := filepath.Rel(top, path)
+			if err != nil {
+				return err
+			}
+			same, err := sameFile(path, m.cfg.cold(place))
+			if !same || err != nil {
+				return err
+			}
+			return m.do("clear kept", func() error { return os.Remove(path) })
+		})
+		if err != nil {
+			return err
+		}
+		pruneEmpty(top)
+	}
+	return nil
 }
 
 // clearStaging removes copies whose directories were moved in another way, or are gone.

@@ -96,6 +96,7 @@ func Round(ctx context.Context, here, there Side, hold Hold, log *slog.Logger) R
 		bytes int64
 	}
 	var waiting []ready
+	var fresh []string
 	var since time.Time
 	flush := func() {
 		if len(waiting) == 0 {
@@ -107,6 +108,7 @@ func Round(ctx context.Context, here, there Side, hold Hold, log *slog.Logger) R
 		}
 		for _, dir := range swap(ctx, here, there, dirs, hold, &r) {
 			i := slices.Index(dirs, dir)
+			fresh = append(fresh, dir)
 			r.Directories++
 			r.Bytes += waiting[i].bytes
 			log.Info("a directory is in the cold root", "directory", dir, "bytes", waiting[i].bytes)
@@ -129,7 +131,7 @@ func Round(ctx context.Context, here, there Side, hold Hold, log *slog.Logger) R
 		}
 	}
 	flush()
-	r.take(synchronize(ctx, here, there))
+	r.take(synchronize(ctx, here, there, fresh))
 	return r
 }
 
@@ -224,20 +226,25 @@ func Alone(ctx context.Context, here Side, hold Hold, log *slog.Logger) Result {
 	return r
 }
 
-// synchronize brings over what has changed in what is moved, both ways.
-func synchronize(ctx context.Context, here, there Side) error {
+// synchronize brings over what has changed in what is moved, both ways. Fresh are the directories that were moved just now.
+func synchronize(ctx context.Context, here, there Side, fresh []string) error {
 	before, err := fitState(ctx, here)
 	if err != nil {
 		return err
 	}
-	run := func(way Way) error {
+	run := func(way Way, dirs []string) error {
 		peer, err := there.Serve(ctx)
 		if err != nil {
 			return err
 		}
-		return here.Sync(ctx, way, peer)
+		return here.Sync(ctx, way, dirs, peer)
 	}
-	if err := errors.Join(run(Push), run(Pull)); err != nil {
+	for some := range slices.Chunk(fresh, batch) {
+		if err := errors.Join(run(Push, some), run(Pull, some)); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(run(Push, nil), run(Pull, nil)); err != nil {
 		return err
 	}
 	after, err := fitState(ctx, here)
@@ -245,5 +252,5 @@ func synchronize(ctx context.Context, here, there Side) error {
 		return err
 	}
 	// What was replaced here is kept there, too.
-	return run(Push)
+	return run(Push, nil)
 }

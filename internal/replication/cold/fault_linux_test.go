@@ -390,7 +390,7 @@ func TestWire(t *testing.T) {
 	if s, err := here.State(t.Context()); err != nil || s.Problem == "" {
 		t.Errorf("got %+v, %v", s, err)
 	}
-	if err := here.Sync(t.Context(), cold.Push, closed{}); !errors.As(err, &problem) {
+	if err := here.Sync(t.Context(), cold.Push, nil, closed{}); !errors.As(err, &problem) {
 		t.Errorf("got %v", err)
 	}
 	if ps := w.round(t.Context()).Problems; !slices.ContainsFunc(ps, func(p string) bool { return strings.Contains(p, w.hk1.cfg.Root) }) {

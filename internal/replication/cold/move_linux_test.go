@@ -2,12 +2,14 @@ package cold_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 )
@@ -175,6 +177,33 @@ func TestMergedIntoWhatIsThere(t *testing.T) {
 	w.mustRound()
 	w.checkMoved(old)
 	w.checkHas(map[string]bool{"in the tree": true, "in the root of hk1": true, "in the root of sg1": true, "more": true, "same": true})
+}
+
+// Two copies whose dates differ by less than programs carry over are not two versions.
+func TestDatesOfCopies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i := range 4 {
+		path := fmt.Sprintf("%s/%d", old, i)
+		w.writeBoth(path, "the same")
+		date := today.Add(time.Duration(i) * time.Hour)
+		must(t, os.Chtimes(w.hk1.hot(path), date, date.Add(time.Duration(i%2)*930)))
+		must(t, os.Chtimes(w.sg1.hot(path), date, date.Add(time.Duration(i/2)*600)))
+	}
+	w.mustRound()
+	w.checkMoved(old)
+	for i := range 4 {
+		one, oneErr := os.Stat(w.hk1.hot(fmt.Sprintf("%s/%d", old, i)))
+		other, otherErr := os.Stat(w.sg1.hot(fmt.Sprintf("%s/%d", old, i)))
+		if must(t, errors.Join(oneErr, otherErr)); !one.ModTime().Equal(other.ModTime()) {
+			t.Errorf("file %d is of %s and %s", i, one.ModTime(), other.ModTime())
+		}
+	}
+	for _, n := range w.nodes() {
+		if s, err := n.State(t.Context()); err != nil || s.Kept != 0 {
+			t.Errorf("%s keeps %d, %v", n.name, s.Kept, err)
+		}
+	}
 }
 
 func TestChangedAfterwards(t *testing.T) {

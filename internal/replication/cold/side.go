@@ -22,8 +22,9 @@ type Side interface {
 	Finish(ctx context.Context) error
 	// Serve returns a stream on which rsync answers for the root.
 	Serve(ctx context.Context) (io.ReadWriteCloser, error)
-	// Sync runs rsync between the root and what answers at the other end of a stream, which it closes.
-	Sync(ctx context.Context, way Way, peer io.ReadWriteCloser) error
+	// Sync runs rsync between the root and what answers at the other end of a stream, which it closes. With directories it is about these
+	// alone, and compares their files by contents: the dates of two copies are not the same to the nanosecond.
+	Sync(ctx context.Context, way Way, dirs []string, peer io.ReadWriteCloser) error
 }
 
 // Way is a direction.

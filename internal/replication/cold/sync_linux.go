@@ -81,7 +81,7 @@ refuse options = delete remove-source-files inplace append
 }
 
 // Sync implements Side.
-func (m *Mover) Sync(ctx context.Context, way Way, peer io.ReadWriteCloser) error {
+func (m *Mover) Sync(ctx context.Context, way Way, dirs []string, peer io.ReadWriteCloser) error {
 	defer func() { _ = peer.Close() }()
 	m.moving.Lock()
 	defer m.moving.Unlock()
@@ -115,6 +115,14 @@ func (m *Mover) Sync(ctx context.Context, way Way, peer io.ReadWriteCloser) erro
 	args := []string{
 		"--fsync", "--update", "--backup", "--backup-dir=" + m.freshKept() + "-" + string(way), "--rsh=" + pipe,
 		"--exclude=/" + stagingDir, "--exclude=/" + marker, "--exclude=/" + marker + ".new", "--exclude=/lost+found",
+	}
+	if len(dirs) > 0 {
+		list := filepath.Join(m.cfg.RunDir, "list-"+fresh())
+		if err := os.WriteFile(list, []byte(strings.Join(dirs, "\x00")+"\x00"), 0o600); err != nil {
+			return err
+		}
+		defer func() { _ = os.Remove(list) }() // it is in a directory that is gone with the machine's next start
+		args = append(args, "--checksum", "--from0", "--files-from="+list)
 	}
 	from, to := m.cfg.Root+"/", "peer::"+module+"/"
 	if way == Pull {

@@ -125,7 +125,7 @@ func (h *handler) sync(rw http.ResponseWriter, r *http.Request) {
 	h.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
-	done <- h.side.Sync(ctx, Way(r.URL.Query().Get("way")), stream)
+	done <- h.side.Sync(ctx, Way(r.URL.Query().Get("way")), r.URL.Query()["dir"], stream)
 }
 
 // synced tells how a run has ended.
@@ -271,8 +271,8 @@ func (c *Client) Serve(ctx context.Context) (io.ReadWriteCloser, error) {
 }
 
 // Sync implements Side.
-func (c *Client) Sync(ctx context.Context, way Way, peer io.ReadWriteCloser) error {
-	query := url.Values{"way": {string(way)}, "id": {rand.Text()}}
+func (c *Client) Sync(ctx context.Context, way Way, dirs []string, peer io.ReadWriteCloser) error {
+	query := url.Values{"way": {string(way)}, "dir": dirs, "id": {rand.Text()}}
 	stream, err := c.stream(ctx, "/sync", query)
 	if err != nil {
 		return errors.Join(err, peer.Close())

@@ -14,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/bare"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/replicationtest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
@@ -122,9 +125,30 @@ func (s *coldSide) status() replication.Status {
 // TestColdDirectories moves old directories on two machines of namespaces, with real unison and rsync, while programs are killed.
 func TestColdDirectories(t *testing.T) {
 	machinetest.Require(t, "unison", "rsync", "setpriv")
+	coldDirectories(t, newMachine(t, "hk1"), newMachine(t, "sg1"))
+}
+
+// TestColdDirectoriesOfUnits does so on machines with a systemd of their own, as nodes are.
+func TestColdDirectoriesOfUnits(t *testing.T) {
+	if err := nodes.Check(); err != nil {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	lab, err := bare.New(t.Context(), fmt.Sprintf("cold%d", os.Getpid()), bare.Options{Progress: func(doing string) { t.Log(doing) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lab.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	coldDirectories(t, bareMachine(t, lab, "hk1"), bareMachine(t, lab, "sg1"))
+}
+
+func coldDirectories(t *testing.T, one, other *replicationtest.Machine) {
 	way := &coldWay{open: map[io.Closer]struct{}{}}
-	lead := &coldSide{Machine: newMachine(t, "hk1"), t: t, leads: true, path: "/srv/uploads", root: "/srv/archive"}
-	back := &coldSide{Machine: newMachine(t, "sg1"), t: t, path: "/srv/other", root: "/srv/old files"}
+	lead := &coldSide{Machine: one, t: t, leads: true, path: "/srv/uploads", root: "/srv/archive"}
+	back := &coldSide{Machine: other, t: t, path: "/srv/other", root: "/srv/old files"}
 	lead.peer, back.peer, way.back = back, lead, back
 	sides := []*coldSide{lead, back}
 	for _, s := range sides {
@@ -140,8 +164,11 @@ func TestColdDirectories(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, s := range sides {
-				journal, err := os.ReadFile(filepath.Join(s.Root, "/run/journal"))
-				t.Logf("%s: %s %v", s.Name, journal[max(0, len(journal)-8000):], err)
+				out, err := s.Sys.Run(context.WithoutCancel(t.Context()), host.Command{Name: "sh", ReadOnly: true, Args: []string{
+					"-c",
+					"tail -n 60 /run/journal 2>/dev/null || journalctl --no-pager -o cat -u " + coldUnit + " -n 60; find /srv | head -n 100",
+				}})
+				t.Logf("%s: %s %v", s.Name, out.Stdout, err)
 			}
 		}
 	})

@@ -263,7 +263,9 @@ func (d *Driver) AcceptCold(ctx context.Context, pair string, stream io.ReadWrit
 }
 
 // PermitAlone implements replication.Driver.
-func (d *Driver) PermitAlone(ctx context.Context, pair string) error { return d.worker(pair).Permit(ctx) }
+func (d *Driver) PermitAlone(ctx context.Context, pair string) error {
+	return d.worker(pair).Permit(ctx)
+}
 
 // Canary implements replication.Driver.
 func (d *Driver) Canary(ctx context.Context, pair string) (replication.Canary, error) {
