@@ -8,6 +8,9 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/terraform"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 )
 
 // seedNode is a configuration of a node that joins by itself, which takes no machine to plan.
@@ -195,4 +198,116 @@ func containsAll(text string, words []string) bool {
 		}
 	}
 	return true
+}
+
+// writtenDown is an analysis of nodes that are written down, which takes no machine to apply.
+func writtenDown(nodes, more string) string {
+	return clusterConfig + fmt.Sprintf(`
+resource "terraform_data" "later" {
+  input = { name = "c", provider = "p3", peers = ["b"], accept = { "node/x" = ["cluster/web"] }, nodes = { c = { name = "c" } } }
+}
+resource "atoll_failure_analysis" "web" {
+  cluster = atoll_cluster.web
+  nodes   = %s
+  %s
+}
+`, nodes, more)
+}
+
+// literal is a node as a reference.
+func literal(name, provider, more string) string {
+	return fmt.Sprintf(`%[1]s = { name = %[1]q, cluster = { name = "web" }, failure_domain = { provider = %[2]s, site = "s-%[1]s" }, addresses = ["192.0.2.1"], %[3]s }`, name, provider, more)
+}
+
+// TestFailureAnalysisState applies an analysis, plans nothing afterwards, changes it in place and imports it.
+func TestFailureAnalysisState(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const address = "atoll_failure_analysis.web"
+	three := func(a, b, c string) string {
+		return "{ " + literal("a", a, "") + ", " + literal("b", b, "") + ", " + literal("c", c, "") + " }"
+	}
+	list := func(name string, want ...string) statecheck.StateCheck {
+		values := []knownvalue.Check{}
+		for _, one := range want {
+			values = append(values, knownvalue.StringExact(one))
+		}
+		return statecheck.ExpectKnownValue(address, tfjsonpath.New(name), knownvalue.ListExact(values))
+	}
+	app := `databases = { app = { name = "app", engine = "mysql", votes = 3, port = 3306, router = { driver = "mysqlrouter", write_port = 6446, read_port = 6447 }, accept = %s } }
+  database_members = { for n in ["a", "b", "c"] : n => { database = { name = "app" }, node = { name = n }, role = "voter" } }`
+	accept := `accept = { "provider/p1" = ["database/app"] }`
+	w.test(t,
+		resource.TestStep{Config: writtenDown(three(`"p1"`, `"p2"`, `"p3"`), ""), ConfigStateChecks: []statecheck.StateCheck{
+			list("single_points_of_failure"), list("findings"), statecheck.ExpectKnownValue(address, tfjsonpath.New("id"), knownvalue.StringExact("web")),
+		}},
+		resource.TestStep{
+			Config: writtenDown(three(`"p1"`, `"p1"`, `"p3"`), fmt.Sprintf(app, "null")), ConfigPlanChecks: changesInPlace(address),
+			ConfigStateChecks: []statecheck.StateCheck{
+				list("single_points_of_failure", "provider/p1"),
+				statecheck.ExpectKnownValue(address, tfjsonpath.New("losses").AtMapKey("provider/p1"), knownvalue.ListExact([]knownvalue.Check{knownvalue.StringExact("database/app")})),
+				statecheck.ExpectKnownValue(address, tfjsonpath.New("findings").AtSliceIndex(0).AtMapKey("accept"), knownvalue.StringExact(accept)),
+			},
+		},
+		resource.TestStep{
+			Config: writtenDown(three(`"p1"`, `"p1"`, `"p3"`), fmt.Sprintf(app, "null")+"\n  "+accept), ConfigPlanChecks: changesInPlace(address),
+			ConfigStateChecks: []statecheck.StateCheck{list("single_points_of_failure")},
+		},
+		resource.TestStep{
+			Config: writtenDown(three(`"p1"`, `"p1"`, `"p3"`), fmt.Sprintf(app, `{ provider_majority = ["p1"] }`)), ConfigPlanChecks: changesInPlace(address),
+			ConfigStateChecks: []statecheck.StateCheck{
+				list("single_points_of_failure"),
+				statecheck.ExpectKnownValue(address, tfjsonpath.New("findings").AtSliceIndex(0).AtMapKey("accepted"), knownvalue.Bool(true)),
+			},
+		},
+		resource.TestStep{ResourceName: address, ImportState: true, ImportStateId: "web", ImportStateCheck: func(all []*terraform.InstanceState) error {
+			if len(all) != 1 || all[0].ID != "web" {
+				return fmt.Errorf("imported %v", all)
+			}
+			return nil
+		}},
+	)
+}
+
+// TestFailureAnalysisUnknown plans with values that are not known yet, which count as if they were well: what is found all the same is
+// true whatever they turn out to be, and the apply goes well.
+func TestFailureAnalysisUnknown(t *testing.T) {
+	t.Parallel()
+	const later = "terraform_data.later.output"
+	a, b, c := literal("a", `"p1"`, ""), literal("b", `"p1"`, ""), literal("c", `"p1"`, "")
+	closed := func(peers, more string) string {
+		return fmt.Sprintf(`firewall = { inbound = [{ protocol = "tcp", peers = %[1]s }, { protocol = "udp", peers = %[1]s }] %[2]s }`, peers, more)
+	}
+	lonely := literal("a", `"p1"`, closed(`["c"]`, ""))
+	tests := []struct {
+		name, nodes, more string
+		// warns and fails are what the first plan says, "" for nothing.
+		warns, fails string
+	}{
+		{"all known", a + ", " + b + ", " + c, "", "provider/p1", ""},
+		{"a provider", a + ", " + b + ", " + literal("c", later+".provider", ""), "", "", ""},
+		{"a node", a + ", " + b + ", " + strings.Replace(c, `name = "c"`, "name = "+later+".name", 1), "", "", ""},
+		{"what is accepted", a + ", " + b + ", " + c, "accept = " + later + ".accept", "", ""},
+		{"a firewall", literal("a", `"p1"`, closed(later+".peers", "")) + ", " + b + ", " + literal("c", `"p2"`, ""), "", "", ""},
+		{"a firewall beside another", lonely + ", " + b + ", " + literal("d", `"p2"`, closed(later+".peers", "")), "", "", "does not let node"},
+		{"a pair", a + ", " + b + ", " + literal("c", `"p2"`, ""), "pairs = { x = { name = " + later + `.name, nodes = { a = { node = { name = "a" }, path = "/srv/x" }, b = { node = { name = "b" }, path = "/srv/x" } } } }`, "", ""},
+		{"members", a + ", " + b + ", " + literal("c", `"p2"`, ""), `databases = { app = { name = "app", votes = 3 } }
+  database_members = { a = { database = { name = "app" }, node = { name = ` + later + `.name }, role = "voter" } }`, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			config := writtenDown("{ "+tt.nodes+" }", tt.more)
+			if tt.fails != "" {
+				w.test(t, isRefused(config, tt.fails))
+				return
+			}
+			w.test(t, goesThrough(config))
+			all := w.warned.take()
+			if got := strings.Join(all, "\n"); tt.warns == "" && got != "" || !strings.Contains(got, tt.warns) {
+				t.Errorf("wants a warning of %q, got %q", tt.warns, all)
+			}
+		})
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/clusterstatus"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/databasemember"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/failureanalysis"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/image"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/loadbalancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/meshlink"
@@ -42,7 +43,7 @@ func all(t *testing.T) []described {
 	ctx := t.Context()
 	models := map[string]any{
 		"resource atoll_cluster": cluster.Model{}, "resource atoll_image": image.Model{}, "resource atoll_node": node.Model{}, "resource atoll_mesh_link": meshlink.Model{},
-		"resource atoll_database": database.Model{}, "resource atoll_database_member": databasemember.Model{},
+		"resource atoll_database": database.Model{}, "resource atoll_database_member": databasemember.Model{}, "resource atoll_failure_analysis": failureanalysis.Model{},
 		"resource atoll_load_balancer": loadbalancer.Model{}, "resource atoll_replication_pair": replicationpair.Model{},
 		"data atoll_cluster_status": clusterstatus.Model{}, "data atoll_node": nodestatus.Model{},
 	}
