@@ -94,7 +94,7 @@ func (b *blind) changed(batch watch.Batch) {
 		case c.Own && v.written && now.Sub(v.modified) <= 2*b.within && !(same && before.modified.Equal(v.modified)):
 			// What the program wrote is not what is there by now, and what is will be told as what was there already.
 			b.due[c.Path] = v
-		case same && mixed && before.foreign && !v.written && now.Sub(b.hidden[c.Path]) > hiddenPause:
+		case same && mixed && (before.foreign || !c.Own) && !v.written && now.Sub(b.hidden[c.Path]) > hiddenPause:
 			// Unison gives a file the date that it has on the other side without another look into it, and then does not see any more what
 			// somebody has written there since.
 			b.due[c.Path], b.hidden[c.Path] = v, now

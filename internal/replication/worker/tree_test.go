@@ -238,9 +238,10 @@ func TestBlindLate(t *testing.T) {
 func TestBlindHidden(t *testing.T) {
 	t.Parallel()
 	const within = 2 * time.Second
-	for name, test := range map[string]struct{ together, replaced, dated bool }{
+	for name, test := range map[string]struct{ first, together, replaced, dated bool }{
 		"one after the other":  {dated: true},
 		"at once":              {together: true, dated: true},
+		"the program's before": {first: true, together: true, dated: true},
 		"by a file of its own": {replaced: true},
 	} {
 		root := t.TempDir()
@@ -248,7 +249,7 @@ func TestBlindHidden(t *testing.T) {
 		b := worker.NewBlind(root, within)
 		written := time.Now().Add(-time.Minute).Truncate(time.Microsecond).Add(7)
 		mustDo(t, os.WriteFile(file, []byte("11"), 0o600), os.Chtimes(file, written, written))
-		b.Changed(watch.Change{Path: "file"})
+		b.Changed(watch.Change{Path: "file", Own: test.first})
 		set := written.Add(3 * time.Second).Truncate(time.Microsecond)
 		for i := range 2 {
 			if test.replaced {
