@@ -56,3 +56,20 @@ resource "atoll_replication_pair" "photos" {
     memory_mib    = 512
   }
 }
+
+# What was filed by date, under 2026/03/01, goes to the large disk after a month; a link stays in its place.
+resource "atoll_replication_pair" "scans" {
+  name  = "scans"
+  owner = "www-data"
+
+  nodes = {
+    fr1 = { node = atoll_node.web["fr1"], path = "/srv/scans", cold_path = "/archive/scans" }
+    os1 = { node = atoll_node.web["os1"], path = "/srv/scans", cold_path = "/archive/scans" }
+  }
+
+  cold = {
+    older_than_days  = 30
+    pattern          = "YYYY/MM/DD"
+    interval_minutes = 720
+  }
+}
