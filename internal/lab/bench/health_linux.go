@@ -293,8 +293,8 @@ func (b *labBench) stays(ctx context.Context, hostname string, want standing) er
 		return nil
 	}
 	for until := time.Now().Add(healthKept); time.Now().Before(until); {
-		if got := b.look(ctx, healthNode, hostname); got != want && got != noAnswer {
-			return fmt.Errorf("it says %s, and was kept in service", got)
+		if got, parts := b.ask(ctx, healthNode, hostname); got != want && got != noAnswer {
+			return fmt.Errorf("it says %s, and was kept in service: %v", got, parts)
 		}
 		select {
 		case <-ctx.Done():
