@@ -20,6 +20,7 @@ func TestThreeSite(t *testing.T) {
 	}{
 		{"apply brings the cluster up", applyBringsUp, false},
 		{"a second plan is empty", planIsEmpty, false},
+		{"the table of ports is what a node opens and where it listens", portsAreOpen, true},
 		{"a cut path is detoured and named", cutPathIsDetoured, true},
 		{"agents heal the cluster without Terraform while the mesh is down", agentsHealAlone, true},
 		{"a machine without a network joins and says what it lacks", firstBootWithoutNetwork, true},

@@ -40,6 +40,7 @@ func cutPathIsDetoured(t *testing.T, s *site) {
 		}
 		return nil
 	})
+	detourIsDrawn(t, s, "hk1", "sg1", "hk2")
 	if err := s.Heal(t.Context(), "hk1", "sg1"); err != nil {
 		t.Fatal(err)
 	}
