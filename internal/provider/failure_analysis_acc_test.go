@@ -182,6 +182,14 @@ resource "atoll_replication_pair" "files" {
 			t.Errorf("wants a warning with %q, got %q", tt.warns, all)
 		}
 	}
+	shut := threeNodes(`firewall = { mesh = [{ protocol = "udp" }, { protocol = "tcp", ports = [7946] }] }`, "", "")
+	w.test(t,
+		// What runs over the mesh is only known here.
+		isRefused(analysed(shut+files, `pairs = { files = atoll_replication_pair.files }`), "Cannot work", `over the mesh at TCP 7443 (api): what runs there is not reached`),
+		isRefused(analysed(shut, `databases = { app = { name = "app", engine = "mysql", votes = 3, port = 3306, router = { driver = "mysqlrouter", write_port = 6446, read_port = 6447 } } }
+  database_members = { for n in ["a", "b", "c"] : n => { database = { name = "app" }, node = { name = n }, role = "voter" } }`), "TCP 3306 (database): what runs there is not reached"),
+		goesThrough(analysed(shut, "")),
+	)
 	stray := `pairs = { x = { name = "x", nodes = { one = { node = { name = "z" }, path = "/srv/x" } } } }`
 	w.test(t,
 		isRefused(analysed(threeNodes(hidden, hidden, hidden), ""), "Cannot work", "the mesh falls into parts that do not reach each other: a | b | c"),

@@ -32,6 +32,11 @@ func (q *question) diagnose(r analysis.Result, run *operator.Cluster) diag.Diagn
 		if f.Accepted || q.told(f, run) || !q.certain(f) {
 			continue
 		}
+		if f.Told != nil {
+			rest := *f.Told
+			rest.Ports = untold(rest, run)
+			f.Message, f.Remedy = rest.Text()
+		}
 		switch {
 		case len(f.Losses) > 0:
 			loss := f.Losses[0].String()
@@ -80,11 +85,7 @@ func (q *question) certain(f analysis.Finding) bool {
 func (q *question) told(f analysis.Finding, run *operator.Cluster) bool {
 	switch f.Problem {
 	case analysis.Blocked:
-		_, one := run.Place(f.Nodes[0])
-		_, other := run.Place(f.Nodes[1])
-		return one && other && run.Described() != nil && (f.Told.Cuts || !slices.ContainsFunc(f.Told.Ports, func(p topology.Port) bool {
-			return p.Service == topology.ServiceMesh && p.Protocol == topology.UDP
-		}))
+		return len(untold(*f.Told, run)) == 0
 	case analysis.NoServer:
 		return true
 	case analysis.NoCopy:
@@ -96,6 +97,28 @@ func (q *question) told(f analysis.Finding, run *operator.Cluster) bool {
 	case analysis.UnknownPeer, analysis.NoLink, analysis.Apart, analysis.NoNode, analysis.NoQuorum, analysis.NoWay, analysis.NoEdge:
 	}
 	return false
+}
+
+// untold returns the ports of a barrier that no node's plan tells of: nodes know of no database, load balancer or pair, and not which
+// links do without UDP.
+func untold(b analysis.Barrier, run *operator.Cluster) []topology.Port {
+	_, from := run.Place(b.From)
+	_, to := run.Place(b.To)
+	if !from || !to || run.Described() == nil {
+		return b.Ports
+	}
+	return slices.DeleteFunc(slices.Clone(b.Ports), func(p topology.Port) bool {
+		switch p.Service {
+		case topology.ServiceMesh:
+			return b.Cuts
+		case topology.ServiceAPI:
+			return b.Side != analysis.Mesh
+		case topology.ServiceGossip:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // at returns the attribute that a finding is about: the node that is lost or whose firewall it is, otherwise what all of it is in.

@@ -25,7 +25,7 @@ func (r *Resource) checkApart(ctx context.Context, plan Model, c reference.Clust
 	n, diags := plan.ToSpec(ctx)
 	cluster, name := r.op.Cluster(c.Name.ValueString()), plan.Name.ValueString()
 	r.describe(c, cluster)
-	barriers := cluster.PlanPlace(name, operator.PlannedPlace{Node: n, Unsure: !known(plan.Addresses)})
+	barriers := cluster.PlanPlace(name, operator.PlannedPlace{Node: n, Unsure: n.Addresses == nil})
 	if diags.HasError() {
 		return diags
 	}
@@ -42,9 +42,9 @@ func (r *Resource) checkApart(ctx context.Context, plan Model, c reference.Clust
 	for len(told) > 0 {
 		first := told[0]
 		same := func(b analysis.Barrier) bool {
-			return b.Node() == first.Node() && b.Side == first.Side && analysis.Ports(b.Ports) == analysis.Ports(first.Ports)
+			return b.Node() == first.Node() && b.Side == first.Side && b.Back == first.Back && analysis.Ports(b.Ports) == analysis.Ports(first.Ports)
 		}
-		diags.Append(apartDiagnostic(name, first, slices.DeleteFunc(slices.Clone(told), func(b analysis.Barrier) bool { return !same(b) }), barriers))
+		diags.Append(apartDiagnostic(name, first, slices.DeleteFunc(slices.Clone(told), func(b analysis.Barrier) bool { return !same(b) })))
 		told = slices.DeleteFunc(told, same)
 	}
 	return diags
@@ -62,9 +62,8 @@ func (r *Resource) describe(c reference.Cluster, cluster *operator.Cluster) {
 }
 
 // apartDiagnostic says of one firewall whom it keeps apart at the same ports, on the attribute of the node that is planned.
-func apartDiagnostic(name string, first analysis.Barrier, same, all []analysis.Barrier) diag.Diagnostic {
-	reverse := !slices.ContainsFunc(all, func(b analysis.Barrier) bool { return b.From == first.To && b.To == first.From && b.Cuts })
-	message, remedy := first.Text(reverse)
+func apartDiagnostic(name string, first analysis.Barrier, same []analysis.Barrier) diag.Diagnostic {
+	message, remedy := first.Text()
 	at := path.Root("name")
 	if first.Node() == name {
 		at = path.Root("firewall")

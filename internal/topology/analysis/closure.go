@@ -27,8 +27,8 @@ type Barrier struct {
 	Side     Side
 	// Ports are the ports of To.
 	Ports []topology.Port
-	// Cuts tells that From cannot open its link of the mesh to To.
-	Cuts bool
+	// Cuts tells that From cannot open its link of the mesh to To, and Back that To can open it to From.
+	Cuts, Back bool
 	// Accepted tells that the firewall's accept names the other node.
 	Accepted bool
 }
@@ -66,13 +66,20 @@ type model struct {
 	// primary is the protocol without which the mesh has no link.
 	primary  topology.Protocol
 	barriers []Barrier
+	// paired are the links whose nodes keep files equal.
+	paired map[string]bool
 }
 
 // rules are a node's firewall, each list nil for one that lets everything through.
 type rules struct{ inbound, outbound, mesh *list }
 
 func newModel(in Input) *model {
-	m := &model{Input: in, names: slices.Sorted(maps.Keys(in.Nodes)), index: map[string]uint{}, fire: map[string]rules{}, primary: primaryOf(in)}
+	m := &model{Input: in, names: slices.Sorted(maps.Keys(in.Nodes)), index: map[string]uint{}, fire: map[string]rules{}, primary: primaryOf(in), paired: map[string]bool{}}
+	for _, p := range in.Pairs {
+		if ends := p.Nodes(); len(ends) == 2 {
+			m.paired[spec.LinkName(ends[0], ends[1])] = true
+		}
+	}
 	var outward []string
 	for i, name := range m.names {
 		m.index[name] = uint(i)
@@ -99,6 +106,10 @@ func newModel(in Input) *model {
 				m.barriers = append(m.barriers, m.between(from, to, ports[to])...)
 			}
 		}
+	}
+	shut := m.shut()
+	for i, b := range m.barriers {
+		m.barriers[i].Back = m.reachable(b.From) && !shut[[2]string{b.To, b.From}]
 	}
 	slices.SortStableFunc(m.barriers, func(a, b Barrier) int { return compareStrings(a.Node(), b.Node(), a.Peer(), b.Peer()) })
 	return m
@@ -127,7 +138,7 @@ func (m *model) between(from, to string, ports []topology.Port) []Barrier {
 		}
 		public := p.OpenTo == topology.OpenToPublic
 		// Agents are reached over the mesh as well, for the files of pairs.
-		private := p.OpenTo == topology.OpenToMesh || p.Service == topology.ServiceAPI
+		private := p.OpenTo == topology.OpenToMesh || p.Service == topology.ServiceAPI && m.paired[spec.LinkName(from, to)]
 		if public && m.reachable(to) {
 			if m.fire[from].outbound.admits(p, to, m.public(to)) == no {
 				found[Outbound] = append(found[Outbound], p)
@@ -188,6 +199,17 @@ func (m *model) private(name string) place {
 	return place{addresses: []netip.Addr{addr.Unmap()}, whole: true}
 }
 
+// shut returns from which node to which a link of the mesh cannot be opened because of a firewall.
+func (m *model) shut() map[[2]string]bool {
+	out := map[[2]string]bool{}
+	for _, b := range m.barriers {
+		if b.Cuts {
+			out[[2]string{b.From, b.To}] = true
+		}
+	}
+	return out
+}
+
 // graph returns which nodes have a link of their own in the mesh: one end reaching the other is enough, since it keeps the
 // connection open for both.
 func (m *model) graph() graph {
@@ -201,12 +223,7 @@ func (m *model) graph() graph {
 			hidden = append(hidden, uint(i))
 		}
 	}
-	shut := map[[2]string]bool{}
-	for _, b := range m.barriers {
-		if b.Cuts {
-			shut[[2]string{b.From, b.To}] = true
-		}
-	}
+	shut := m.shut()
 	for pair := range shut {
 		from, to := pair[0], pair[1]
 		if !m.reachable(from) || shut[[2]string{to, from}] {

@@ -29,8 +29,8 @@ func Ports(ports []topology.Port) string {
 	return listed(words)
 }
 
-// Text says whom the firewall keeps from what, what comes of it, and what to do. Reverse tells that the way back is open.
-func (b Barrier) Text(reverse bool) (message, remedy string) {
+// Text says whom the firewall keeps from what, what comes of it, and what to do.
+func (b Barrier) Text() (message, remedy string) {
 	at := map[Side]string{
 		Inbound: "the firewall of node %[1]q does not let node %[2]q in at %[3]s",
 		Mesh:    "the firewall of node %[1]q does not let node %[2]q in over the mesh at %[3]s",
@@ -38,21 +38,21 @@ func (b Barrier) Text(reverse bool) (message, remedy string) {
 		Outbound: "the firewall of node %[1]q does not let it out to node %[2]q at %[3]s",
 	}[b.Side]
 	message = fmt.Sprintf(at, b.Node(), b.Peer(), Ports(b.Ports))
-	if text := b.consequence(reverse); text != "" {
+	if text := b.consequence(); text != "" {
 		message += ": " + text
 	}
 	remedy = fmt.Sprintf("open it there and in firewall.%s, or say that it is meant to be so: accept = { blocked = [%q] } in the firewall of %q", b.Side, b.Peer(), b.Node())
 	return message, remedy
 }
 
-func (b Barrier) consequence(reverse bool) string {
+func (b Barrier) consequence() string {
 	has := func(service topology.Service, protocols ...topology.Protocol) bool {
 		return slices.ContainsFunc(b.Ports, func(p topology.Port) bool { return p.Service == service && slices.Contains(protocols, p.Protocol) })
 	}
 	switch {
 	case b.Side == Mesh:
 		return "what runs there is not reached"
-	case b.Cuts && reverse:
+	case b.Cuts && b.Back:
 		return fmt.Sprintf("their link hangs on %s connecting to %s, and on other nodes while it does not", b.To, b.From)
 	case b.Cuts:
 		return "they reach each other only by way of other nodes, and not at all without those"
@@ -69,19 +69,13 @@ func (b Barrier) consequence(reverse bool) string {
 // closure returns the findings about who cannot connect to whom.
 func (m *model) closure() []Finding {
 	var out []Finding
-	shut := map[[2]string]bool{}
-	for _, b := range m.barriers {
-		if b.Cuts {
-			shut[[2]string{b.From, b.To}] = true
-		}
-	}
 	for _, b := range m.barriers {
 		f := Finding{Problem: Blocked, Severity: Risk, Nodes: []string{b.Node(), b.Peer()}, Told: &b, Accepted: b.Accepted}
 		if b.Serious() {
 			f.Severity = Fault
 		}
 		f.Affected = []spec.Ref{{Kind: spec.KindLink, Name: spec.LinkName(b.From, b.To)}}
-		f.Message, f.Remedy = b.Text(m.reachable(b.From) && !shut[[2]string{b.To, b.From}])
+		f.Message, f.Remedy = b.Text()
 		f.Accept = fmt.Sprintf("accept = { blocked = [%q] }", b.Peer())
 		out = append(out, f)
 	}
