@@ -132,7 +132,7 @@ func New(s api.ClusterStatus) Map {
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Links)) {
 		l := s.Links[key]
-		m.Links = append(m.Links, Link{From: l.From, To: l.To, Named: l.Named, There: newDirection(l.There), Back: newDirection(l.Back)})
+		m.Links = append(m.Links, Link{From: l.From, To: l.To, Named: l.Named, There: newDirection(l.There, s.At), Back: newDirection(l.Back, s.At)})
 		for _, end := range []string{l.From, l.To} {
 			if !known[end] { // a link is drawn even when nothing is known of its end
 				known[end] = true
@@ -177,10 +177,12 @@ func newNode(name string, v api.NodeView, s api.ClusterStatus) Node {
 	return n
 }
 
-func newDirection(d api.Direction) Direction {
+// newDirection judges a direction as the cluster's own status does: of the few probes since it last changed, one lost is a large share.
+func newDirection(d api.Direction, at time.Time) Direction {
+	lossy := d.Loss >= api.LossWorthWarning && at.Sub(d.Since) >= api.LossWorthSince
 	out := Direction{State: d.State, Via: d.Via, Since: d.Since, RTT: d.RTT, Loss: d.Loss}
 	switch {
-	case d.State == api.UpDirect && d.Loss < api.LossWorthWarning:
+	case d.State == api.UpDirect && !lossy:
 		out.Level = Good
 	case d.State == api.UpDirect || d.State == api.UpIndirect:
 		out.Level = Degraded
