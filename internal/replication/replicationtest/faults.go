@@ -123,11 +123,8 @@ func (r *run) ownerAndRightsOfAll(t *testing.T) {
 			if s == r.lead {
 				want += "root 444 .atoll/uploads.pace\n"
 			}
-			await.NoError(t, "what is Atoll's own is as it was", long, func(context.Context) error {
-				if got := s.Run(t, `cd "$1"; stat -c '%U %a %n' .atoll .atoll/*`, s.path); got != want {
-					return fmt.Errorf("it is\n%s", got)
-				}
-				return nil
+			await.True(t, "what is Atoll's own is as it was", long, func() bool {
+				return s.Run(t, `cd "$1"; stat -c '%U %a %n' .atoll .atoll/*`, s.path) == want
 			})
 			s.write(t, "after", s.Name+change)
 			await.NoError(t, "changes go on", long, has(r.other(s), "after", s.Name+change))
@@ -365,7 +362,7 @@ func (r *run) knowledgeRolledBack(t *testing.T) {
 			r.awaitSynced(t, long)
 		}
 		stop()
-		s.Run(t, `cp -a /run/rolled/* "$(dirname `+r.Knowledge(pairName)+`)"; rm -r /run/rolled`)
+		s.Run(t, `set -- `+r.Knowledge(pairName)+`; cp -a /run/rolled/* "${1%/*}"; rm -r /run/rolled`)
 		r.apply(t, s)
 		r.awaitSynced(t, long)
 		for _, side := range r.sides() {

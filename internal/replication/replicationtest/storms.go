@@ -3,7 +3,6 @@
 package replicationtest
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -134,11 +133,8 @@ func (r *run) many(t *testing.T) {
 	r.lead.Run(t, `mkdir "$1/many"; cd "$1/many"; d=0; while [ $d -lt "$2" ]; do
 	mkdir $d; i=0; while [ $i -lt 1000 ]; do echo "$d $i" >$d/$i; i=$((i + 1)); done; d=$((d + 1000)); done; chown -R www-data:www-data .`, r.lead.path, fmt.Sprint(files))
 	wrote := time.Since(began)
-	await.NoError(t, "all files are there", 10*long, func(context.Context) error {
-		if got := strings.TrimSpace(r.back.Run(t, `find "$1/many" -type f | wc -l`, r.back.path)); got != fmt.Sprint(files) {
-			return fmt.Errorf("there are %s", got)
-		}
-		return nil
+	await.True(t, "all files are there", 10*long, func() bool {
+		return r.back.Run(t, `find "$1/many" -type f | wc -l`, r.back.path) == fmt.Sprintln(files)
 	})
 	t.Logf("%d files, written in %s, are there after %s", files, wrote.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	r.awaitSynced(t, 5*long)

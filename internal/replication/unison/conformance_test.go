@@ -62,6 +62,9 @@ func pair(ctx context.Context) error {
 			return err
 		}
 		defer func() { _ = journal.Close() }()
+		if err := syscall.Dup3(int(journal.Fd()), syscall.Stderr, 0); err != nil { // where a panic goes
+			return err
+		}
 	}
 	err = worker.Run(ctx, cfg, unison.NewEngine, slog.New(slog.NewTextHandler(journal, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	_, _ = fmt.Fprintln(journal, "ended:", err)
@@ -70,6 +73,7 @@ func pair(ctx context.Context) error {
 
 // TestConformance runs the suite on machines with a systemd of their own, as nodes are.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	if err := nodes.Check(); err != nil {
 		t.Skipf("NOT RUN: %v", err)
 	}
@@ -89,12 +93,14 @@ func TestConformance(t *testing.T) {
 
 // TestConformanceWithoutSystemd runs the suite on machines of namespaces, with this machine's unison, which may be an older one.
 func TestConformanceWithoutSystemd(t *testing.T) {
+	t.Parallel()
 	machinetest.Require(t, "unison")
 	suite().Run(t, newMachine(t, "hk1"), newMachine(t, "sg1"))
 }
 
 // TestStar has two pairs share a tree.
 func TestStar(t *testing.T) {
+	t.Parallel()
 	machinetest.Require(t, "unison")
 	suite().RunStar(t, newMachine(t, "hk1"), newMachine(t, "sg1"), newMachine(t, "hk2"))
 }

@@ -91,7 +91,7 @@ func (b *blind) changed(batch watch.Batch) {
 		case !c.Own && (same && !mixed && b.confuses(before, v) || mixed && v.written):
 			// What the program wrote and somebody else at once again is reported as one change, and what the program wrote is not known.
 			b.due[c.Path] = v
-		case c.Own && v.written && now.Sub(v.modified) <= 2*b.within && !(same && before.modified.Equal(v.modified)):
+		case c.Own && v.written && now.Sub(v.modified) <= 2*b.within && (!same || !before.modified.Equal(v.modified)):
 			// What the program wrote is not what is there by now, and what is will be told as what was there already.
 			b.due[c.Path] = v
 		case same && mixed && (before.foreign || !c.Own) && !v.written && now.Sub(b.hidden[c.Path]) > hiddenPause:
