@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/terraform-plugin-testing/compare"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
@@ -101,13 +102,21 @@ func TestFirewall(t *testing.T) {
 		ResourceName: node, ImportState: true, ImportStateVerify: true, ImportStateIdFunc: fromEndpoint(node, "web/sg1"),
 		ImportStateVerifyIgnore: []string{"timeouts"},
 	}
+	read := `
+data "atoll_node" "sg1" {
+  cluster = atoll_cluster.web
+  name    = "sg1"
+  from    = atoll_node.sg1.endpoints
+}
+`
+	same := []statecheck.StateCheck{statecheck.CompareValuePairs("data."+node, tfjsonpath.New("firewall"), node, tfjsonpath.New("firewall"), compare.ValuesSame())}
 	w.test(t,
-		resource.TestStep{Config: linodeNode("sg1", `firewall = { inbound = [{ protocol = "tcp", ports = [655, "7000-8000"], peers = ["hk1"] }], mesh = [], accept = { blocked = ["us1"] } }`)},
+		resource.TestStep{Config: linodeNode("sg1", `firewall = { inbound = [{ protocol = "tcp", ports = [655, "7000-8000"], peers = ["hk1"] }], mesh = [], accept = { blocked = ["us1"] } }`) + read, ConfigStateChecks: same},
 		imported,
-		resource.TestStep{Config: linodeNode("sg1", `firewall = { outbound = [{ protocol = "udp", peers = [] }] }`), ConfigPlanChecks: changesInPlace(node)},
+		resource.TestStep{Config: linodeNode("sg1", `firewall = { outbound = [{ protocol = "udp", peers = [] }] }`) + read, ConfigPlanChecks: changesInPlace(node), ConfigStateChecks: same},
 		imported,
 		resource.TestStep{Config: linodeNode("sg1", `firewall = { outbound = [{ protocol = "udp", peers = [] }], accept = {} }`)},
-		resource.TestStep{Config: linodeNode("sg1", ""), ConfigPlanChecks: changesInPlace(node)},
+		resource.TestStep{Config: linodeNode("sg1", "") + read, ConfigPlanChecks: changesInPlace(node), ConfigStateChecks: same},
 		imported,
 	)
 }

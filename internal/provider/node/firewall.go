@@ -186,15 +186,19 @@ func (m *Model) setFirewall(ctx context.Context, f *spec.Firewall) {
 	if have, whole, diags := m.firewall(ctx); whole && !diags.HasError() && reflect.DeepEqual(have, f) && !m.Firewall.IsUnknown() {
 		return
 	}
+	m.Firewall = FirewallValue(f)
+}
+
+// FirewallValue returns a firewall as the argument has it, null for none.
+func FirewallValue(f *spec.Firewall) types.Object {
 	if f == nil {
-		m.Firewall = types.ObjectNull(firewallTypes())
-		return
+		return types.ObjectNull(firewallTypes())
 	}
 	accept := types.ObjectNull(firewallAcceptTypes())
 	if len(f.Accept.Blocked) > 0 {
 		accept = types.ObjectValueMust(firewallAcceptTypes(), map[string]attr.Value{"blocked": textSet(f.Accept.Blocked)})
 	}
-	m.Firewall = types.ObjectValueMust(firewallTypes(), map[string]attr.Value{
+	return types.ObjectValueMust(firewallTypes(), map[string]attr.Value{
 		"inbound": rulesValue(f.Inbound), "outbound": rulesValue(f.Outbound), "mesh": rulesValue(f.Mesh), "accept": accept,
 	})
 }

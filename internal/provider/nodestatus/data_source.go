@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/node"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -33,6 +34,7 @@ type Model struct {
 	MeshAddress   types.String    `tfsdk:"mesh_address"`
 	Addresses     []string        `tfsdk:"addresses"`
 	Endpoints     []string        `tfsdk:"endpoints"`
+	Firewall      types.Object    `tfsdk:"firewall"`
 	Identity      types.String    `tfsdk:"identity"`
 	InstanceID    types.String    `tfsdk:"instance_id"`
 }
@@ -48,6 +50,7 @@ func (m *Model) FromSpec(n spec.Node, apiPort int) {
 	m.FailureDomain = &Domain{Provider: n.Provider, Site: n.Site}
 	m.MeshAddress = types.StringValue(n.MeshAddress.String())
 	m.Addresses, m.Endpoints = append([]string{}, n.Addresses...), n.Endpoints(apiPort)
+	m.Firewall = node.FirewallValue(n.Firewall)
 	m.Identity, m.InstanceID = stringOrNull(n.Identity), stringOrNull(n.Machine.ID)
 }
 
@@ -80,6 +83,7 @@ func Schema(context.Context) schema.Schema {
 			"mesh_address": schema.StringAttribute{Computed: true, MarkdownDescription: "Its address in the mesh."},
 			"addresses":    schema.ListAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "Its public addresses, best first."},
 			"endpoints":    schema.ListAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "`host:port` of its API at each address."},
+			"firewall":     firewallAttribute(),
 			"identity":     schema.StringAttribute{Computed: true, MarkdownDescription: "Its pinned identity key; null before it has joined."},
 			"instance_id":  schema.StringAttribute{Computed: true, MarkdownDescription: "The vendor's id of its machine."},
 		},
