@@ -51,6 +51,7 @@ type engine struct {
 	attributes bool
 	monitor    *fsmonitor.Monitor
 	skipped    *skipped
+	untidy     untidy
 
 	mu   sync.Mutex
 	link *worker.Link
@@ -68,7 +69,7 @@ func NewEngine(h *worker.Host) (worker.Engine, error) {
 	if err != nil {
 		return nil, worker.Problem("unison is not installed on this node: install the Debian package unison")
 	}
-	e := &engine{host: h, program: program, skipped: newSkipped()}
+	e := &engine{host: h, program: program, skipped: newSkipped(), untidy: untidy{}}
 	if e.attributes, err = keepsAttributes(program); err != nil {
 		return nil, err
 	}
@@ -340,11 +341,11 @@ func (e *engine) round(link *worker.Link, r Round) {
 	if misread(r.Failed) {
 		e.sayMisread(link)
 	}
-	untidy := untidied(r.Failed)
-	if len(untidy) > 0 {
-		e.host.Tidy(untidy, e.Unfinished)
+	due := e.untidy.round(r.Failed, time.Now())
+	if len(due) > 0 {
+		e.host.Tidy(due, e.Unfinished)
 	}
-	_ = link.Say(worker.Word{Synced: !failing.Short, Tidy: untidy}) // the link may be gone
+	_ = link.Say(worker.Word{Synced: !failing.Short, Tidy: due}) // the link may be gone
 }
 
 func (e *engine) writeProfile() error {

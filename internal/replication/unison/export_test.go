@@ -1,8 +1,21 @@
 package unison
 
+import "time"
+
 // CauseOf says in a word why unison has ended, by its last words.
 func CauseOf(said string) string {
 	return map[cause]string{
 		unknown: "unknown", lostArchive: "archive", unequal: "unequal", lostTree: "tree", lostLink: "link", lostMonitor: "monitor", lockedFiles: "locked",
 	}[causeOf(said)]
+}
+
+// Untidy are directories in which transfers have failed.
+type Untidy struct{ u untidy }
+
+// NewUntidy knows of none.
+func NewUntidy() Untidy { return Untidy{untidy{}} }
+
+// Round takes in a round.
+func (u Untidy) Round(failed map[string]string, now time.Time) []string {
+	return u.u.round(failed, now)
 }

@@ -2,9 +2,7 @@ package unison
 
 import (
 	"fmt"
-	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 
@@ -76,19 +74,6 @@ func (e *engine) judge(said string, useful bool) error {
 	case unknown:
 	}
 	return worker.Problem("unison gives up: " + strings.Join(strings.Fields(said), " "))
-}
-
-// untidied returns the directories in which unison leaves a hidden copy each time: those with files whose versions conflict and whose
-// names are too long for one more to be put beside them, by whatever name.
-func untidied(failed map[string]string) []string {
-	var directories []string
-	for file, reason := range failed {
-		if strings.Contains(reason, "File name too long") {
-			directories = append(directories, path.Dir(file))
-		}
-	}
-	slices.Sort(directories)
-	return slices.Compact(directories)
 }
 
 func firstLine(text string) string {

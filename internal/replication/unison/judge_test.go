@@ -2,6 +2,9 @@ package unison_test
 
 import (
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
 )
@@ -26,6 +29,31 @@ func TestCauses(t *testing.T) {
 	} {
 		if got := unison.CauseOf(said); got != want {
 			t.Errorf("%q: %s, want %s", said, got, want)
+		}
+	}
+}
+
+// TestUntidy has transfers fail.
+func TestUntidy(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	u := unison.NewUntidy()
+	for _, round := range []struct {
+		after  time.Duration
+		failed map[string]string
+		want   []string
+	}{
+		{0, map[string]string{"a/b/file": "Destination updated during synchronization", "file": "No space left on device"}, nil},
+		{30 * time.Second, map[string]string{"file": "No space left on device"}, nil},
+		{time.Minute + time.Second, nil, []string{"a/b"}},
+		{80 * time.Second, map[string]string{"long/name": "Error: File name too long"}, []string{"a/b", "long"}},
+		{2*time.Minute + time.Second, nil, []string{".", "a/b"}},
+		{3 * time.Minute, nil, []string{".", "long"}},
+		{time.Hour, nil, []string{"long"}},
+		{2 * time.Hour, nil, nil},
+	} {
+		if diff := cmp.Diff(round.want, u.Round(round.failed, began.Add(round.after))); diff != "" {
+			t.Errorf("after %s (-want +got):\n%s", round.after, diff)
 		}
 	}
 }

@@ -85,25 +85,28 @@ func (s sweeping) finish(kept []string, began time.Time) error {
 	defer func() { _ = root.Close() }()
 	var problems []error
 	for _, path := range kept {
-		touched := false
-		err := fs.WalkDir(root.FS(), path, func(_ string, entry fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			info, err := entry.Info()
-			if err == nil && !changed(info).Before(began.Add(-coarse)) {
-				touched = true
-			}
-			return err
-		})
-		if err == nil && !touched {
-			err = s.remove(root, path)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			problems = append(problems, err)
+		if !touched(root, path, began.Add(-coarse)) {
+			problems = append(problems, s.remove(root, path))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// touched tells whether anything at a path, or below it, has changed since a moment, or may have.
+func touched(root *os.Root, path string, since time.Time) bool {
+	found := false
+	err := fs.WalkDir(root.FS(), path, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && !changed(info).Before(since) {
+			found = true
+			return fs.SkipAll
+		}
+		return err
+	})
+	return found || err != nil
 }
 
 const (
@@ -129,9 +132,8 @@ func tidy(tree string, directories []string, temporary func(path string) bool, n
 		}
 		for _, name := range names {
 			path := filepath.Join(directory, name)
-			info, err := root.Lstat(path)
-			if err == nil && temporary(path) && info.Mode().IsRegular() && now.Sub(changed(info)) > tidyAfter {
-				problems = append(problems, root.Remove(path))
+			if temporary(path) && !touched(root, path, now.Add(-tidyAfter)) {
+				problems = append(problems, root.RemoveAll(path))
 			}
 		}
 	}

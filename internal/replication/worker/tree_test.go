@@ -326,8 +326,8 @@ func TestSweep(t *testing.T) {
 func TestTidy(t *testing.T) {
 	root := t.TempDir()
 	temporary := func(path string) bool { return strings.HasSuffix(path, ".tmp") }
-	mustDo(t, os.Mkdir(filepath.Join(root, "dir"), 0o755), os.Mkdir(filepath.Join(root, "other"), 0o755))
-	for _, path := range []string{"dir/a.tmp", "dir/file", "other/a.tmp"} {
+	mustDo(t, os.MkdirAll(filepath.Join(root, "dir/b.tmp"), 0o755), os.Mkdir(filepath.Join(root, "other"), 0o755))
+	for _, path := range []string{"dir/a.tmp", "dir/b.tmp/file", "dir/file", "other/a.tmp"} {
 		mustDo(t, os.WriteFile(filepath.Join(root, path), nil, 0o600))
 	}
 	there := func() string {
@@ -336,7 +336,7 @@ func TestTidy(t *testing.T) {
 		return strings.ReplaceAll(strings.Join(found, " "), root+"/", "")
 	}
 	mustDo(t, worker.Tidy(root, []string{"dir"}, temporary, time.Now()))
-	if got := there(); got != "dir/a.tmp dir/file other/a.tmp" {
+	if got := there(); got != "dir/a.tmp dir/b.tmp dir/file other/a.tmp" {
 		t.Errorf("what may be under way: %s is left", got)
 	}
 	mustDo(t, worker.Tidy(root, []string{"dir"}, temporary, time.Now().Add(2*time.Minute)))
