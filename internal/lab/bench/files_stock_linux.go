@@ -93,6 +93,12 @@ func sh(ctx context.Context, m *bare.Machine, commands string, args ...string) e
 	return err
 }
 
+// service runs a command on a machine as a service of it: what runs otherwise would not be counted as the machine's.
+func service(ctx context.Context, m *bare.Machine, command ...string) error {
+	_, err := m.Run(ctx, append([]string{"systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--setenv=HOME=/root", "--"}, command...)...)
+	return err
+}
+
 // introduce makes root of the first machine root of the second, by name.
 func (s *stockFiles) introduce(ctx context.Context) error {
 	one, other := s.machines[0], s.machines[1]
@@ -114,7 +120,7 @@ func (s *stockFiles) introduce(ctx context.Context) error {
 // rsync is run once, as its manual's first examples have it.
 func (s *stockFiles) rsync(context.Context) (*filesWay, func(context.Context) error, error) {
 	run := func(ctx context.Context) error {
-		return sh(ctx, s.machines[0], "rsync -a "+rig.PairPath+"/ other:"+rig.PairPath+"/")
+		return service(ctx, s.machines[0], "rsync", "-a", rig.PairPath+"/", "other:"+rig.PairPath+"/")
 	}
 	return &filesWay{begin: run, again: run, note: "rsync -a over SSH, in one direction; somebody has to run it"}, nil, nil
 }
@@ -122,7 +128,7 @@ func (s *stockFiles) rsync(context.Context) (*filesWay, func(context.Context) er
 // unison is run once, without questions, at its defaults.
 func (s *stockFiles) unison(context.Context) (*filesWay, func(context.Context) error, error) {
 	run := func(ctx context.Context) error {
-		return sh(ctx, s.machines[0], "unison "+rig.PairPath+" ssh://other/"+rig.PairPath+" -batch -dumbtty")
+		return service(ctx, s.machines[0], "unison", rig.PairPath, "ssh://other/"+rig.PairPath, "-batch", "-dumbtty")
 	}
 	end := func(ctx context.Context) error {
 		return s.both(func(m *bare.Machine) error { return sh(ctx, m, "rm -rf /root/.unison") })
@@ -139,7 +145,8 @@ func (s *stockFiles) lsyncd(context.Context) (*filesWay, func(context.Context) e
 	if err := one.Write("/etc/lsyncd/lsyncd.conf.lua", []byte(lsyncdConfig), 0o644); err != nil {
 		return nil, nil, err
 	}
-	begin := func(ctx context.Context) error { return sh(ctx, one, "systemctl start lsyncd.service") }
+	// Its script has started nothing at boot, without a configuration, and is taken for running.
+	begin := func(ctx context.Context) error { return sh(ctx, one, "systemctl restart lsyncd.service") }
 	end := func(ctx context.Context) error { return sh(ctx, one, "systemctl stop lsyncd.service") }
 	return &filesWay{
 		live: true, begin: begin,
@@ -191,7 +198,7 @@ func (s *stockFiles) csync2(ctx context.Context) (*filesWay, func(context.Contex
 	}); err != nil {
 		return nil, nil, err
 	}
-	run := func(ctx context.Context) error { return sh(ctx, one, "csync2 -x") }
+	run := func(ctx context.Context) error { return service(ctx, one, "csync2", "-x") }
 	begin := func(ctx context.Context) error {
 		if err := run(ctx); err != nil {
 			return err

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 )
 
@@ -33,6 +35,8 @@ type uploads struct {
 	account *account
 	running []*running
 	started int
+	// unfinished is how many files of unison's own there were when the trees were last compared.
+	unfinished int
 }
 
 var _ Traffic = (*uploads)(nil)
@@ -126,13 +130,38 @@ func (u *uploads) equal(ctx context.Context, what string) error {
 				return err
 			}
 		}
-		err := u.pair.Equal(ctx)
+		err := u.same(ctx)
 		if err != nil {
 			// Looking is work for the nodes, too.
 			pause(ctx, min(time.Since(from), 2*time.Second))
 		}
 		return err
 	})
+}
+
+// same returns an error that says where both trees differ, unless what applications made in them is the same. What unison had begun and
+// given up, under names of its own, is counted.
+func (u *uploads) same(ctx context.Context) error {
+	var listings [2][]string
+	u.unfinished = 0
+	for i, node := range u.pair.Nodes {
+		text, err := u.pair.Listing(ctx, node)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, "/.unison.") && strings.Contains(line, ".unison.tmp") {
+				u.unfinished++
+			} else {
+				listings[i] = append(listings[i], line)
+			}
+		}
+	}
+	u.unfinished /= 2 // a line of what it is, and one of what is in it
+	if diff := cmp.Diff(listings[0], listings[1]); diff != "" {
+		return fmt.Errorf("the trees of %s (-) and %s (+) differ in %d and %d lines:\n%s", u.pair.Nodes[0], u.pair.Nodes[1], len(listings[0]), len(listings[1]), diff[:min(len(diff), 4000)])
+	}
+	return nil
 }
 
 // Stop implements Traffic: every version that was acknowledged, and that no application has replaced or removed, has to be on both
@@ -174,6 +203,9 @@ func (u *uploads) Stop(ctx context.Context, fault time.Time) (Seen, error) {
 			slices.Sort(lost)
 			u.f.Note("lost on %s: %s", node, strings.Join(lost[:min(len(lost), 5)], ", "))
 		}
+	}
+	if u.unfinished > 0 {
+		u.f.Note("%d files that unison has begun and given up are left", u.unfinished)
 	}
 	if copies > 0 {
 		u.f.Note("%d conflict copies", copies)

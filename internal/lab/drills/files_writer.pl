@@ -133,7 +133,14 @@ my %modes = (
 			last if over($ahead > 0 ? $ahead : 0);
 		}
 	},
-	rewrite => sub { exchange("$dir/" . int($_ / 100) . "/$_") for $o{from} .. $o{from} + $o{count} - 1 },
+	# rewrite replaces the files that make has made, and makes those that are not there.
+	rewrite => sub {
+		for my $i ($o{from} .. $o{from} + $o{count} - 1) {
+			my $folder = "$dir/" . int($i / 100);
+			mkdir $folder;
+			exchange("$folder/$i");
+		}
+	},
 	remove  => sub { take("$dir/" . int($_ / 100) . "/$_") for $o{from} .. $o{from} + $o{count} - 1 },
 	# storm gives folders, and files in them, other names.
 	storm => sub {
