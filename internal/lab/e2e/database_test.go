@@ -35,6 +35,7 @@ func TestDatabase(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"begins", d.begins},
+		{"ports", func(t *testing.T) { portsAreOpen(t, s) }},
 		{"primary dies", d.primaryDies},
 		{"all lose power", d.allLosePower},
 		{"settings", d.settings},
