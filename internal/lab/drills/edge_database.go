@@ -73,7 +73,7 @@ func edgeRouterStopped(c *Cluster) Drill {
 			if took := o.Found[unfit]; took > routeObjective {
 				late = fmt.Errorf("the node was unfit after %s, promised are %s", seconds(took), seconds(routeObjective))
 			}
-			return errors.Join(late, v.servedAfter(o.Found[unfit]+time.Second))
+			return errors.Join(late, v.servedAfter(routeObjective))
 		},
 	}
 }
