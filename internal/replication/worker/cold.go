@@ -31,6 +31,9 @@ const (
 	coldSettled = 10 * time.Minute
 	// permitFor is how long a node that is told that the other is gone believes it.
 	permitFor = time.Minute
+	// metFor is how long a node that has asked is believed to be there, whatever anybody says: longer than the stream over which it began
+	// may be without a sign of this node, so that by then either that is at work here or its engine has ended.
+	metFor = 30 * time.Second
 	// restFor is how long after a word of the other node's about moves a link that is missing is no news.
 	restFor = 15 * time.Second
 	// holdAgain is how often whoever wants the engine to rest ends it, should it have begun once more.
@@ -63,6 +66,8 @@ type mover struct {
 
 	// running is full while the engine runs or may not start.
 	running chan struct{}
+	// swapping is held while a directory is replaced on this node alone.
+	swapping sync.Mutex
 
 	mu sync.Mutex
 	// rest ends the engine's run, nil while there is none.
@@ -70,6 +75,8 @@ type mover struct {
 	// resting counts those who want it to rest; heard is when the other node had last to do with moves.
 	resting int
 	heard   time.Time
+	// met is when it last asked for this node's directories.
+	met time.Time
 	// alone is until when the other node counts as gone.
 	alone  time.Time
 	status spec.ColdStatus
@@ -203,7 +210,7 @@ func (m *mover) drive(ctx context.Context) error {
 		case run && m.linked() && m.cfg.Leads:
 			result = cold.Round(ctx, m.here, m.there, m.hold, m.log)
 		case run && !m.linked() && m.permitted():
-			result = cold.Alone(ctx, m.here, m.hold, m.log)
+			result = cold.Alone(ctx, m.here, m.holdAlone, m.log)
 		default:
 			if time.Since(looked) > coldLook || m.heardSince(looked) {
 				looked = time.Now()
@@ -345,6 +352,28 @@ func (m *mover) hold(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// errNotAlone is why a node that was to move alone does not.
+var errNotAlone = errors.New("the other node is there again")
+
+// holdAlone is cold.Hold for a node that is alone. What the other node is told of this one's directories, before its engine starts, is told either
+// before such a hold, which then fails, or after it.
+func (m *mover) holdAlone(ctx context.Context) (func(), error) {
+	release, err := m.hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m.swapping.Lock()
+	if m.linked() || !m.permitted() {
+		m.swapping.Unlock()
+		release()
+		return nil, errNotAlone
+	}
+	return func() {
+		m.swapping.Unlock()
+		release()
+	}, nil
+}
+
 // rests tells that the engine does not run since directories are being replaced, or just were.
 func (m *mover) rests() bool {
 	if m == nil {
@@ -366,7 +395,7 @@ func (m *mover) heardSince(at time.Time) bool {
 func (m *mover) permitted() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return time.Now().Before(m.alone)
+	return time.Now().Before(m.alone) && time.Since(m.met) > metFor
 }
 
 func (w *worker) servePermit(rw http.ResponseWriter, _ *http.Request) {
@@ -396,11 +425,20 @@ func (w *worker) serveCold(rw http.ResponseWriter, r *http.Request) {
 		_ = inner.Close()
 		return
 	}
-	w.mover.heed()
+	w.mover.meet()
 	defer w.mover.heed()
 	if err := Join(stream, inner); err != nil {
 		w.log.Debug("a stream about old directories has ended", "error", err)
 	}
+}
+
+// meet notes that the other node is there: this one moves nothing alone any more, and has finished what it was about.
+func (m *mover) meet() {
+	m.mu.Lock()
+	m.met, m.heard = time.Now(), time.Now()
+	m.mu.Unlock()
+	m.swapping.Lock()
+	defer m.swapping.Unlock()
 }
 
 // heed notes that the other node has to do with moves.
