@@ -1,0 +1,103 @@
+//go:build linux
+
+package replicationtest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// knowledgeLost has each side forget, and then both, what was synchronized.
+func (r *run) knowledgeLost(t *testing.T) {
+	r.lead.write(t, "kept", "1")
+	r.awaitSynced(t, long)
+	for i, forget := range [][]*side{{r.lead}, {r.back}, {r.lead, r.back}} {
+		for _, s := range forget {
+			if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+				t.Fatal(err)
+			}
+			s.Run(t, `rm `+r.Knowledge(pairName))
+		}
+		r.lead.write(t, fmt.Sprintf("lost%d/file", i), "of the leader")
+		r.back.write(t, fmt.Sprintf("lost%d/file", i), "of the other")
+		for _, s := range forget {
+			r.apply(t, s)
+		}
+		r.awaitSynced(t, long)
+		for _, s := range r.sides() {
+			if diff := cmp.Diff([]string{"of the leader", "of the other"}, versions(t, s, fmt.Sprintf("lost%d", i))); diff != "" {
+				t.Errorf("%s lost a version (-want +got):\n%s", s.Name, diff)
+			}
+			if got := s.read("kept"); got != "1" {
+				t.Errorf("%s lost a file: %q", s.Name, got)
+			}
+		}
+	}
+}
+
+// knowledgeDamaged has bytes flipped, and the end missing, in what a side knows.
+func (r *run) knowledgeDamaged(t *testing.T) {
+	for _, s := range r.sides() {
+		for i, damage := range []string{
+			`printf '\377\377\377\377' | dd of="$f" bs=1 seek=$(($(stat -c %s "$f") / 2)) conv=notrunc status=none`,
+			`truncate -s $(($(stat -c %s "$f") * 2 / 3)) "$f"`,
+			`: >"$f"`,
+		} {
+			if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+				t.Fatal(err)
+			}
+			s.Run(t, `for f in `+r.Knowledge(pairName)+`; do `+damage+`; done`)
+			dir := fmt.Sprintf("damaged%d on %s", i, s.Name)
+			r.lead.write(t, dir+"/file", "of the leader")
+			r.back.write(t, dir+"/file", "of the other")
+			r.apply(t, s)
+			r.awaitSynced(t, long)
+			for _, side := range r.sides() {
+				if diff := cmp.Diff([]string{"of the leader", "of the other"}, versions(t, side, dir)); diff != "" {
+					t.Errorf("%s lost a version (-want +got):\n%s", side.Name, diff)
+				}
+				if got := side.read("kept"); got != "1" {
+					t.Errorf("%s lost a file: %q", side.Name, got)
+				}
+			}
+		}
+	}
+}
+
+// knowledgeRolledBack has a side know what was so a while ago, as after a restored backup of its disk without the tree.
+func (r *run) knowledgeRolledBack(t *testing.T) {
+	for _, s := range r.sides() {
+		stop := func() {
+			t.Helper()
+			if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.lead.write(t, "rolled/old", "1")
+		r.awaitSynced(t, long)
+		stop()
+		s.Run(t, `mkdir /run/rolled; cp -a `+r.Knowledge(pairName)+` /run/rolled`)
+		r.apply(t, s)
+		r.awaitSynced(t, long)
+		for _, side := range r.sides() {
+			side.write(t, "rolled/since on "+side.Name, side.Name)
+			side.write(t, "rolled/old", "changed on "+side.Name)
+			r.awaitSynced(t, long)
+		}
+		stop()
+		s.Run(t, `set -- `+r.Knowledge(pairName)+`; cp -a /run/rolled/* "${1%/*}"; rm -r /run/rolled`)
+		r.apply(t, s)
+		r.awaitSynced(t, long)
+		for _, side := range r.sides() {
+			if err := errors.Join(has(side, "rolled/since on "+r.lead.Name, r.lead.Name)(t.Context()), has(side, "rolled/since on "+r.back.Name, r.back.Name)(t.Context()),
+				has(side, "rolled/old", "changed on "+r.back.Name)(t.Context())); err != nil {
+				t.Error(err)
+			}
+		}
+		r.lead.Run(t, `rm -r "$1/rolled"`, r.lead.path)
+		r.awaitSynced(t, long)
+	}
+}

@@ -1,0 +1,104 @@
+package unison
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
+)
+
+// lead runs unison's client over a link.
+func (e *engine) lead(ctx context.Context, link *worker.Link) error {
+	if err := e.writeProfile(); err != nil {
+		return err
+	}
+	listener, err := worker.ListenUnix(ctx, e.socket("tunnel"), e.host.Account)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+	output, input, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = output.Close() }()
+	args, thorough := []string{profileName}, e.begunThoroughly()
+	if thorough {
+		args = append(args, "-fastcheck", "false")
+	}
+	cmd := e.command(args...)
+	cmd.Stdout, cmd.Stderr = input, input
+	e.skipped.clear()
+	if err := link.Say(worker.Word{Hello: true, Forget: e.distrusts()}); err != nil {
+		return err
+	}
+	program, err := e.host.Start(ctx, cmd, e.ready)
+	_ = input.Close() // unison has it
+	if err != nil {
+		return err
+	}
+	go e.recheck(ctx, link)
+	joined := make(chan error, 1)
+	go func() { joined <- e.tunnel(listener, program, link) }()
+	var fatal string
+	rounds := 0
+	said := &lastWords{}
+	read := make(chan error, 1)
+	go func() {
+		read <- ReadRounds(io.TeeReader(output, said), func(r Round) {
+			if fatal = r.Fatal; fatal == "" {
+				rounds++
+				e.round(link, r)
+				if thorough {
+					_ = link.Close() // the next goes by dates again
+				}
+			}
+		})
+	}()
+	<-program.Exited()
+	err = errors.Join(ignoreClosed(listener.Close()), ignoreClosed(link.Close()), ignoreClosed(<-joined), <-read)
+	e.logEnd(ctx, program, said.String())
+	if fatal == "" || ctx.Err() != nil || thorough && rounds > 0 {
+		return err
+	}
+	return e.judge(fatal, rounds > 0)
+}
+
+// tunnel joins the connection that unison makes with a link.
+func (e *engine) tunnel(listener *net.UnixListener, program *worker.Program, link *worker.Link) error {
+	for {
+		c, err := listener.AcceptUnix()
+		if err != nil {
+			return nil //nolint:nilerr // it is closed when unison has ended
+		}
+		if !program.CameFrom(c) {
+			e.host.Log.Warn("a stranger at the tunnel's socket is sent away")
+			_ = c.Close()
+			continue
+		}
+		return worker.Join(c, link)
+	}
+}
+
+// round takes in what came of a round.
+func (e *engine) round(link *worker.Link, r Round) {
+	delete(r.Failed, e.host.Config.PaceFile())
+	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped))
+	failing := e.skipped.round(r, time.Now())
+	e.host.Failing(failing)
+	if !failing.Short {
+		e.host.Settled()
+	}
+	if misread(r.Failed) {
+		e.sayMisread(link)
+	}
+	due := e.untidy.round(r.Failed, time.Now())
+	if len(due) > 0 {
+		e.host.Tidy(due, e.Unfinished)
+	}
+	_ = link.Say(worker.Word{Synced: !failing.Short, Tidy: due}) // the link may be gone
+}
