@@ -35,7 +35,7 @@ func (s *session) seePairs() pairs.Sight {
 	in := s.input()
 	_, peers, _ := s.keeper.snapshot()
 	out := pairs.Sight{
-		Known: in.view != nil && in.admitted, Statuses: in.snapshot.Statuses, Received: in.snapshot.Received,
+		Known: in.view != nil && in.admitted, Order: in.snapshot.Generations[spec.Ref{Kind: spec.KindMaintenance, Name: s.m.record.Node}], Statuses: in.snapshot.Statuses, Received: in.snapshot.Received,
 		Reaches: func(node string) bool { return peers[node].Reachable },
 		Lost:    s.lostMesh() != "",
 	}

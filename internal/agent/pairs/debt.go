@@ -12,6 +12,8 @@ const (
 	// cutFor is how long a node must have been cut off from its cluster until it counts as behind. By then both sides have noticed, so that
 	// nothing that either of them says afterwards is of the time before.
 	cutFor = 15 * time.Second
+	// unseen is how long after the end of a maintenance what was changed before may still be unknown to the pair's programs.
+	unseen = 2 * time.Second
 	// linkPatience is how long a node waits for a stream to another one that it reaches until it serves without.
 	linkPatience = 30 * time.Second
 	// roomPatience is how long a node waits for changes that have no room anywhere until it serves without.
@@ -39,6 +41,8 @@ type debt struct {
 	held bool
 	// released tells that it was gone at the last look: others have to hear of that, since what they said before does not count.
 	released bool
+	// order is the last order to enter or leave maintenance.
+	order uint64
 	// cut is since when the node is cut off, as far as the pair matters; zero while it is not.
 	cut time.Time
 	// possible is since when the other side can be found equal: its node answers, and it has not failed. Zero while it cannot.
@@ -74,9 +78,11 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 	cut := !s.cut.IsZero() && time.Since(s.cut) >= cutFor
 	// What has failed for long has brought nothing over meanwhile, and its node was out of service.
 	broken := now.State == spec.PairFailed && !s.failed.IsZero() && time.Since(s.failed) >= failurePatience
-	restarted := first || broken || !now.Started.Equal(s.started)
+	ordered := !first && sight.Order != s.order
+	s.order = sight.Order
+	restarted := first || broken || ordered || !now.Started.Equal(s.started)
 	switch {
-	case sight.Away:
+	case sight.Away, ordered:
 		s.owes = owesMaintenance
 	case cut:
 		s.owes = max(s.owes, owesCut)
@@ -84,7 +90,7 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 		s.owes = max(s.owes, owesStart)
 	}
 	s.held = sight.Away || cut
-	s.released = held && !s.held
+	s.released = (held || ordered) && !s.held
 	if now.State == spec.PairFailed && s.said.State != spec.PairFailed {
 		s.grace = first || before == owesNothing
 	}
@@ -94,7 +100,7 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 // complete tells that neither side has changes that the other has not seen, by what both say since the debt began: the one that leads does not
 // know of those that wait at the other.
 func (s *side) complete(p topology.Pair, now replication.Status, sight Sight) bool {
-	return now.Pending == 0 && sight.Statuses[p.Peer.Node].Pairs[p.Name].Pending == 0 && sight.Received[p.Peer.Node].After(s.since)
+	return time.Since(s.since) >= unseen && now.Pending == 0 && sight.Statuses[p.Peer.Node].Pairs[p.Name].Pending == 0 && sight.Received[p.Peer.Node].After(s.since)
 }
 
 // settle pays a debt whose reason is over. Equal tells that the sides were found equal since then.
@@ -137,12 +143,12 @@ func (m *Manager) Health() Fitness {
 			}
 			continue
 		}
-		if sight.Away {
-			// It may be over before the next look.
+		if sight.Away || sight.Order != s.order {
+			// Nobody has looked since.
 			s.owes, s.held = owesMaintenance, true
-			if s.equal {
-				continue
-			}
+		}
+		if sight.Away && s.equal {
+			continue
 		}
 		possible := possible(p, sight, s.said.Full)
 		problem := s.hinders(possible, sight.Statuses[p.Peer.Node].Pairs[p.Name].Full)

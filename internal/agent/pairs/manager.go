@@ -42,7 +42,9 @@ type Sight struct {
 	Pairs []topology.Pair
 	// Away tells that the node is in maintenance, Lost that it does not stand with half of its cluster.
 	Away, Lost bool
-	Statuses   map[string]spec.Status
+	// Order is the generation of the last order to enter or leave maintenance: one may be over before anybody looks.
+	Order    uint64
+	Statuses map[string]spec.Status
 	// Received is when each status arrived, by this machine's clock.
 	Received map[string]time.Time
 	// Reaches tells whether a peer answers over the mesh.
@@ -217,7 +219,7 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date 
 		}
 	}
 	s.equal = s.equal || said.State == spec.PairSynced
-	s.settle(s.equal && (s.owes != owesMaintenance || s.complete(p, now, sight)))
+	s.settle(s.equal && (s.owes != owesMaintenance || said.State == spec.PairSynced && s.complete(p, now, sight)))
 	if said.State != s.said.State {
 		said.Since = date
 	}
