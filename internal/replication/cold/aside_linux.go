@@ -170,15 +170,17 @@ func (m *Mover) removeFile(top, path, dir string) error {
 	if err != nil {
 		return ignoreMissing(err)
 	}
+	kept := func() error { return nil }
 	if info.Mode().IsRegular() {
 		f, err := openFile(path)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = f.Close() }()
+		kept = func() error { return keepsLease(f) }
 		// From here on, and until it is removed, nobody writes into it.
 		if err := lease(f); errors.Is(err, unix.EAGAIN) {
-			return busy(dir, "%s is open for writing", path)
+			return busy(dir, "%q is open for writing", path)
 		} else if err != nil {
 			return err
 		}
@@ -193,6 +195,10 @@ func (m *Mover) removeFile(top, path, dir string) error {
 	}
 	if !covered {
 		return fmt.Errorf("%s: %w", path, errUncovered)
+	}
+	// To compare may have taken longer than a lease lasts that somebody waits for.
+	if err := kept(); err != nil {
+		return busy(dir, "%q: %v", path, err)
 	}
 	return m.do("remove file", func() error { return os.Remove(path) })
 }

@@ -75,7 +75,7 @@ func (m *Mover) copyInto(ctx context.Context, dir, place string) (Copied, error)
 		return Copied{}, err
 	}
 	if missing != "" {
-		return Copied{}, busy(dir, "%s is not in the cold root after it was brought there", missing)
+		return Copied{}, busy(dir, "%q is not in the cold root after it was brought there", missing)
 	}
 	m.copied[dir] = before
 	return theirs, nil

@@ -16,3 +16,9 @@ func (m *Mover) Slot(dir string) (string, error) { return m.slot(dir) }
 
 // Exchange is the operation itself.
 func Exchange(a, b string) error { return exchange(a, b) }
+
+// Lease and KeepsLease are the operations themselves.
+var (
+	Lease      = lease
+	KeepsLease = keepsLease
+)

@@ -404,3 +404,22 @@ type closed struct{}
 func (closed) Read([]byte) (int, error)    { return 0, net.ErrClosed }
 func (closed) Write(p []byte) (int, error) { return 0, net.ErrClosed }
 func (closed) Close() error                { return nil }
+
+// Whoever waits to write into a file while it is compared keeps it from being removed.
+func TestLeaseIsBroken(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(path, []byte("x"), 0o600))
+	f, err := os.Open(path)
+	must(t, err)
+	defer func() { _ = f.Close() }()
+	must(t, cold.Lease(f))
+	must(t, cold.KeepsLease(f))
+	// One that does not wait is told so, and the lease counts as broken all the same.
+	if _, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK, 0); !errors.Is(err, unix.EAGAIN) {
+		t.Fatalf("opened for writing under a lease: %v", err)
+	}
+	if cold.KeepsLease(f) == nil {
+		t.Error("the lease is said to be there after somebody has tried to write")
+	}
+}

@@ -27,7 +27,7 @@ func (m *Mover) quiet(ctx context.Context, dir string) error {
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return busy(dir, "%s went away", path)
+			return busy(dir, "%q went away", path)
 		case errors.Is(err, fs.ErrPermission):
 			return Problem(fmt.Sprintf("directory %q is not moved: %v", dir, err))
 		case err != nil:
@@ -41,11 +41,11 @@ func (m *Mover) quiet(ctx context.Context, dir string) error {
 			device = stat.Dev
 		}
 		if stat.Dev != device {
-			return Problem(fmt.Sprintf("directory %q is not moved: another file system is mounted at %s", dir, path))
+			return Problem(fmt.Sprintf("directory %q is not moved: another file system is mounted at %q", dir, path))
 		}
 		// What is of far in the future is of a clock that was wrong.
 		if age := m.now().Sub(time.Unix(stat.Ctim.Unix())); age < m.cfg.Settled && age > -m.cfg.Settled {
-			return busy(dir, "%s has changed %s ago", path, max(age, 0).Round(time.Second))
+			return busy(dir, "%q has changed %s ago", path, max(age, 0).Round(time.Second))
 		}
 		switch {
 		case e.IsDir():
@@ -55,7 +55,7 @@ func (m *Mover) quiet(ctx context.Context, dir string) error {
 		case e.Type().IsRegular():
 			return m.unwritten(dir, path)
 		}
-		return Problem(fmt.Sprintf("directory %q is not moved: %s is a socket, a FIFO or a device", dir, path))
+		return Problem(fmt.Sprintf("directory %q is not moved: %q is a socket, a FIFO or a device", dir, path))
 	})
 }
 
@@ -70,7 +70,7 @@ func staysInside(top, dir, path string) error {
 		return err
 	}
 	if !filepath.IsAbs(text) && !filepath.IsLocal(filepath.Join(relative, text)) {
-		return Problem(fmt.Sprintf("directory %q is not moved: the link %s leads out of it by a relative path, and would lead elsewhere from the cold root", dir, path))
+		return Problem(fmt.Sprintf("directory %q is not moved: the link %q leads out of it by a relative path, and would lead elsewhere from the cold root", dir, path))
 	}
 	return nil
 }
@@ -86,9 +86,9 @@ func (m *Mover) unwritten(dir, path string) error {
 	case err == nil || errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, unix.EAGAIN):
-		return busy(dir, "%s is open for writing", path)
+		return busy(dir, "%q is open for writing", path)
 	}
-	return Problem(fmt.Sprintf("directory %q is not moved: whether %s is being written cannot be told: %v", dir, path, err))
+	return Problem(fmt.Sprintf("directory %q is not moved: whether %q is being written cannot be told: %v", dir, path, err))
 }
 
 // openFile opens a regular file for reading, without waiting for anybody.
@@ -101,6 +101,20 @@ func openFile(path string) (*os.File, error) {
 func lease(f *os.File) error {
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK); err != nil {
 		return &os.PathError{Op: "lease", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+var errLeaseBroken = errors.New("somebody waits to write into it")
+
+// keepsLease fails when somebody has tried to open a file for writing since the lease was taken.
+func keepsLease(f *os.File) error {
+	kind, err := unix.FcntlInt(f.Fd(), unix.F_GETLEASE, 0)
+	if err != nil {
+		return err
+	}
+	if kind != unix.F_RDLCK {
+		return errLeaseBroken
 	}
 	return nil
 }
