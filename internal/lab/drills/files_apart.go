@@ -38,12 +38,13 @@ func filesCutOff(c *Cluster) Drill {
 // outageLasts is how long a node has no power.
 const outageLasts = 5 * time.Second
 
-// filesPowerCut takes a node's power while both write.
+// filesPowerCut takes a node's power while both write. All of its processes end at once; what they have written stays, since machines of a
+// lab share a kernel, which lives on: that a disk lacks what was not synced is for virtual machines to show.
 func filesPowerCut(c *Cluster, name, victim string) Drill {
 	u := &uploads{pause: "0.01"}
 	return Drill{
 		Name: "files/" + name, Cluster: c, Traffic: u.begin, Setup: u.prepare,
-		Proves: "when a node loses its power while both write, the other goes on, and everything that was acknowledged on either is on both afterwards",
+		Proves: "when all processes of a node end at once while both write, the other goes on, and everything that was acknowledged on either is on both afterwards",
 		Inject: func(ctx context.Context, f *Field) error { return f.Kill(ctx, victim) },
 		Settle: func(ctx context.Context, f *Field) error {
 			pause(ctx, outageLasts)
