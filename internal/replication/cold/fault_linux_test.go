@@ -402,7 +402,7 @@ func TestWire(t *testing.T) {
 type closed struct{}
 
 func (closed) Read([]byte) (int, error)    { return 0, net.ErrClosed }
-func (closed) Write(p []byte) (int, error) { return 0, net.ErrClosed }
+func (closed) Write([]byte) (int, error) { return 0, net.ErrClosed }
 func (closed) Close() error                { return nil }
 
 // Whoever waits to write into a file while it is compared keeps it from being removed.
