@@ -177,6 +177,7 @@ resource "atoll_replication_pair" "files" {
 		{points(analysed(threeNodes("", "", "")+www, `load_balancers = { www = atoll_load_balancer.www }`), "edge/cloudflare"), []string{`the edge vendor "cloudflare"`, "a second way"}},
 		{points(analysed(threeNodes("", "", "")+www, `load_balancers = { www = atoll_load_balancer.www }
   `+edge), ""), nil},
+		{points(analysed(threeNodes("", "", ""), `databases = { app = { name = "app", votes = 3 } }`), ""), []string{`AttributeName("databases")`, "Members are missing: database/app", "0 of its 3 votes"}},
 		{points(analysed(threeNodes("", "", ""), edge), ""), []string{"Nothing to accept", "edge/cloudflare: loadbalancer/www.example.com"}},
 	}
 	for _, tt := range tests {

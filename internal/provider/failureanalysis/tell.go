@@ -14,12 +14,14 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/topology/analysis"
 )
 
-// What a plan says when something cannot work, when something hangs on one thing, and when a connection is slower or has no spare way.
+// What a plan says when something cannot work, when something hangs on one thing, when a connection is slower or has no spare way, and
+// when a database is not all described yet.
 // Terraform shows only the first of several warnings with one summary, so that they get what they are about behind it.
 const (
 	cannotWork  = "Cannot work"
 	onePoint    = "Single point of failure"
 	worthToKnow = "Works, but not as well as it could"
+	notWhole    = "Members are missing"
 )
 
 // diagnose says what nobody has accepted and what no resource's plan says itself: one error for what cannot work, one warning for each
@@ -47,7 +49,11 @@ func (q *question) diagnose(r analysis.Result, run *operator.Cluster) diag.Diagn
 		case f.Severity == analysis.Fault:
 			diags.AddAttributeError(q.at(f), cannotWork, diagnose.Sentence(f.Message, f.Remedy))
 		default:
-			diags.AddAttributeWarning(q.at(f), worthToKnow+": "+f.Affected[0].String()+" ("+string(f.Problem)+")", diagnose.Sentence(f.Message, f.Remedy))
+			summary := worthToKnow
+			if f.Problem == analysis.NoQuorum {
+				summary = notWhole
+			}
+			diags.AddAttributeWarning(q.at(f), summary+": "+f.Affected[0].String()+" ("+string(f.Problem)+")", diagnose.Sentence(f.Message, f.Remedy))
 		}
 	}
 	for _, loss := range losses {
