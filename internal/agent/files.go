@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
+	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/place"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -34,10 +35,18 @@ func (s *session) newPairs() *pairs.Manager {
 func (s *session) seePairs() pairs.Sight {
 	in := s.input()
 	_, peers, _ := s.keeper.snapshot()
+	s.mu.Lock()
+	running := s.running
+	s.mu.Unlock()
 	out := pairs.Sight{
 		Known: in.view != nil && in.admitted, Order: in.snapshot.Generations[spec.Ref{Kind: spec.KindMaintenance, Name: s.m.record.Node}], Statuses: in.snapshot.Statuses, Received: in.snapshot.Received,
 		Reaches: func(node string) bool { return peers[node].Reachable },
-		Lost:    s.lostMesh() != "",
+		Dead: func(node string) bool {
+			_, away := in.snapshot.Maintenance[node]
+			seen := peers[node]
+			return running && !away && !seen.Reachable && !seen.Alive && !api.Fresh(in.snapshot.Received[node], s.a.cfg.Now())
+		},
+		Lost: s.lostMesh() != "",
 	}
 	if in.view != nil {
 		out.Pairs = in.view.Pairs

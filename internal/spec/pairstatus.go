@@ -24,6 +24,19 @@ func PairStates() []PairState {
 	return []PairState{PairStarting, PairSynced, PairSyncing, PairDisconnected, PairFailed}
 }
 
+// PairDebt is what has happened to a side since it was last found equal with the other.
+type PairDebt string
+
+// What may have happened, the graver ones last.
+const (
+	// PairOwesStart is a start of the side's programs: nothing is known of what has happened before.
+	PairOwesStart PairDebt = "start"
+	// PairOwesCut is that the node was cut off from its cluster, which went on without it.
+	PairOwesCut PairDebt = "cut"
+	// PairOwesMaintenance is a maintenance, whose end the operator wants to be seen by users only when everything is everywhere.
+	PairOwesMaintenance PairDebt = "maintenance"
+)
+
 // PairStatus is a node's side of a pair as it is.
 type PairStatus struct {
 	State PairState `json:"state"`
@@ -50,6 +63,8 @@ type PairStatus struct {
 	Short bool `json:"short,omitempty"`
 	// Full tells that there is hardly any room left for this side.
 	Full bool `json:"full,omitempty"`
+	// Owes is why this side has to be found equal with the other before its node serves, "" for nothing.
+	Owes PairDebt `json:"owes,omitempty"`
 	// Cold is what is moved to the cold root, nil without one.
 	Cold *ColdStatus `json:"cold,omitempty"`
 }

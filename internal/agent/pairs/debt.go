@@ -1,6 +1,7 @@
 package pairs
 
 import (
+	"slices"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
@@ -14,29 +15,17 @@ const (
 	cutFor = 15 * time.Second
 	// unseen is how long after the end of a maintenance what was changed before may still be unknown to the pair's programs.
 	unseen = 2 * time.Second
+	// deadFor is how long the other node must be dead until this one's files are what there is.
+	deadFor = 30 * time.Second
 	// linkPatience is how long a node waits for a stream to another one that it reaches until it serves without.
 	linkPatience = 30 * time.Second
 	// roomPatience is how long a node waits for changes that have no room anywhere until it serves without.
 	roomPatience = 5 * time.Minute
 )
 
-// owed is why a side has to be found equal with the other before its node may serve.
-type owed int
-
-// What a side owes, the graver ones last.
-const (
-	owesNothing owed = iota
-	// owesStart is after a start of the side's programs: nothing is known of what has happened before.
-	owesStart
-	// owesCut is after the node was cut off from its cluster, which went on without it.
-	owesCut
-	// owesMaintenance is after a maintenance, whose end the operator wants to be seen by users only when everything is everywhere.
-	owesMaintenance
-)
-
 // debt is what a side owes.
 type debt struct {
-	owes owed
+	owes spec.PairDebt
 	// held tells that the reason for it was still there at the last look.
 	held bool
 	// released tells that it was gone at the last look: others have to hear of that, since what they said before does not count.
@@ -47,6 +36,8 @@ type debt struct {
 	cut time.Time
 	// possible is since when the other side can be found equal: its node answers, and it has not failed. Zero while it cannot.
 	possible time.Time
+	// dead is since when the other node is, zero while it is not.
+	dead time.Time
 	// short is since when changes have no room on one of the sides, zero while they have.
 	short time.Time
 	// grace tells that the side was well when it failed.
@@ -70,6 +61,12 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 		s.possible = time.Now()
 	}
 	switch {
+	case !sight.Dead(p.Peer.Node):
+		s.dead = time.Time{}
+	case s.dead.IsZero():
+		s.dead = time.Now()
+	}
+	switch {
 	case !now.Short && (p.Leads() || !sight.Statuses[p.Peer.Node].Pairs[p.Name].Short):
 		s.short = time.Time{}
 	case s.short.IsZero():
@@ -83,16 +80,16 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 	restarted := first || broken || ordered || !now.Started.Equal(s.started)
 	switch {
 	case sight.Away, ordered:
-		s.owes = owesMaintenance
+		s.owes = spec.PairOwesMaintenance
 	case cut:
-		s.owes = max(s.owes, owesCut)
+		s.owes = graver(s.owes, spec.PairOwesCut)
 	case restarted:
-		s.owes = max(s.owes, owesStart)
+		s.owes = graver(s.owes, spec.PairOwesStart)
 	}
 	s.held = sight.Away || cut
 	s.released = (held || ordered) && !s.held
 	if now.State == spec.PairFailed && s.said.State != spec.PairFailed {
-		s.grace = first || before == owesNothing
+		s.grace = first || before == ""
 	}
 	return restarted || held || s.held
 }
@@ -103,10 +100,21 @@ func (s *side) complete(p topology.Pair, now replication.Status, sight Sight) bo
 	return time.Since(s.since) >= unseen && now.Pending == 0 && sight.Statuses[p.Peer.Node].Pairs[p.Name].Pending == 0 && sight.Received[p.Peer.Node].After(s.since)
 }
 
-// settle pays a debt whose reason is over. Equal tells that the sides were found equal since then.
-func (d *debt) settle(equal bool) {
-	if equal && !d.held {
-		d.owes = owesNothing
+// graver returns the graver one of two debts.
+func graver(a, b spec.PairDebt) spec.PairDebt {
+	order := []spec.PairDebt{"", spec.PairOwesStart, spec.PairOwesCut, spec.PairOwesMaintenance}
+	return order[max(slices.Index(order, a), slices.Index(order, b))]
+}
+
+// settle pays a debt whose reason is over. Equal tells that the sides were found equal since then. Where the other node is dead what this one
+// has is what the cluster has, and it is the other one that is behind when it comes back. So it is for a node that has lost its cluster when the
+// other one has been down meanwhile: not this one was cut off, the others were dead.
+func (s *side) settle(p topology.Pair, sight Sight, equal bool) {
+	alone := !s.dead.IsZero() && time.Since(s.dead) >= deadFor
+	survived := s.owes == spec.PairOwesCut && sight.Reaches(p.Peer.Node) && sight.Received[p.Peer.Node].After(s.since) &&
+		sight.Statuses[p.Peer.Node].Pairs[p.Name].Owes == spec.PairOwesStart
+	if !s.held && (equal || alone || survived) {
+		s.owes = ""
 	}
 }
 
@@ -145,7 +153,7 @@ func (m *Manager) Health() Fitness {
 		}
 		if sight.Away || sight.Order != s.order {
 			// Nobody has looked since.
-			s.owes, s.held = owesMaintenance, true
+			s.owes, s.held = spec.PairOwesMaintenance, true
 		}
 		if sight.Away && s.equal {
 			continue
@@ -155,7 +163,7 @@ func (m *Manager) Health() Fitness {
 		if problem == "" {
 			continue
 		}
-		barred := s.owes == owesMaintenance && possible
+		barred := s.owes == spec.PairOwesMaintenance && possible
 		if out.Problem == "" || barred && !out.Barred {
 			out.Problem, out.Barred = p.Name+": "+problem, barred
 		}
@@ -172,7 +180,7 @@ func (s *side) hinders(possible, full bool) string {
 		if !s.failed.IsZero() && time.Since(s.failed) >= failurePatience {
 			return "failed"
 		}
-		if s.grace && s.owes <= owesStart {
+		if s.grace && graver(s.owes, spec.PairOwesStart) == spec.PairOwesStart {
 			return ""
 		}
 	case spec.PairDisconnected:
@@ -182,7 +190,7 @@ func (s *side) hinders(possible, full bool) string {
 		}
 	case spec.PairStarting, spec.PairSyncing, spec.PairSynced:
 	}
-	if s.owes == owesNothing || !possible {
+	if s.owes == "" || !possible {
 		return ""
 	}
 	// Of two sides of which this one alone has no room, this is the one to wait.

@@ -89,6 +89,77 @@ func TestShortMaintenance(t *testing.T) {
 	})
 }
 
+// TestSurvivor: who has gone on alone while the other node was dead goes on when it is back, whatever has happened to it meanwhile: it is the
+// other one that has to catch up.
+func TestSurvivor(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		// lost tells that it does not stand with half of its cluster without the other.
+		lost bool
+		// alive tells that others hear of the other node all the while.
+		alive bool
+		does  func(n *node, began *time.Time)
+		want  pairs.Fitness
+	}{
+		{"its programs start again", false, false, func(_ *node, began *time.Time) { *began = time.Now() }, well},
+		{"its programs start again, others reach the other node", false, true, func(_ *node, began *time.Time) { *began = time.Now() }, waits},
+		{"a maintenance", false, false, func(n *node, _ *time.Time) {
+			n.change(func(s *pairs.Sight) { s.Away, s.Order = true, 1 })
+			n.change(func(s *pairs.Sight) { s.Away, s.Order = false, 2 })
+		}, well},
+		{"the last one of three", true, false, func(*node, *time.Time) {}, well},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, began := leads(t)
+				n.mu.Lock()
+				n.dead = !tt.alive
+				n.mu.Unlock()
+				n.goes(false, tt.lost)
+				n.says(replication.Status{State: spec.PairDisconnected, Started: began})
+				tt.does(n, &began)
+				n.says(replication.Status{State: spec.PairDisconnected, Started: began})
+				n.fitness("alone", well)
+				pass(6 * time.Hour)
+				n.mu.Lock()
+				n.dead = false
+				n.mu.Unlock()
+				n.goes(true, false)
+				n.change(func(s *pairs.Sight) {
+					s.Statuses["sg1"] = spec.Status{Node: "sg1", Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSyncing, Owes: spec.PairOwesStart}}}
+					s.Received["sg1"] = time.Now()
+				})
+				n.says(replication.Status{State: spec.PairSyncing, Started: began})
+				n.fitness("when the other is back", tt.want)
+				pass(time.Hour)
+				n.fitness("for as long as it takes the other", tt.want)
+			})
+		})
+	}
+}
+
+// TestOtherOfASurvivor is the node that was dead.
+func TestOtherOfASurvivor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hk1")
+		n.dead = true // it has heard of nobody yet
+		n.goes(false, true)
+		n.start()
+		n.says(replication.Status{State: spec.PairStarting, Started: time.Now()})
+		n.mu.Lock()
+		n.dead = false
+		n.mu.Unlock()
+		n.goes(true, false)
+		n.hears(spec.PairSyncing)
+		n.fitness("when it has started", waits)
+		if owes := n.manager.All()["uploads"].Owes; owes != spec.PairOwesStart {
+			t.Errorf("it says that it owes %q", owes)
+		}
+		pass(time.Hour)
+		n.fitness("until both are equal", waits)
+	})
+}
+
 // TestSideThatIsMended: what had failed for long is behind when it works again, also where its programs have not been started anew.
 func TestSideThatIsMended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -110,8 +181,8 @@ func TestSideThatIsMended(t *testing.T) {
 // TestMaintenanceThatEndsAlone: when equality cannot be found, who is left serves.
 func TestMaintenanceThatEndsAlone(t *testing.T) {
 	for name, fails := range map[string]func(*node){
-		"the other node is dead":    func(n *node) { n.goes(false, false) },
-		"the other side has failed": func(n *node) { n.hears(spec.PairFailed) },
+		"the other node is not reached": func(n *node) { n.goes(false, false) },
+		"the other side has failed":     func(n *node) { n.hears(spec.PairFailed) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -47,8 +47,9 @@ type Sight struct {
 	Statuses map[string]spec.Status
 	// Received is when each status arrived, by this machine's clock.
 	Received map[string]time.Time
-	// Reaches tells whether a peer answers over the mesh.
-	Reaches func(node string) bool
+	// Reaches tells whether a peer answers over the mesh, Dead that nobody has heard of it for a while, by whatever way. One that the operator
+	// has taken out of service is not dead.
+	Reaches, Dead func(node string) bool
 }
 
 // Config is what a Manager works with. All fields are required.
@@ -150,7 +151,7 @@ func (m *Manager) look(ctx context.Context) {
 		s.judge(p, found[i], sight, m.cfg.Now().UTC())
 		asked := s.asked(p, sight) || s.released
 		changed = changed || asked || !same(before, s.said)
-		urgent = urgent || asked || before.State != s.said.State || before.Problem != s.said.Problem || before.Full != s.said.Full
+		urgent = urgent || asked || before.State != s.said.State || before.Problem != s.said.Problem || before.Full != s.said.Full || before.Owes != s.said.Owes
 	}
 	for name := range m.sides {
 		if !slices.ContainsFunc(sight.Pairs, func(p topology.Pair) bool { return p.Name == name }) {
@@ -170,10 +171,10 @@ func (m *Manager) resume(pair string, now replication.Status, sight Sight) *side
 	kept := m.cfg.Before.Pairs[pair]
 	for _, serving := range m.cfg.Before.Serving {
 		if serving.Barred {
-			s.owes = owesMaintenance
+			s.owes = spec.PairOwesMaintenance
 		}
 	}
-	if s.owes == owesNothing && !sight.Away && kept.State == spec.PairSynced && !now.Started.IsZero() && now.Started.Before(m.dated) && m.dated.Sub(m.cfg.Before.Reported) < believable {
+	if s.owes == "" && !sight.Away && kept.State == spec.PairSynced && !now.Started.IsZero() && now.Started.Before(m.dated) && m.dated.Sub(m.cfg.Before.Reported) < believable {
 		s.said, s.equal, s.started, s.since = kept, true, now.Started, time.Now()
 	}
 	return s
@@ -219,7 +220,8 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date 
 		}
 	}
 	s.equal = s.equal || said.State == spec.PairSynced
-	s.settle(s.equal && (s.owes != owesMaintenance || said.State == spec.PairSynced && s.complete(p, now, sight)))
+	s.settle(p, sight, s.equal && (s.owes != spec.PairOwesMaintenance || said.State == spec.PairSynced && s.complete(p, now, sight)))
+	said.Owes = s.owes
 	if said.State != s.said.State {
 		said.Since = date
 	}
@@ -245,7 +247,7 @@ func (s *side) asked(p topology.Pair, sight Sight) bool {
 // same tells whether two statuses say the same to others; when both sides were equal last is no news.
 func same(a, b spec.PairStatus) bool {
 	return a.State == b.State && a.Problem == b.Problem && a.Conflicts == b.Conflicts && a.Pending == b.Pending && a.Watching == b.Watching &&
-		a.Measured.Equal(b.Measured) && a.Warning == b.Warning && a.Short == b.Short && a.Full == b.Full && sameCold(a.Cold, b.Cold) && slices.Equal(a.ConflictPaths, b.ConflictPaths)
+		a.Measured.Equal(b.Measured) && a.Warning == b.Warning && a.Short == b.Short && a.Full == b.Full && a.Owes == b.Owes && sameCold(a.Cold, b.Cold) && slices.Equal(a.ConflictPaths, b.ConflictPaths)
 }
 
 // All returns what this node says of its side of each pair.

@@ -75,6 +75,8 @@ type node struct {
 	mu      sync.Mutex
 	sight   pairs.Sight
 	reaches bool
+	// dead tells that nobody hears of sg1.
+	dead    bool
 	told    int
 	manager *pairs.Manager
 	// before is what hk1 said before its agent was started.
@@ -126,7 +128,7 @@ func newNode(t *testing.T, leader string) *node {
 			Name: "uploads", Pair: spec.Pair{Driver: spec.ReplicationUnison, Leader: leader}, Self: spec.PairEnd{Path: "/srv/uploads"},
 			Peer: topology.PairPeer{Node: "sg1", PairEnd: spec.PairEnd{Path: "/srv/uploads"}},
 		}},
-		Reaches: func(string) bool { return n.reaches },
+		Reaches: func(string) bool { return n.reaches }, Dead: func(string) bool { return n.dead },
 	}
 	return n
 }
