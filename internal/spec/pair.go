@@ -40,9 +40,10 @@ const (
 	DefaultPairObjective = 5
 	// MaxNice is the least CPU priority there is.
 	MaxNice = 19
-	// MinPairMemory is the least memory that a pair may be held to, in MiB: with 47,000 files its programs take 115 on the node that does not
-	// lead, and what they need and may not have they wait for.
-	MinPairMemory = 128
+	// MinPairMemory is the least memory that agents hold a pair to, in MiB. LeastPairMemory is what is worth asking for: with 47,000 files the
+	// programs take 115 on the node that does not lead, and what they need and may not have they wait for.
+	MinPairMemory   = 64
+	LeastPairMemory = 128
 	// MaxExcludes is how many patterns a pair can have.
 	MaxExcludes = 200
 	// pairNodes is how many nodes make a pair.

@@ -150,8 +150,8 @@ func limitsAttribute() schema.SingleNestedAttribute {
 				MarkdownDescription: "How the disk is shared with other programs: `best-effort` (default), or `idle`, which takes what others leave; on a busy disk that may be nothing for long.",
 			},
 			"memory_mib": schema.Int64Attribute{
-				Optional: true, Validators: []validator.Int64{int64validator.AtLeast(spec.MinPairMemory)},
-				MarkdownDescription: fmt.Sprintf("How much memory the pair's programs may use before they are slowed down, in MiB, at least %d. 47,000 files take about 120.", spec.MinPairMemory),
+				Optional: true, Validators: []validator.Int64{int64validator.AtLeast(spec.LeastPairMemory)},
+				MarkdownDescription: fmt.Sprintf("How much memory the pair's programs may use before they are slowed down, in MiB, at least %d. 47,000 files take about 120.", spec.LeastPairMemory),
 			},
 		},
 	}
