@@ -98,7 +98,19 @@ func (m *Mover) clearStaging() error {
 
 // finish removes what was put aside of a directory, as far as it is in the root and nobody writes into it. What is not in the root is brought there.
 func (m *Mover) finish(ctx context.Context, aside, dir string) error {
-	err := m.remove(ctx, aside, aside, dir)
+	info, err := os.Lstat(aside)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	// Whoever was about to open something in it when it was exchanged has done so by then.
+	if age := m.now().Sub(changed(info)); age < m.cfg.Settled && age > -m.cfg.Settled {
+		return busy(dir, "it was replaced a short time ago")
+	}
+	// What is in the root may be so in memory alone, since an earlier program was killed.
+	if err := m.do("sync before removing", func() error { return syncFileSystem(m.cfg.Root) }); err != nil {
+		return err
+	}
+	err = m.remove(ctx, aside, aside, dir)
 	if !errors.Is(err, errUncovered) {
 		return err
 	}

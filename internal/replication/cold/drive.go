@@ -15,6 +15,8 @@ const (
 	// batch is how many directories are exchanged in one pause of the hot part, and batchFor how long the first of them waits for the others.
 	batch    = 64
 	batchFor = 10 * time.Minute
+	// stateWithin is how long the sides may take to tell what they have.
+	stateWithin = 2 * time.Minute
 )
 
 // Hold ends the hot part's program and keeps it from starting until release is called. It fails when that cannot be had.
@@ -45,22 +47,30 @@ func (r *Result) take(err error) {
 
 // Agree moves every directory that is moved on one side alone on the other, too. The hot part's program must not run from before Agree is called
 // until it has succeeded.
-func Agree(ctx context.Context, one, other Side) error {
-	ours, err := one.State(ctx)
+//
+// Moves, which may be nil, is told how many directories that are: to copy them may take long.
+func Agree(ctx context.Context, one, other Side, moves func(number int)) error {
+	asking, cancel := context.WithTimeout(ctx, stateWithin)
+	defer cancel()
+	ours, err := one.State(asking)
 	if err != nil {
 		return fmt.Errorf("this node: %w", err)
 	}
-	theirs, err := other.State(ctx)
+	theirs, err := other.State(asking)
 	if err != nil {
 		return fmt.Errorf("the other node: %w", err)
 	}
 	var problems []error
-	for _, dir := range common(ours.Linked, theirs.Plain) {
+	there, here := common(ours.Linked, theirs.Plain), common(theirs.Linked, ours.Plain)
+	if moves != nil {
+		moves(len(there) + len(here))
+	}
+	for _, dir := range there {
 		if err := other.Adopt(ctx, dir); err != nil {
 			problems = append(problems, fmt.Errorf("the other node: %w", err))
 		}
 	}
-	for _, dir := range common(theirs.Linked, ours.Plain) {
+	for _, dir := range here {
 		if err := one.Adopt(ctx, dir); err != nil {
 			problems = append(problems, fmt.Errorf("this node: %w", err))
 		}
@@ -189,7 +199,7 @@ func swap(ctx context.Context, here, there Side, dirs []string, hold Hold, r *Re
 		swapped = append(swapped, dir)
 	}
 	// Where that has failed in between, the hot part asks again before it starts.
-	r.take(Agree(ctx, here, there))
+	r.take(Agree(ctx, here, there, nil))
 	return swapped
 }
 
@@ -228,10 +238,6 @@ func Alone(ctx context.Context, here Side, hold Hold, log *slog.Logger) Result {
 
 // synchronize brings over what has changed in what is moved, both ways. Fresh are the directories that were moved just now.
 func synchronize(ctx context.Context, here, there Side, fresh []string) error {
-	before, err := fitState(ctx, here)
-	if err != nil {
-		return err
-	}
 	run := func(way Way, dirs []string) error {
 		peer, err := there.Serve(ctx)
 		if err != nil {
@@ -239,18 +245,17 @@ func synchronize(ctx context.Context, here, there Side, fresh []string) error {
 		}
 		return here.Sync(ctx, way, dirs, peer)
 	}
-	for some := range slices.Chunk(fresh, batch) {
-		if err := errors.Join(run(Push, some), run(Pull, some)); err != nil {
+	for _, way := range []Way{Push, Pull} {
+		if err := run(way, nil); err != nil {
 			return err
 		}
 	}
-	if err := errors.Join(run(Push, nil), run(Pull, nil)); err != nil {
-		return err
+	// Nothing that is different now is newer by a second. Versions that were replaced here go over with the runs that push, and those that are
+	// replaced there come with the last.
+	for some := range slices.Chunk(fresh, batch) {
+		if err := run(PushRest, some); err != nil {
+			return err
+		}
 	}
-	after, err := fitState(ctx, here)
-	if err != nil || after.Kept == before.Kept {
-		return err
-	}
-	// What was replaced here is kept there, too.
-	return run(Push, nil)
+	return errors.Join(run(PushRest, nil), run(Pull, []string{keptDir}))
 }

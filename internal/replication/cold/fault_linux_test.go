@@ -144,6 +144,92 @@ func TestAlone(t *testing.T) {
 	w.checkHas(map[string]bool{"one": true})
 }
 
+// Of two versions the newer gets the name, however little newer by whole seconds it is, on whichever side.
+func TestNewerByLittle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	base := today.Truncate(time.Second)
+	versions := []struct {
+		hk1, sg1 time.Duration
+		want     string
+	}{
+		{0, 1500 * time.Millisecond, "sg1"}, {1500 * time.Millisecond, 0, "hk1"}, {0, time.Second, "sg1"}, {0, 900 * time.Millisecond, ""}, {900 * time.Millisecond, 0, ""}, {0, time.Hour, "sg1"},
+	}
+	for i := range versions {
+		w.writeBoth(fmt.Sprintf("%s/%d", old, i), "before")
+	}
+	w.mustRound()
+	want := map[string]bool{}
+	for i, v := range versions {
+		path := fmt.Sprintf("%s/%d", old, i)
+		for n, date := range map[*node]time.Duration{w.hk1: v.hk1, w.sg1: v.sg1} {
+			content := fmt.Sprintf("%d of %s", i, n.name)
+			want[content] = true
+			n.write(t, path, content)
+			must(t, os.Chtimes(n.hot(path), base, base.Add(date)))
+		}
+	}
+	w.mustRound()
+	for i, v := range versions {
+		path := fmt.Sprintf("%s/%d", old, i)
+		one, other := w.hk1.read(t, path), w.sg1.read(t, path)
+		if one != other || !strings.HasSuffix(one, v.want) {
+			t.Errorf("%d: hk1 has %q, sg1 %q; want that of %q", i, one, other, v.want)
+		}
+	}
+	w.checkHas(want)
+}
+
+// A disk that was replaced is filled from the other node once an operator says so.
+func TestNewDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.writeBoth(old+"/a", "one")
+	w.mustRound()
+	must(t, os.RemoveAll(w.sg1.cfg.Root))
+	must(t, os.MkdirAll(w.sg1.root(".atoll-cold"), 0o755))
+	must(t, os.WriteFile(w.sg1.root(".atoll-cold/pair"), []byte("uploads\n"), 0o644))
+	w.writeBoth("2026/03/02/b", "two")
+	w.mustRound()
+	w.checkMoved(old)
+	w.checkMoved("2026/03/02")
+	for _, n := range w.nodes() {
+		if got := n.read(t, old+"/a") + n.read(t, "2026/03/02/b"); got != "onetwo" {
+			t.Errorf("%s: %q", n.name, got)
+		}
+	}
+}
+
+// What is in staging may have every length and date, and not the contents: it was being written when the power failed.
+func TestDamagedCopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.writeBoth(old+"/a", "contents")
+	for _, n := range w.nodes() {
+		n.SetStep(func(step string) error {
+			if step == "sync copy" {
+				return cold.ErrKilled
+			}
+			return nil
+		})
+	}
+	w.round(t.Context())
+	staged, err := filepath.Glob(w.hk1.root(".atoll-cold/staging/*/a"))
+	if err != nil || len(staged) != 1 {
+		t.Fatalf("staging: %q, %v", staged, err)
+	}
+	info, err := os.Stat(staged[0])
+	must(t, err)
+	must(t, os.WriteFile(staged[0], make([]byte, info.Size()), 0o644))
+	must(t, os.Chtimes(staged[0], info.ModTime(), info.ModTime()))
+	w.start()
+	w.mustRound()
+	w.checkMoved(old)
+	if got := w.hk1.read(t, old+"/a"); got != "contents" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // Should both believe that they are alone, nothing is lost either.
 func TestBothAlone(t *testing.T) {
 	t.Parallel()
@@ -212,7 +298,7 @@ func TestTreeGone(t *testing.T) {
 	w.mustRound()
 	must(t, os.Rename(w.hk1.cfg.Tree, w.hk1.cfg.Tree+".away"))
 	must(t, os.Mkdir(w.hk1.cfg.Tree, 0o755))
-	if err := cold.Agree(t.Context(), w.hk1, w.sg1); err == nil {
+	if err := cold.Agree(t.Context(), w.hk1, w.sg1, nil); err == nil {
 		t.Error("the nodes agree without a tree")
 	}
 	if entries, err := os.ReadDir(w.hk1.cfg.Tree); err != nil || len(entries) > 0 {
@@ -374,7 +460,7 @@ func TestWire(t *testing.T) {
 	if got := w.hk1.read(t, old+"/b"); got != "through" {
 		t.Errorf("got %q", got)
 	}
-	if err := cold.Agree(t.Context(), here, there); err != nil {
+	if err := cold.Agree(t.Context(), here, there, nil); err != nil {
 		t.Error(err)
 	}
 	// Errors keep their kinds.
@@ -401,9 +487,9 @@ func TestWire(t *testing.T) {
 // closed is a stream that has ended.
 type closed struct{}
 
-func (closed) Read([]byte) (int, error)    { return 0, net.ErrClosed }
+func (closed) Read([]byte) (int, error)  { return 0, net.ErrClosed }
 func (closed) Write([]byte) (int, error) { return 0, net.ErrClosed }
-func (closed) Close() error                { return nil }
+func (closed) Close() error              { return nil }
 
 // Whoever waits to write into a file while it is compared keeps it from being removed.
 func TestLeaseIsBroken(t *testing.T) {

@@ -86,24 +86,29 @@ func (m *Mover) ensure() error {
 		return Problem(fmt.Sprintf("%s cannot be read: %v", m.cfg.hot(RootLink), err))
 	}
 	pair, err := os.ReadFile(m.cfg.cold(marker))
+	name := strings.TrimSpace(string(pair))
 	switch {
-	case err == nil && len(pair) == 0:
+	case err == nil && name == "":
 		// The pair that it belonged to is gone.
 		if err := m.mark(); err != nil {
 			return Problem(fmt.Sprintf("the cold root %s cannot be written to: %v", m.cfg.Root, err))
 		}
-	case err == nil && string(pair) != m.cfg.Pair:
-		return Problem(fmt.Sprintf("the cold root %s is that of pair %q: give each pair its own", m.cfg.Root, pair))
+	case err == nil && name != m.cfg.Pair:
+		return Problem(fmt.Sprintf("the cold root %s is that of pair %q: give each pair its own, or empty the file %s when that pair is gone", m.cfg.Root, name, m.cfg.cold(marker)))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return Problem(fmt.Sprintf("the cold root %s cannot be read: %v", m.cfg.Root, err))
 	case err != nil && linked == m.cfg.Root:
-		return Problem(fmt.Sprintf("the cold root %s is not what it was: it has no %s. Mount its file system or restore it; to have a new disk filled from the other node, write the pair's name %s into that file", m.cfg.Root, marker, m.cfg.Pair))
+		return Problem(fmt.Sprintf("the cold root %s is not what it was: it has no %s. Mount its file system or restore it; to have a new disk filled from the other node, write the pair's name %s into that file, and give it and its directory to the account of the pair", m.cfg.Root, marker, m.cfg.Pair))
 	case err != nil && linked != "":
 		return Problem(fmt.Sprintf("the cold root was %s and is to be %s, which has no %s: move everything that is there, this directory included, or go back to the old path", linked, m.cfg.Root, Dir))
 	case err != nil:
 		if err := m.establish(); err != nil {
 			return Problem(fmt.Sprintf("the cold root %s cannot be written to: %v", m.cfg.Root, err))
 		}
+	}
+	// On a disk that an operator has marked they are not there.
+	if err := errors.Join(mkdir(m.cfg.cold(stagingDir), 0o755), mkdir(m.cfg.cold(keptDir), 0o755)); err != nil {
+		return Problem(fmt.Sprintf("the cold root %s cannot be written to, give its directory %s to the account of the pair: %v", m.cfg.Root, Dir, err))
 	}
 	if linked != m.cfg.Root {
 		if err := m.relink(); err != nil {

@@ -44,7 +44,7 @@ func (m *Mover) quiet(ctx context.Context, dir string) error {
 			return Problem(fmt.Sprintf("directory %q is not moved: another file system is mounted at %q", dir, path))
 		}
 		// What is of far in the future is of a clock that was wrong.
-		if age := m.now().Sub(time.Unix(stat.Ctim.Unix())); age < m.cfg.Settled && age > -m.cfg.Settled {
+		if age := m.now().Sub(changed(info)); age < m.cfg.Settled && age > -m.cfg.Settled {
 			return busy(dir, "%q has changed %s ago", path, max(age, 0).Round(time.Second))
 		}
 		switch {
@@ -57,6 +57,15 @@ func (m *Mover) quiet(ctx context.Context, dir string) error {
 		}
 		return Problem(fmt.Sprintf("directory %q is not moved: %q is a socket, a FIFO or a device", dir, path))
 	})
+}
+
+// changed returns when a file, its attributes or its name were changed last.
+func changed(info fs.FileInfo) time.Time {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return info.ModTime()
+	}
+	return time.Unix(stat.Ctim.Unix())
 }
 
 // staysInside fails for a link that would lead elsewhere from the directory's new place.

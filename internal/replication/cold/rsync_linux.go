@@ -14,9 +14,12 @@ import (
 	"time"
 )
 
-// attributes are what every run of rsync keeps: everything but devices. Dates count by the nanosecond, or two versions of one second and one length
-// would be the same. What has to be on the disk is synced afterwards.
-var attributes = []string{"-rlptgo", "--specials", "--hard-links", "--acls", "--xattrs", "--sparse", "--numeric-ids", "--one-file-system", "--modify-window=-1", "--quiet"}
+// attributes are what every run of rsync keeps: everything but devices. What has to be on the disk is synced afterwards.
+var attributes = []string{"-rlptgo", "--specials", "--hard-links", "--acls", "--xattrs", "--sparse", "--numeric-ids", "--one-file-system", "--quiet"}
+
+// byNanosecond has two files of one length and one second be different ones. It goes with no run that asks for the newer one of two (--update):
+// that would take one that is newer by less than two seconds for the older.
+const byNanosecond = "--modify-window=-1"
 
 // maxComplaint is how much is kept of what rsync says, in bytes.
 const maxComplaint = 2 << 10
@@ -97,10 +100,16 @@ func problem(dir string, err error) error {
 
 // mirror makes a copy of a directory that is like it in everything.
 func (m *Mover) mirror(ctx context.Context, from, to string) error {
+	again := exists(to)
 	if err := mkdir(to, 0o700); err != nil {
 		return Problem(fmt.Sprintf("the cold root cannot be written to: %v", err))
 	}
-	return problem(from, m.rsync(ctx, nil, "--delete", from+"/", to+"/"))
+	args := []string{"--delete", byNanosecond}
+	if again {
+		// A file that was being copied when the power failed may have its length and date, and not its contents.
+		args = append(args, "--checksum")
+	}
+	return problem(from, m.rsync(ctx, nil, append(args, from+"/", to+"/")...))
 }
 
 // merge brings everything that is in a directory into its place in the root. Of two versions the newer gets the name, the other is kept.

@@ -30,10 +30,12 @@ type Side interface {
 // Way is a direction.
 type Way string
 
-// The directions of Side.Sync.
+// The directions of Side.Sync: to the other side what is newer here, by whole seconds, from there what is newer there, and to there what is different
+// still, that is what both have changed within the same second.
 const (
-	Push Way = "push"
-	Pull Way = "pull"
+	Push     Way = "push"
+	Pull     Way = "pull"
+	PushRest Way = "push-rest"
 )
 
 // State is what a side has. Paths are from the tree's root, as bytes, sorted.

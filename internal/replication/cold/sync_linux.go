@@ -113,7 +113,7 @@ func (m *Mover) Sync(ctx context.Context, way Way, dirs []string, peer io.ReadWr
 		_ = c.Close()
 	}()
 	args := []string{
-		"--fsync", "--update", "--backup", "--backup-dir=" + m.freshKept() + "-" + string(way), "--rsh=" + pipe,
+		"--fsync", "--backup", "--backup-dir=" + m.freshKept() + "-" + string(way), "--rsh=" + pipe,
 		"--exclude=/" + stagingDir, "--exclude=/" + marker, "--exclude=/" + marker + ".new", "--exclude=/lost+found",
 	}
 	if len(dirs) > 0 {
@@ -123,6 +123,11 @@ func (m *Mover) Sync(ctx context.Context, way Way, dirs []string, peer io.ReadWr
 		}
 		defer func() { _ = os.Remove(list) }() // it is in a directory that is gone with the machine's next start
 		args = append(args, "--checksum", "--from0", "--files-from="+list)
+	}
+	if way == PushRest {
+		args = append(args, byNanosecond)
+	} else {
+		args = append(args, "--update")
 	}
 	from, to := m.cfg.Root+"/", "peer::"+module+"/"
 	if way == Pull {

@@ -220,7 +220,7 @@ func (w *world) checkMoved(dir string) {
 	}
 }
 
-// checkHas fails unless both nodes have all these versions, and no node has anything else.
+// checkHas fails unless both nodes have all these versions.
 func (w *world) checkHas(want map[string]bool) {
 	w.t.Helper()
 	for _, n := range w.nodes() {
@@ -254,7 +254,7 @@ func (w *world) mustRound() cold.Result {
 
 func (w *world) mustAgree() {
 	w.t.Helper()
-	if err := cold.Agree(w.t.Context(), w.hk1, w.sg1); err != nil {
+	if err := cold.Agree(w.t.Context(), w.hk1, w.sg1, nil); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -80,8 +80,13 @@ type mover struct {
 	// alone is until when the other node counts as gone.
 	alone  time.Time
 	status spec.ColdStatus
+	// following is how many directories are moved before the engine may run.
+	following int
 	// root is what is wrong with the roots whether there are runs or not.
 	root string
+	// since is when that began. aside is how many replaced directories are left.
+	since time.Time
+	aside int
 }
 
 // reached tells whether the other side is.
@@ -215,6 +220,9 @@ func (m *mover) drive(ctx context.Context) error {
 			if time.Since(looked) > coldLook || m.heardSince(looked) {
 				looked = time.Now()
 				m.look(ctx)
+				if m.unfit() {
+					return errColdRoot
+				}
 			}
 			continue
 		}
@@ -228,6 +236,9 @@ func (m *mover) drive(ctx context.Context) error {
 		m.ended(result, took)
 		m.look(ctx)
 		looked = time.Now()
+		if m.left() {
+			next = time.Now().Add(max(min(pause, coldRetry), took))
+		}
 	}
 }
 
@@ -240,6 +251,29 @@ func (m *mover) ended(r cold.Result, took time.Duration) {
 	if took > m.cfg.Cold.Interval && m.status.Problem == "" {
 		m.status.Problem = fmt.Sprintf("a run takes %s, longer than its interval of %s: choose a longer one", took.Round(time.Second), m.cfg.Cold.Interval)
 	}
+}
+
+// errColdRoot ends a worker whose cold root has not been there for long: a file system that was mounted since may not be to be seen from where
+// it runs, as for a tree.
+var errColdRoot = errors.New("the cold root is not there: whether it is mounted since is seen from a new start")
+
+// unfit tells that something has been wrong with the root for long.
+func (m *mover) unfit() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.root == "" {
+		m.since = time.Time{}
+	} else if m.since.IsZero() {
+		m.since = time.Now()
+	}
+	return m.root != "" && time.Since(m.since) > coldRetry
+}
+
+// left tells that what was replaced is not removed yet.
+func (m *mover) left() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.aside > 0
 }
 
 // first returns the first of some texts, and how many more there are. Names of files may hold anything.
@@ -276,6 +310,7 @@ func (m *mover) look(ctx context.Context) {
 		return
 	}
 	m.root = shortened(printable(string(s.Problem)))
+	m.aside = s.Aside
 	m.status.Directories, m.status.Due, m.status.Bytes, m.status.Kept = len(s.Linked), len(s.Due), s.Bytes, s.Kept
 }
 
@@ -288,6 +323,9 @@ func (m *mover) said() *spec.ColdStatus {
 	defer m.mu.Unlock()
 	s := m.status
 	s.Problem = cmp.Or(m.root, s.Problem)
+	if m.following > 0 {
+		s.Waiting = fmt.Sprintf("%d directories that one node has moved are moved on the other before anything else is synchronized", m.following)
+	}
 	return &s
 }
 

@@ -21,16 +21,24 @@ func (m *mover) admit(ctx context.Context, cancel context.CancelFunc) (release f
 		return nil, ctx.Err()
 	}
 	if m.cfg.Leads {
-		if err := cold.Agree(ctx, m.here, m.there); err != nil {
+		if err := cold.Agree(ctx, m.here, m.there, m.follows); err != nil {
 			<-m.running
 			return nil, fmt.Errorf("see which old directories are moved: %w", err)
 		}
 	}
+	m.follows(0)
 	m.setRest(cancel)
 	return func() {
 		m.setRest(nil)
 		<-m.running
 	}, nil
+}
+
+// follows notes how many directories are moved on one of the nodes before the engine may run, since the other one has moved them.
+func (m *mover) follows(number int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.following = number
 }
 
 func (m *mover) setRest(cancel context.CancelFunc) {

@@ -73,7 +73,12 @@ func (c Config) Marshal() ([]byte, error) {
 // excludes, what is not there is not what was deleted.
 func (c Config) terms() string {
 	exclude := slices.Sorted(slices.Values(c.Exclude))
-	data, err := json.Marshal([]any{c.Path, c.Peer, c.PeerPath, exclude})
+	terms := []any{c.Path, c.Peer, c.PeerPath, exclude}
+	if c.Cold != nil {
+		// Which directories both sides agree on before a synchronization.
+		terms = append(terms, c.Cold.Pattern)
+	}
+	data, err := json.Marshal(terms)
 	if err != nil {
 		return "" // not of strings
 	}
