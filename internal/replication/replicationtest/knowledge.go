@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 )
 
 // knowledgeLost has each side forget, and then both, what was synchronized.
@@ -98,6 +100,37 @@ func (r *run) knowledgeRolledBack(t *testing.T) {
 			}
 		}
 		r.lead.Run(t, `rm -r "$1/rolled"`, r.lead.path)
+		r.awaitSynced(t, long)
+	}
+}
+
+// powerCut has each side lose its power: what it has received last is empty, with names, dates and all, as a file system has it that had not
+// come to write the contents. The other side's are good, and so is what was changed there meanwhile.
+func (r *run) powerCut(t *testing.T) {
+	for _, s := range r.sides() {
+		other := r.other(s)
+		other.write(t, "power/received", "1")
+		other.write(t, "power/changed", "1")
+		s.write(t, "power/own", "1")
+		r.awaitSynced(t, long)
+		if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+			t.Fatal(err)
+		}
+		s.Run(t, `cd "$1/power"; for f in received changed; do touch -r $f date; : >$f; touch -r date $f; done; rm date`, s.path)
+		s.Run(t, r.PowerCut(pairName))
+		other.write(t, "power/changed", "2, meanwhile")
+		r.apply(t, s)
+		r.awaitSynced(t, long)
+		for _, side := range r.sides() {
+			if err := errors.Join(has(side, "power/received", "1")(t.Context()), has(side, "power/changed", "2, meanwhile")(t.Context()), has(side, "power/own", "1")(t.Context())); err != nil {
+				t.Errorf("after %s lost its power: %v", s.Name, err)
+			}
+		}
+		// It is as usual again.
+		s.write(t, "power/changed", "3")
+		await.NoError(t, "changes go on", long, has(other, "power/changed", "3"))
+		r.awaitSynced(t, long)
+		r.lead.Run(t, `rm -r "$1/power"`, r.lead.path)
 		r.awaitSynced(t, long)
 	}
 }

@@ -32,6 +32,8 @@ type Suite struct {
 	Attributes bool
 	// Knowledge is a pattern for the files in which a side keeps what it knows of earlier synchronizations.
 	Knowledge func(pair string) string
+	// PowerCut is a script that has a side whose service is stopped believe that its machine lost its power while changes were on their way.
+	PowerCut func(pair string) string
 }
 
 // Run runs every conformance test on two machines.
@@ -74,6 +76,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"TreeGone", r.treeGone},
 		{"TreeEmptied", r.treeEmptied},
 		{"MountedInside", r.mountedInside},
+		{"PowerCut", r.powerCut},
 		{"KnowledgeLost", r.knowledgeLost},
 		{"KnowledgeDamaged", r.knowledgeDamaged},
 		{"KnowledgeRolledBack", r.knowledgeRolledBack},

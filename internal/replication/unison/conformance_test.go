@@ -112,8 +112,11 @@ func suite() replicationtest.Suite {
 			t.Cleanup(func() { _ = d.Close() })
 			return d
 		},
-		Unit:      func(pair string) string { return "atoll-pair-" + pair + ".service" },
-		Program:   `^unison(-[0-9.+]*)?$`,
+		Unit:    func(pair string) string { return "atoll-pair-" + pair + ".service" },
+		Program: `^unison(-[0-9.+]*)?$`,
+		PowerCut: func(pair string) string {
+			return `sed -i 's/"boot": "[^"]*"/"boot": "the one before", "unsynced": true/' /var/lib/atoll-pairs/` + pair + `/state.json`
+		},
 		Knowledge: func(pair string) string { return "/var/lib/atoll-pairs/" + pair + "/home/.unison/ar*" },
 	}
 }

@@ -26,11 +26,8 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 		return err
 	}
 	defer func() { _ = output.Close() }()
-	args, thorough := []string{profileName}, e.begunThoroughly()
-	if thorough {
-		args = append(args, "-fastcheck", "false")
-	}
-	cmd := e.command(args...)
+	thorough, behind := e.begunThoroughly(), e.host.Behind()
+	cmd := e.command(Arguments(e.host.Config, e.socket("tunnel"), thorough, behind)...)
 	cmd.Stdout, cmd.Stderr = input, input
 	e.skipped.clear()
 	if err := link.Say(worker.Word{Hello: true, Forget: e.distrusts()}); err != nil {
@@ -45,7 +42,7 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	joined := make(chan error, 1)
 	go func() { joined <- e.tunnel(listener, program, link) }()
 	var fatal string
-	rounds := 0
+	rounds, once := 0, false
 	said := &lastWords{}
 	read := make(chan error, 1)
 	go func() {
@@ -53,8 +50,9 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 			if fatal = r.Fatal; fatal == "" {
 				rounds++
 				e.round(link, r)
-				if thorough {
-					_ = link.Close() // the next goes by dates again
+				if thorough || behind && !e.host.Behind() {
+					once = true
+					_ = link.Close() // the next start is one as usual
 				}
 			}
 		})
@@ -62,7 +60,7 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	<-program.Exited()
 	err = errors.Join(ignoreClosed(listener.Close()), ignoreClosed(link.Close()), ignoreClosed(<-joined), <-read)
 	e.logEnd(ctx, program, said.String())
-	if fatal == "" || ctx.Err() != nil || thorough && rounds > 0 {
+	if fatal == "" || ctx.Err() != nil || once {
 		return err
 	}
 	return e.judge(fatal, rounds > 0)

@@ -29,6 +29,25 @@ func own(c worker.Config, line func(key, value string)) {
 	line("ignore", "Path "+cold.Dir)
 }
 
+// otherRoot is what unison calls the other side's tree.
+func otherRoot(c worker.Config, tunnel string) string {
+	return "socket://{" + tunnel + "}/" + path.Clean(c.PeerPath)
+}
+
+// Arguments are unison's for one start with Profile's profile. Thorough has it compare all contents, as if nothing were known of earlier
+// synchronizations: by what is known, a file that was damaged without its date telling would be taken for one that was changed, and overwrite
+// the good one. Behind has the other side's versions keep their names.
+func Arguments(c worker.Config, tunnel string, thorough, behind bool) []string {
+	args := []string{profileName}
+	if thorough {
+		args = append(args, "-ignorearchives")
+	}
+	if behind {
+		args = append(args, "-prefer", otherRoot(c, tunnel))
+	}
+	return args
+}
+
 // Profile returns the profile by which unison keeps a pair on the node that leads. Tunnel is the Unix socket that leads to the other
 // side. Attributes says that unison keeps extended attributes, which versions before 2.53 do not.
 func Profile(c worker.Config, tunnel string, attributes bool) ([]byte, error) {
@@ -40,7 +59,7 @@ func Profile(c worker.Config, tunnel string, attributes bool) ([]byte, error) {
 	line := func(key, value string) { fmt.Fprintf(&out, "%s = %s\n", key, value) }
 	out.WriteString("# Written by atolld; changes are overwritten.\n")
 	line("root", c.Path)
-	line("root", "socket://{"+tunnel+"}/"+path.Clean(c.PeerPath))
+	line("root", otherRoot(c, tunnel))
 
 	out.WriteString("\n# Nobody is there to be asked.\n")
 	for _, key := range []string{"batch", "dumbtty", "terse", "contactquietly"} {

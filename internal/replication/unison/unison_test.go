@@ -62,6 +62,19 @@ func TestProfile(t *testing.T) {
 		}
 		golden(t, name, string(text))
 	}
+	for _, test := range []struct {
+		thorough, behind bool
+		want             string
+	}{
+		{want: "atoll"},
+		{thorough: true, want: "atoll -ignorearchives"},
+		{behind: true, want: "atoll -prefer socket://{/run/tunnel.sock}//srv/all uploads"},
+		{thorough: true, behind: true, want: "atoll -ignorearchives -prefer socket://{/run/tunnel.sock}//srv/all uploads"},
+	} {
+		if got := strings.Join(unison.Arguments(c, "/run/tunnel.sock", test.thorough, test.behind), " "); got != test.want {
+			t.Errorf("arguments: %q, want %q", got, test.want)
+		}
+	}
 	c.Exclude = []string{"[broken"}
 	var wrong *exclude.PatternError
 	if _, err := unison.Profile(c, "/run/tunnel.sock", true); !errors.As(err, &wrong) {

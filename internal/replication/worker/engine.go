@@ -23,8 +23,8 @@ type Engine interface {
 	// Forget removes what is known of earlier synchronizations, so that the next compares both trees as a whole. It is called before
 	// the first Run.
 	Forget() error
-	// Thorough has the program begin anew and compare the contents of all files once, whatever their dates, on both sides. It is called on the
-	// one that leads.
+	// Thorough has the program begin anew and compare the contents of all files once, whatever it knows of them, on both sides: different ones
+	// conflict. It is called on the one that leads.
 	Thorough()
 	// Conflict tells whether a name is that of a kept copy of one of two versions.
 	Conflict(name string) bool
@@ -57,6 +57,12 @@ type Host struct {
 	board *board
 
 	leftovers sweeping
+
+	// syncing has below it how often the program was told to go on, how many of these rounds have ended, and whether anything of them may not
+	// be on the disk yet.
+	syncing       sync.Mutex
+	rounds, ended int
+	unsynced      bool
 
 	mu sync.Mutex
 	// tidied is when Tidy was last heeded.
@@ -91,8 +97,18 @@ func (h *Host) swept() {
 	}
 }
 
-// Gate returns a Problem unless the tree is there now. An engine asks before it takes changes of the tree for what somebody did to it.
-func (h *Host) Gate() error { return h.tree.check() }
+// Gate returns a Problem unless the tree is there now. An engine asks before it takes changes of the tree for what somebody did to it, and
+// with that before it writes to either side.
+func (h *Host) Gate() error {
+	if err := h.tree.check(); err != nil {
+		return err
+	}
+	return h.writes()
+}
+
+// Behind tells that this side is not what it was when it was last synchronized: of versions that conflict the other side's counts, until
+// Settled.
+func (h *Host) Behind() bool { return h.state.behind() }
 
 // Own tells whether a process is the program that runs, or one that it started.
 func (h *Host) Own(pid int) bool { return h.board.own(pid) }
@@ -103,6 +119,9 @@ func (h *Host) Busy() { h.board.busy() }
 // Settled tells that the program has found both sides equal, but for what fails for another reason than that there is no room for it.
 func (h *Host) Settled() {
 	h.board.settled()
+	if err := h.state.caughtUp(); err != nil {
+		h.Log.Warn("the state of the tree cannot be kept", "error", err)
+	}
 	h.swept()
 	h.remember()
 }
@@ -131,8 +150,9 @@ func (h *Host) Tidy(directories []string, temporary func(path string) bool) {
 	}
 }
 
-// Failing tells what cannot be synchronized.
+// Failing tells what cannot be synchronized, at the end of each round.
 func (h *Host) Failing(f Failing) {
+	h.wrote()
 	h.board.set(func() {
 		h.board.failing = f
 		h.board.once = h.board.once || f.Short // it has ended, though the sides are not equal
@@ -142,6 +162,10 @@ func (h *Host) Failing(f Failing) {
 // Answers tells that the leader has found both sides equal, on the side that does not lead.
 func (h *Host) Answers() {
 	h.board.answers()
+	h.wrote()
+	if err := h.state.caughtUp(); err != nil {
+		h.Log.Warn("the state of the tree cannot be kept", "error", err)
+	}
 	h.swept()
 	h.remember()
 }

@@ -33,6 +33,12 @@ type kept struct {
 	// Terms is the digest of what else the engine's knowledge depends on, and Distrusted tells that it is of no use.
 	Terms      string `json:"terms,omitempty"`
 	Distrusted bool   `json:"distrusted,omitempty"`
+	// Boot is the boot (proc_sys_kernel(5), random) in which the engine last ran, and Unsynced that not all of what it had written was on the
+	// disk: then a later boot knows that it was a loss of power, or a crash, that has ended the one before.
+	Boot     string `json:"boot,omitempty"`
+	Unsynced bool   `json:"unsynced,omitempty"`
+	// Behind tells that the tree is older, or has less, than when it was last synchronized.
+	Behind bool `json:"behind,omitempty"`
 	// Filled tells that the tree was not empty when it was last in step.
 	Filled bool `json:"filled,omitempty"`
 	// Program is the process that was started last.
@@ -78,6 +84,7 @@ func (s *state) known(path, id string) bool {
 // establish begins with a tree: whatever is known is of another one.
 func (s *state) establish(path, id string) error {
 	return s.change(func(k *kept) bool {
+		k.Behind = k.Behind || k.Tree == path
 		k.Tree, k.ID, k.Next, k.Filled, k.Distrusted = path, id, "", false, true
 		return true
 	})
@@ -90,6 +97,56 @@ func (s *state) renew(id string, done bool) error {
 		if done {
 			k.ID, k.Next = id, ""
 		}
+		return true
+	})
+}
+
+// begin notes the boot in which an engine is about to run, and tells whether the one before has ended with something not on the disk: what was
+// received is not what the engine knows of, and nothing of that is to be relied upon.
+func (s *state) begin(boot string) (crashed bool, err error) {
+	err = s.change(func(k *kept) bool {
+		crashed = k.Unsynced && k.Boot != boot
+		if !crashed && k.Boot == boot {
+			return false
+		}
+		if crashed {
+			k.Distrusted, k.Behind = true, true
+		}
+		k.Boot, k.Unsynced = boot, k.Unsynced && crashed
+		return true
+	})
+	return crashed, err
+}
+
+func (s *state) unsynced() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept.Unsynced
+}
+
+func (s *state) setUnsynced(unsynced bool) error {
+	return s.change(func(k *kept) bool {
+		if k.Unsynced == unsynced {
+			return false
+		}
+		k.Unsynced = unsynced
+		return true
+	})
+}
+
+func (s *state) behind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept.Behind
+}
+
+// caughtUp notes that both sides were found equal.
+func (s *state) caughtUp() error {
+	return s.change(func(k *kept) bool {
+		if !k.Behind {
+			return false
+		}
+		k.Behind = false
 		return true
 	})
 }

@@ -194,6 +194,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err := w.distrust(engine); err != nil {
 		return err
 	}
+	host.unsynced = w.tree.state.unsynced()
 	skip, err := exclude.Parse(w.cfg.Exclude)
 	if err != nil {
 		return err
@@ -235,6 +236,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go unseen.run(ctx)
+	go host.keepSynced(ctx)
 	go func() { cancel(w.look(ctx, begun)) }()
 	go func() { cancel(w.pass(ctx, watcher, engine, unseen)) }()
 	if w.mover != nil {
@@ -242,6 +244,9 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 		go func() { cancel(w.mover.drive(ctx)) }()
 	}
 	w.synchronize(ctx, engine)
+	if err := host.sync(true); err != nil {
+		w.log.Warn("what was received may be lost if the machine loses its power now", "error", err)
+	}
 	return context.Cause(ctx)
 }
 
@@ -251,6 +256,17 @@ func (w *worker) distrust(engine Engine) error {
 	id, err := machineID()
 	if err != nil {
 		return err
+	}
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	crashed, err := w.tree.state.begin(boot)
+	if err != nil {
+		return err
+	}
+	if crashed {
+		w.log.Warn("this machine has lost its power, or crashed, while changes were on their way: what was received may be damaged, and the other side's versions count")
 	}
 	terms := w.cfg.terms()
 	if !w.tree.state.trusts(id, terms) {
