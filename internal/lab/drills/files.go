@@ -54,7 +54,8 @@ func filesReady(ctx context.Context, f *Field) error {
 	if !healthy {
 		return fmt.Errorf("atoll status: %s", strings.Join(status.Reasons, "; "))
 	}
-	return filesPair(f).Equal(ctx)
+	_, err = sameTrees(ctx, filesPair(f))
+	return err
 }
 
 // filesSaid measures until the status says of a side of the pair what an operator has to know.

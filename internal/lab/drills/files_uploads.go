@@ -139,29 +139,35 @@ func (u *uploads) equal(ctx context.Context, what string) error {
 	})
 }
 
-// same returns an error that says where both trees differ, unless what applications made in them is the same. What unison had begun and
-// given up, under names of its own, is counted.
-func (u *uploads) same(ctx context.Context) error {
+// same is sameTrees, which counts what is left of unison's own.
+func (u *uploads) same(ctx context.Context) (err error) {
+	u.unfinished, err = sameTrees(ctx, u.pair)
+	return err
+}
+
+// sameTrees returns an error that says where both trees of a pair differ, unless what applications made in them is the same. What unison had
+// begun and given up, under names of its own, is counted.
+func sameTrees(ctx context.Context, p *rig.Pair) (unfinished int, err error) {
 	var listings [2][]string
-	u.unfinished = 0
-	for i, node := range u.pair.Nodes {
-		text, err := u.pair.Listing(ctx, node)
+	for i, node := range p.Nodes {
+		text, err := p.Listing(ctx, node)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for line := range strings.Lines(text) {
-			if strings.Contains(line, "/.unison.") && strings.Contains(line, ".unison.tmp") {
-				u.unfinished++
+			if strings.Contains(line, ".unison.") && strings.Contains(line, ".unison.tmp") {
+				unfinished++
 			} else {
 				listings[i] = append(listings[i], line)
 			}
 		}
 	}
-	u.unfinished /= 2 // a line of what it is, and one of what is in it
+	unfinished /= 2 // a line of what it is, and one of what is in it
 	if diff := cmp.Diff(listings[0], listings[1]); diff != "" {
-		return fmt.Errorf("the trees of %s (-) and %s (+) differ in %d and %d lines:\n%s", u.pair.Nodes[0], u.pair.Nodes[1], len(listings[0]), len(listings[1]), diff[:min(len(diff), 4000)])
+		return unfinished, fmt.Errorf("the trees of %s (-) and %s (+) differ in %d and %d lines:\n%s",
+			p.Nodes[0], p.Nodes[1], len(listings[0]), len(listings[1]), diff[:min(len(diff), 4000)])
 	}
-	return nil
+	return unfinished, nil
 }
 
 // Stop implements Traffic: every version that was acknowledged, and that no application has replaced or removed, has to be on both
@@ -230,10 +236,9 @@ func (u *uploads) clear(ctx context.Context, f *Field) error {
 		return nil
 	}
 	err := errors.Join(u.quit(), f.HealAll(ctx), powerOn(ctx, f, u.pair.Nodes[0], u.pair.Nodes[1]))
-	for _, node := range u.pair.Nodes {
-		if _, runErr := u.pair.Run(ctx, node, "rm -rf "+u.dir+"*"); runErr != nil {
-			err = errors.Join(err, runErr)
-		}
+	// One of them removes it: what both do at once is one more drill.
+	if _, runErr := u.pair.Run(ctx, filesOne, "rm -rf "+u.dir+"*"); runErr != nil {
+		return errors.Join(err, runErr)
 	}
 	return err
 }
