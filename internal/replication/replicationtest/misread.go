@@ -5,6 +5,7 @@ package replicationtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,26 +21,11 @@ var errNotRead = errors.New("no program has opened it")
 // writtenWhileRead changes the beginning of a file while a program reads the rest of it, and gives it its date back, as whatever unpacks or copies
 // files with their dates does: neither date nor length tell that what was read is old.
 func (r *run) writtenWhileRead(t *testing.T) {
-	const size = 256 << 20
-	for i, s := range r.sides() {
-		name := "written while read " + strconv.Itoa(i)
-		file := s.file(name)
+	for _, s := range r.sides() {
 		dated := time.Now().Add(-time.Hour)
-		f, err := os.OpenFile(file+".tmp", os.O_CREATE|os.O_WRONLY, 0o644) // excluded until it is whole
-		if err != nil {
-			t.Fatal(err)
-		}
+		name, f := r.beingRead(t, s, dated)
+		file := s.file(name)
 		defer func() { _ = f.Close() }()
-		if err := errors.Join(f.Truncate(size), f.Chown(owner, owner), os.Chtimes(file+".tmp", dated, dated), os.Rename(file+".tmp", file)); err != nil {
-			t.Fatal(err)
-		}
-		deadline, cancel := context.WithTimeout(t.Context(), long)
-		defer cancel()
-		for !isRead(t, file) {
-			if deadline.Err() != nil {
-				t.Fatal(errNotRead)
-			}
-		}
 		if _, err := f.WriteAt([]byte("changed"), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -63,6 +49,38 @@ func (r *run) writtenWhileRead(t *testing.T) {
 		}
 	}
 	r.awaitSynced(t, long)
+}
+
+// beingRead makes a file that the program reads now. It may be too fast for whoever looks for that: then there is another one.
+func (r *run) beingRead(t *testing.T, s *side, dated time.Time) (name string, f *os.File) {
+	t.Helper()
+	const size = 256 << 20
+	for i := range 20 {
+		name := fmt.Sprintf("written while read on %s %d", s.Name, i)
+		file := s.file(name)
+		f, err := os.OpenFile(file+".tmp", os.O_CREATE|os.O_WRONLY, 0o644) // excluded until it is whole
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Truncate(size), f.Chown(owner, owner), os.Chtimes(file+".tmp", dated, dated), os.Rename(file+".tmp", file)); err != nil {
+			t.Fatal(err)
+		}
+		deadline, cancel := context.WithTimeout(t.Context(), long)
+		defer cancel()
+		for missed := false; !missed && deadline.Err() == nil; {
+			if isRead(t, file) {
+				return name, f
+			}
+			_, err := os.Lstat(r.other(s).file(name))
+			missed = err == nil
+		}
+		if err := errors.Join(f.Close(), os.Remove(file)); err != nil {
+			t.Fatal(err)
+		}
+		r.awaitSynced(t, long)
+	}
+	t.Fatal(errNotRead)
+	return "", nil
 }
 
 // isRead tells whether another process than this one has a file open.

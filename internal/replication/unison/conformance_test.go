@@ -100,7 +100,6 @@ func TestConformanceWithoutSystemd(t *testing.T) {
 
 // TestStar has two pairs share a tree.
 func TestStar(t *testing.T) {
-	t.Parallel()
 	machinetest.Require(t, "unison")
 	suite().RunStar(t, newMachine(t, "hk1"), newMachine(t, "sg1"), newMachine(t, "hk2"))
 }
