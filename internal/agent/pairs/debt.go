@@ -15,6 +15,9 @@ const (
 	cutFor = 15 * time.Second
 	// unseen is how long after the end of a maintenance what was changed before may still be unknown to the pair's programs.
 	unseen = 2 * time.Second
+	// reunion is how long after it has found its cluster again a node may take to reach all of it: the other node of a pair is not dead because
+	// a third one was reached first.
+	reunion = 10 * time.Second
 	// deadFor is how long the other node must be dead until this one's files are what there is.
 	deadFor = 30 * time.Second
 	// linkPatience is how long a node waits for a stream to another one that it reaches until it serves without.
@@ -30,6 +33,8 @@ type debt struct {
 	held bool
 	// released tells that it was gone at the last look: others have to hear of that, since what they said before does not count.
 	released bool
+	// lost is when the node did not stand with half of its cluster last.
+	lost time.Time
 	// order is the last order to enter or leave maintenance.
 	order uint64
 	// cut is since when the node is cut off, as far as the pair matters; zero while it is not.
@@ -75,6 +80,9 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 	cut := !s.cut.IsZero() && time.Since(s.cut) >= cutFor
 	// What has failed for long has brought nothing over meanwhile, and its node was out of service.
 	broken := now.State == spec.PairFailed && !s.failed.IsZero() && time.Since(s.failed) >= failurePatience
+	if sight.Lost {
+		s.lost = time.Now()
+	}
 	ordered := !first && sight.Order != s.order
 	s.order = sight.Order
 	restarted := first || broken || ordered || !now.Started.Equal(s.started)
@@ -158,7 +166,10 @@ func (m *Manager) Health() Fitness {
 		if sight.Away && s.equal {
 			continue
 		}
-		possible := possible(p, sight, s.said.Full)
+		if sight.Lost {
+			s.lost = time.Now()
+		}
+		possible := possible(p, sight, s.said.Full) || !sight.Lost && time.Since(s.lost) < reunion
 		problem := s.hinders(possible, sight.Statuses[p.Peer.Node].Pairs[p.Name].Full)
 		if problem == "" {
 			continue

@@ -89,6 +89,27 @@ func TestShortMaintenance(t *testing.T) {
 	})
 }
 
+// TestReunion: a node that finds its cluster again, or has started, may reach others before the one that has its files.
+func TestReunion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, began := leads(t)
+		n.goes(false, true)
+		n.says(replication.Status{State: spec.PairDisconnected, Started: began})
+		pass(time.Hour)
+		n.fitness("while it is cut off", well)
+		n.mu.Lock()
+		n.sight.Lost = false
+		n.mu.Unlock()
+		n.fitness("when it reaches a third node", waits)
+		pass(5 * time.Second)
+		n.fitness("while the other may still be found", waits)
+		pass(10 * time.Second)
+		n.fitness("when the other is not there", well)
+		n.goes(true, false)
+		n.fitness("when it is, after all", waits)
+	})
+}
+
 // TestSurvivor: who has gone on alone while the other node was dead goes on when it is back, whatever has happened to it meanwhile: it is the
 // other one that has to catch up.
 func TestSurvivor(t *testing.T) {
