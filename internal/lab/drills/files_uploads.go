@@ -181,6 +181,7 @@ func (u *uploads) Stop(ctx context.Context, fault time.Time) (Seen, error) {
 		return seen, err
 	}
 	copies := 0
+	gone := map[string]bool{}
 	for _, node := range u.pair.Nodes {
 		there, err := versionsOn(ctx, u.pair, node, u.dir)
 		if err != nil {
@@ -194,6 +195,7 @@ func (u *uploads) Stop(ctx context.Context, fault time.Time) (Seen, error) {
 				names = append(names, there[next]...)
 			}
 			if !slices.ContainsFunc(names, func(name string) bool { return u.elsewhere || isFor(name, v.path) }) {
+				gone[id] = true
 				lost = append(lost, fmt.Sprintf("%s of %s (found as %q)", id, v.path, names))
 			}
 		}
@@ -204,12 +206,12 @@ func (u *uploads) Stop(ctx context.Context, fault time.Time) (Seen, error) {
 				}
 			}
 		}
-		seen.Lost += len(lost)
 		if len(lost) > 0 {
 			slices.Sort(lost)
 			u.f.Note("lost on %s: %s", node, strings.Join(lost[:min(len(lost), 5)], ", "))
 		}
 	}
+	seen.Lost = len(gone)
 	if u.unfinished > 0 {
 		u.f.Note("%d files that unison has begun and given up are left", u.unfinished)
 	}
