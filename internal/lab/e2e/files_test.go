@@ -147,6 +147,7 @@ func (f filesSite) programsAreKilled(t *testing.T) {
 func (f filesSite) apart(t *testing.T) {
 	f.do(t, f.one, "echo base >contested; echo base >deleted; echo base >kept")
 	f.reads(t, f.other, "cat contested deleted kept", "base\nbase\nbase", arrival)
+	cut := time.Now()
 	for _, n := range []string{f.one, "hk2"} {
 		if err := f.Cut(t.Context(), n, f.other, false); err != nil {
 			t.Fatal(err)
@@ -157,11 +158,20 @@ func (f filesSite) apart(t *testing.T) {
 	if out, err := f.Atoll(t.Context(), "wait-synced", "--timeout", "5s"); err == nil || !strings.Contains(out+err.Error(), "from-one") {
 		t.Errorf("the barrier opens while the nodes are apart, or does not say why not: %v\n%s", err, out)
 	}
+	// Its cluster goes on without it.
+	f.eventually(t, f.other+" knows that it has missed something", time.Minute, func(ctx context.Context) error {
+		h, err := f.Health(ctx, f.other)
+		if err == nil && (h.Parts["mesh"] == "ok" || time.Since(cut) < missed) {
+			err = errNot("%+v", h)
+		}
+		return err
+	})
 	for _, n := range []string{f.one, "hk2"} {
 		if err := f.Heal(t.Context(), n, f.other); err != nil {
 			t.Fatal(err)
 		}
 	}
+	f.servesWith(t, f.other, "test -e from-one")
 	for _, node := range []string{f.one, f.other} {
 		f.eventually(t, node+" has everything", time.Minute, func(ctx context.Context) error {
 			out, err := f.pair.Run(ctx, node, "cat contested* deleted* from-* | sort; test ! -e kept")
@@ -184,6 +194,24 @@ func (f filesSite) apart(t *testing.T) {
 	f.wantNoChange(t)
 }
 
+// missed is after how long a node that was cut off is behind: it takes seconds until it knows that it is cut off, and then 15 more.
+const missed = 25 * time.Second
+
+// servesWith waits until a node serves, and demands that commands in its tree succeed then.
+func (f filesSite) servesWith(t *testing.T, node, commands string) {
+	t.Helper()
+	f.eventually(t, node+" serves", time.Minute, func(ctx context.Context) error {
+		h, err := f.Health(ctx, node)
+		if err == nil && !h.Healthy {
+			err = errNot("%+v", h)
+		}
+		return err
+	})
+	if out, err := f.pair.Run(t.Context(), node, commands); err != nil {
+		t.Errorf("%s serves without its files: %s: %v: %s", node, commands, err, out)
+	}
+}
+
 // barrier is how an application that all nodes share is upgraded: all of them out of service, one change, and back when every node has
 // it.
 func (f filesSite) barrier(t *testing.T) {
@@ -200,6 +228,27 @@ func (f filesSite) barrier(t *testing.T) {
 		t.Error(err)
 	}
 	atoll("maintenance", "leave", "--all")
+	f.eventually(t, "the cluster is healthy", time.Minute, f.healthy)
+	// Who does not wait finds all nodes of the pair out of service until everything is everywhere.
+	atoll("maintenance", "enter", "--all", "--reason", "impatience")
+	if _, err := f.Exec(t.Context(), f.other, "pkill", "-STOP", "-x", "unison"); err != nil {
+		t.Fatal(err)
+	}
+	f.do(t, f.one, "mkdir version3; for i in $(seq 500); do echo 3 >version3/$i; done")
+	atoll("maintenance", "leave", "--all")
+	for _, node := range []string{f.one, f.other} {
+		f.eventually(t, node+" is behind", 30*time.Second, func(ctx context.Context) error {
+			h, err := f.Health(ctx, node)
+			if err == nil && (h.Healthy || h.Parts["maintenance"] != "ok" || h.Parts["files"] != rig.PairName+": not synchronized yet") {
+				err = errNot("%+v", h)
+			}
+			return err
+		})
+	}
+	if _, err := f.Exec(t.Context(), f.other, "pkill", "-CONT", "-x", "unison"); err != nil {
+		t.Fatal(err)
+	}
+	f.servesWith(t, f.other, "test $(ls version3 | wc -l) = 500")
 	f.eventually(t, "the cluster is healthy", time.Minute, f.healthy)
 }
 
