@@ -66,8 +66,8 @@ type mover struct {
 
 	// running is full while the engine runs or may not start.
 	running chan struct{}
-	// swapping is held while a directory is replaced on this node alone.
-	swapping sync.Mutex
+	// swapping is full while a directory is replaced on this node alone.
+	swapping chan struct{}
 
 	mu sync.Mutex
 	// rest ends the engine's run, nil while there is none.
@@ -100,7 +100,7 @@ func newMover(cfg Config, linked func() bool, log *slog.Logger) *mover {
 	if cfg.Cold == nil {
 		return nil
 	}
-	m := &mover{cfg: cfg, log: log, linked: linked, offers: make(chan *offer), running: make(chan struct{}, 1)}
+	m := &mover{cfg: cfg, log: log, linked: linked, offers: make(chan *offer), running: make(chan struct{}, 1), swapping: make(chan struct{}, 1)}
 	m.here = cold.NewClient(m.dialHere)
 	m.there = cold.NewClient(func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, agreeWithin)
@@ -392,8 +392,8 @@ func (m *mover) meet() {
 	m.mu.Lock()
 	m.met, m.heard = time.Now(), time.Now()
 	m.mu.Unlock()
-	m.swapping.Lock()
-	defer m.swapping.Unlock()
+	m.swapping <- struct{}{}
+	<-m.swapping
 }
 
 // heed notes that the other node has to do with moves.

@@ -88,14 +88,14 @@ func (m *mover) holdAlone(ctx context.Context) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	m.swapping.Lock()
+	m.swapping <- struct{}{} // soon: whoever asks leaves at once
 	if m.linked() || !m.permitted() {
-		m.swapping.Unlock()
+		<-m.swapping
 		release()
 		return nil, errNotAlone
 	}
 	return func() {
-		m.swapping.Unlock()
+		<-m.swapping
 		release()
 	}, nil
 }

@@ -88,6 +88,10 @@ func TestTermsChange(t *testing.T) {
 		{"in another order", func() { c.Exclude = []string{"a", "b"} }, false},
 		{"led by the other", func() { c.Leads = true }, false},
 		{"a pattern less", func() { c.Exclude = []string{"a"} }, true},
+		{"old directories are moved", func() { c.Cold = &worker.Cold{Pattern: "YYYY/MM"} }, true},
+		{"later ones", func() { c.Cold = &worker.Cold{Pattern: "YYYY/MM", OlderThan: 7} }, false},
+		{"others", func() { c.Cold = &worker.Cold{Pattern: "YYYY/MM/DD"} }, true},
+		{"none any more", func() { c.Cold = nil }, true},
 		{"another node", func() { c.Peer = "sg2" }, true},
 		{"another path there", func() { c.PeerPath = "/srv/b" }, true},
 		{"another path here", func() {
