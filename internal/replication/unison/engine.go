@@ -324,8 +324,12 @@ func (e *engine) current() *worker.Link {
 }
 
 func (e *engine) event(event fsmonitor.Event) {
-	if event.Kind == fsmonitor.Told {
+	switch event.Kind {
+	case fsmonitor.Told:
 		e.host.Busy()
+	case fsmonitor.Waiting:
+		e.host.Rests()
+	case fsmonitor.Scanning:
 	}
 }
 

@@ -25,8 +25,9 @@ func (h *Host) writes() error {
 	return nil
 }
 
-// wrote notes that the program has ended a round, what it knows included.
-func (h *Host) wrote() {
+// Rests tells that the program waits on this side until Gate has been asked: it has ended what it was told to do before, and written down what
+// it knows of it.
+func (h *Host) Rests() {
 	h.syncing.Lock()
 	defer h.syncing.Unlock()
 	h.ended = h.rounds

@@ -150,9 +150,8 @@ func (h *Host) Tidy(directories []string, temporary func(path string) bool) {
 	}
 }
 
-// Failing tells what cannot be synchronized, at the end of each round.
+// Failing tells what cannot be synchronized.
 func (h *Host) Failing(f Failing) {
-	h.wrote()
 	h.board.set(func() {
 		h.board.failing = f
 		h.board.once = h.board.once || f.Short // it has ended, though the sides are not equal
@@ -162,7 +161,6 @@ func (h *Host) Failing(f Failing) {
 // Answers tells that the leader has found both sides equal, on the side that does not lead.
 func (h *Host) Answers() {
 	h.board.answers()
-	h.wrote()
 	if err := h.state.caughtUp(); err != nil {
 		h.Log.Warn("the state of the tree cannot be kept", "error", err)
 	}

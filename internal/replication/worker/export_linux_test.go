@@ -20,7 +20,7 @@ func NewDurable(c Config, boot string) (d Durable, crashed bool, err error) {
 func (d Durable) Writes() error { return d.h.writes() }
 
 // Wrote ends a round.
-func (d Durable) Wrote() { d.h.wrote() }
+func (d Durable) Wrote() { d.h.Rests() }
 
 // Sync brings everything to the disk.
 func (d Durable) Sync(over bool) error { return d.h.sync(over) }
