@@ -39,7 +39,8 @@
 // A directory is not moved while one of its files is open for writing (fcntl(2), F_SETLEASE: a read lease is refused then), or has changed
 // within the last minutes. Whoever opens a file in the very moment of the exchange, or has entered the directory before, writes into what is
 // aside. A file is removed from there only under a read lease, which says that nobody has it open for writing, and after its bytes were
-// compared with those in the root; directories are removed only when they are empty (rmdir(2)). What is different is merged first.
+// compared with those in the root; directories are removed only when they are empty (rmdir(2)). What is different is merged first. All of this
+// begins some minutes after the exchange (Config.Settled), when whoever was about to open something has done so.
 //
 // # Both nodes, and the hot part
 //
@@ -57,5 +58,5 @@
 //
 // Round ends with rsync in both directions, over a stream between the two agents, as the account that the data belongs to. Nothing is
 // deleted on either side: a file that was deleted on one node comes back, and one that was deleted on both is gone. Of two versions the newer
-// gets the name, the replaced one is in .atoll-cold/kept on both nodes.
+// by whole seconds gets the name, of two within one second that of the node that leads; the replaced one is in .atoll-cold/kept on both nodes.
 package cold
