@@ -25,8 +25,8 @@ type Driver interface {
 	// Status.RestartNeeded and waits for Restart. Settings that the server refuses change nothing, with a *SettingsError. A nil
 	// member stops the server and removes everything that the driver made but the data, which is kept aside.
 	Apply(ctx context.Context, m *Member) error
-	// Status returns the member as it is now, within a second also when the server hangs. A server that is not there or does
-	// not answer is no error.
+	// Status returns the member as it is now, within a second also when the server hangs, and within 2.5 s where looks have lately taken
+	// long. A server that is not there or does not answer is no error.
 	Status(ctx context.Context) (Status, error)
 	// Preflight returns what keeps the member from joining, or speaks against it, as far as that can be known beforehand.
 	Preflight(ctx context.Context) ([]Finding, error)

@@ -111,9 +111,8 @@ func (n *member) apply(t *testing.T) {
 
 func (n *member) status(ctx context.Context) (database.Status, error) { return n.Driver.Status(ctx) }
 
-// statusWithin is how long a status may take: the second that is promised, and another one for a machine that is busy with other
-// tests.
-const statusWithin = 2 * time.Second
+// statusWithin is how long a status may take: what is promised at most, and a second for a machine that is busy with other tests.
+const statusWithin = 3500 * time.Millisecond
 
 // mustStatus returns the member's status and fails the test when that takes too long.
 func (n *member) mustStatus(t *testing.T) database.Status {
@@ -121,7 +120,7 @@ func (n *member) mustStatus(t *testing.T) database.Status {
 	from := time.Now()
 	st, err := n.Driver.Status(t.Context())
 	if took := time.Since(from); took > statusWithin {
-		t.Errorf("%s: its status took %s, want a second", n.Name, took)
+		t.Errorf("%s: its status took %s, want 2.5 s at most", n.Name, took)
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", n.Name, err)

@@ -207,7 +207,7 @@ func (d *Driver) start(ctx context.Context) error {
 func (d *Driver) ready(ctx context.Context, m *database.Member) error {
 	var last error
 	up, err := waitFor(ctx, startPatience, func(ctx context.Context) (bool, error) {
-		ctx, cancel := context.WithTimeout(ctx, statusPatience)
+		ctx, cancel := context.WithTimeout(ctx, mostPatience)
 		defer cancel()
 		if last = d.local.PingContext(ctx); last == nil {
 			return true, nil

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/database"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
@@ -28,6 +29,20 @@ var (
 
 // Config returns the server's configuration on a machine with that much memory.
 func Config(m *database.Member, memory uint64) string { return render(settings(m, memory)) }
+
+// Patience is how long a look at the server may take.
+type Patience struct{ p patience }
+
+// Limit begins a look.
+func (p *Patience) Limit(ctx context.Context) (context.Context, context.CancelFunc, time.Duration) {
+	return p.p.limit(ctx)
+}
+
+// TooShort ends one that had no answer, Took one that had.
+func (p *Patience) TooShort() { p.p.tooShort() }
+
+// Took is how long an answer took.
+func (p *Patience) Took(d time.Duration) { p.p.took(d) }
 
 // Names returns the names of what the driver sets.
 func Names(m *database.Member) []string {

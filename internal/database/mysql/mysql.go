@@ -36,6 +36,8 @@ type Driver struct {
 	// proof is when the group last confirmed that the local server is part of it.
 	proof proof
 
+	patience patience
+
 	// room is how much room is left on the disk.
 	room room
 

@@ -13,19 +13,20 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-// statusPatience bounds what a server may take to say how it is.
-const statusPatience = 800 * time.Millisecond
-
 // Status implements database.Driver.
 func (d *Driver) Status(ctx context.Context) (database.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	ctx, cancel, within := d.patience.limit(ctx)
 	defer cancel()
+	began := time.Now()
 	d.mu.Lock()
 	m, joinError := d.member, d.joinError
 	d.mu.Unlock()
 	st := database.Status{State: spec.MemberDown}
 	unit, err := d.sys.Units().Status(ctx, unitName)
 	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			d.patience.tooShort()
+		}
 		return st, fmt.Errorf("look at the server's unit: %w", err)
 	}
 	if err := d.statusSettings(ctx, &st); err != nil {
@@ -47,10 +48,12 @@ func (d *Driver) Status(ctx context.Context) (database.Status, error) {
 		st = database.Status{State: spec.MemberDown, Running: st.Running, Wanted: st.Wanted, RestartNeeded: st.RestartNeeded}
 		st.Problem = fmt.Sprintf("the server runs but does not answer: %v", err)
 		if errors.Is(err, context.DeadlineExceeded) {
-			st.Problem = fmt.Sprintf("the server runs but does not answer within %s", statusPatience)
+			d.patience.tooShort()
+			st.Problem = fmt.Sprintf("the server runs but does not answer within %s", within)
 		}
 		return st, nil
 	}
+	d.patience.took(time.Since(began))
 	if st.State == spec.MemberStranded && st.Problem == "" {
 		st.Problem = joinError
 	}
