@@ -25,7 +25,7 @@ type filesOptions struct {
 }
 
 // filesWayNames are what can keep a tree on a second machine. Ours is the first: the others are compared with it.
-var filesWayNames = []string{"atoll", "unison", "rsync", "syncthing", "lsyncd", "csync2"}
+var filesWayNames = []string{"atoll", "unison", "rsync", "syncthing", "lsyncd"}
 
 // benchFiles measures how a tree of small files is kept on two machines, by Atoll and by what Debian has for it, in one run.
 func benchFiles(ctx context.Context, out io.Writer) error {

@@ -13,7 +13,7 @@ import (
 )
 
 // filesPackages are what nodes do not have otherwise.
-var filesPackages = []string{"csync2", "lsyncd", "rsync", "syncthing", "unison"}
+var filesPackages = []string{"lsyncd", "rsync", "syncthing", "unison"}
 
 // stockFiles are two machines with nothing of Atoll on them.
 type stockFiles struct {
@@ -41,7 +41,7 @@ func (o filesOptions) measureStock(ctx context.Context, report *filesReport, way
 		return err
 	}
 	makers := map[string]func(context.Context) (*filesWay, func(context.Context) error, error){
-		"rsync": s.rsync, "unison": s.unison, "lsyncd": s.lsyncd, "syncthing": s.syncthing, "csync2": s.csync2,
+		"rsync": s.rsync, "unison": s.unison, "lsyncd": s.lsyncd, "syncthing": s.syncthing,
 	}
 	var errs []error
 	for _, name := range ways {
@@ -151,67 +151,5 @@ func (s *stockFiles) lsyncd(context.Context) (*filesWay, func(context.Context) e
 	return &filesWay{
 		live: true, begin: begin,
 		note: "default.rsyncssh, in one direction: it gathers changes for 15 s, and does not look at everything again once it runs",
-	}, end, nil
-}
-
-// csync2Config and csync2Key are the package's documentation, for two machines. Cron's shortest pause is a minute.
-const (
-	csync2Config = `group uploads {
-	host one other;
-	key /etc/csync2.key;
-	include ` + rig.PairPath + `;
-	auto none;
-}
-`
-	csync2Cron = `[Unit]
-Description=csync2, as cron would run it
-[Timer]
-OnCalendar=*:*:00
-AccuracySec=1s
-`
-	csync2Run = `[Service]
-Type=oneshot
-ExecStart=/usr/sbin/csync2 -x
-`
-	csync2Begin = `openssl req -x509 -newkey rsa:2048 -nodes -days 600 -subj /CN=$(hostname) -keyout /etc/csync2_ssl_key.pem -out /etc/csync2_ssl_cert.pem 2>/dev/null
-mkdir -p /var/lib/csync2 ` + rig.PairPath + `
-systemctl daemon-reload
-systemctl start csync2.socket`
-)
-
-func (s *stockFiles) csync2(ctx context.Context) (*filesWay, func(context.Context) error, error) {
-	one := s.machines[0]
-	key, err := one.Run(ctx, "sh", "-euc", "rm -f /etc/csync2.key; csync2 -k /etc/csync2.key >&2; cat /etc/csync2.key")
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := s.both(func(m *bare.Machine) error {
-		for path, text := range map[string]string{
-			"/etc/csync2.cfg": csync2Config, "/etc/csync2.key": key,
-			"/etc/systemd/system/csync2-cron.timer": csync2Cron, "/etc/systemd/system/csync2-cron.service": csync2Run,
-		} {
-			if err := m.Write(path, []byte(text), 0o600); err != nil {
-				return err
-			}
-		}
-		return sh(ctx, m, csync2Begin)
-	}); err != nil {
-		return nil, nil, err
-	}
-	run := func(ctx context.Context) error { return service(ctx, one, "csync2", "-x") }
-	begin := func(ctx context.Context) error {
-		if err := run(ctx); err != nil {
-			return err
-		}
-		return s.both(func(m *bare.Machine) error { return sh(ctx, m, "systemctl start csync2-cron.timer") })
-	}
-	end := func(ctx context.Context) error {
-		return s.both(func(m *bare.Machine) error {
-			return sh(ctx, m, "systemctl stop csync2-cron.timer csync2-cron.service csync2.socket; rm -f /var/lib/csync2/*")
-		})
-	}
-	return &filesWay{
-		live: true, begin: begin, again: run,
-		note: "nothing runs csync2 by itself: csync2 -x every minute on both machines, the shortest that cron has; changes are made on one",
 	}, end, nil
 }

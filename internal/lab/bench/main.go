@@ -7,7 +7,7 @@
 //	go run ./internal/lab/bench health [-runs N] [-only CAUSE]  the health endpoint of a node, from each cause to 503 and back (root, Linux); not part of the whole
 //	go run ./internal/lab/bench edge     what visitors see of a node's death, by monitor and by quick removal (root, Linux); not part of the whole
 //	go run ./internal/lab/bench database [-runs N]  how long nobody can write: stock Group Replication and Atoll's, fault by fault (root, Linux); not part of the whole
-//	go run ./internal/lab/bench files [-files N] [-ways W,…] [-json]  a tree of small files on two machines: Atoll, unison, rsync, syncthing, lsyncd and csync2 (root, Linux); not part of the whole
+//	go run ./internal/lab/bench files [-files N] [-ways W,…] [-json]  a tree of small files on two machines: Atoll, unison, rsync, syncthing and lsyncd (root, Linux); not part of the whole
 //	go run ./internal/lab/bench image    virtual machines of the built image: sizes, kernel to joined, three to a mesh (root, Linux); not part of the whole
 //	go run ./internal/lab/bench demo     `make demo`, cold, again and warm (root, Linux); not part of the whole
 //
