@@ -98,8 +98,8 @@ func (r *run) deletedAndChanged(t *testing.T) {
 func (r *run) unreadable(t *testing.T) {
 	for _, s := range r.sides() {
 		s.Run(t, `mkdir -m 700 "$1/closed of $2"; echo secret >"$1/closed of $2/file"`, s.path, s.Name)
-		s.write(t, "beside", "goes on from "+s.Name)
-		await.NoError(t, "the rest goes on", long, has(r.other(s), "beside", "goes on from "+s.Name))
+		s.write(t, "beside of "+s.Name, "goes on from "+s.Name)
+		await.NoError(t, "the rest goes on", long, has(r.other(s), "beside of "+s.Name, "goes on from "+s.Name))
 	}
 	st := r.lead.awaitStatus(t, "names what it cannot read", func(st replication.Status) bool {
 		return strings.Contains(st.Problem, "closed of "+r.lead.Name) && strings.Contains(st.Problem, "closed of "+r.back.Name)
@@ -107,7 +107,7 @@ func (r *run) unreadable(t *testing.T) {
 	t.Log(st.Problem)
 	for _, s := range r.sides() {
 		s.Run(t, `rm -r "$1/closed of $2"`, s.path, s.Name)
-		s.write(t, "beside", "once more "+s.Name)
+		s.write(t, "beside of "+s.Name, "once more "+s.Name)
 	}
 	r.lead.awaitStatus(t, "has no more to complain of", func(st replication.Status) bool { return st.Problem == "" && st.State == spec.PairSynced })
 	r.awaitSynced(t, long)

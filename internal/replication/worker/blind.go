@@ -94,9 +94,10 @@ func (b *blind) changed(batch watch.Batch) {
 		case c.Own && v.written && now.Sub(v.modified) <= 2*b.within && (!same || !before.modified.Equal(v.modified)):
 			// What the program wrote is not what is there by now, and what is will be told as what was there already.
 			b.due[c.Path] = v
-		case same && mixed && (before.foreign || !c.Own) && !v.written && now.Sub(b.hidden[c.Path]) > hiddenPause:
+		case same && (mixed && (before.foreign || !c.Own) || before.foreign && before.written && now.Sub(v.modified) <= 2*b.within) && !v.written && now.Sub(b.hidden[c.Path]) > hiddenPause:
 			// Unison gives a file the date that it has on the other side without another look into it, and then does not see any more what
-			// somebody has written there since.
+			// somebody has written there since. Where nobody says who it was, it is told from what sets the dates of what it unpacks or copies by
+			// how recent the date is.
 			b.due[c.Path], b.hidden[c.Path] = v, now
 		}
 	}

@@ -220,6 +220,35 @@ func TestBlind(t *testing.T) {
 	}
 }
 
+// TestBlindUnattributed has the same where nobody tells who has set a date.
+func TestBlindUnattributed(t *testing.T) {
+	t.Parallel()
+	const within = 2 * time.Second
+	for name, test := range map[string]struct {
+		set   time.Duration
+		dated bool
+	}{
+		"the present, of the other side": {set: 3 * time.Second, dated: true},
+		"a date that is unpacked":        {set: -time.Hour},
+	} {
+		root := t.TempDir()
+		file := filepath.Join(root, "file")
+		b := worker.NewBlind(root, within)
+		written := time.Now().Add(-4 * time.Second).Truncate(time.Microsecond).Add(7)
+		set := written.Add(test.set).Truncate(time.Microsecond)
+		mustDo(t, os.WriteFile(file, []byte("11"), 0o600), os.Chtimes(file, written, written))
+		b.Changed(watch.Change{Path: "file"})
+		mustDo(t, os.Chtimes(file, set, set))
+		b.Changed(watch.Change{Path: "file"})
+		b.Date(time.Now().Add(time.Minute))
+		info, err := os.Stat(file)
+		mustDo(t, err)
+		if dated := !info.ModTime().Equal(set); dated != test.dated {
+			t.Errorf("%s: dated: %t", name, dated)
+		}
+	}
+}
+
 // TestBlindLate has a file written to right after the program has made it, and before anybody looks.
 func TestBlindLate(t *testing.T) {
 	t.Parallel()
