@@ -57,6 +57,8 @@ type engine struct {
 	link *worker.Link
 	// distrusted tells that the archives are to be removed before the next start.
 	distrusted bool
+	// looked tells that unison has looked at the tree since it was started.
+	looked bool
 	// thorough tells that the next start reads all contents.
 	thorough bool
 }
@@ -234,6 +236,9 @@ func (e *engine) answer(ctx context.Context, link *worker.Link) error {
 	cmd.Stdin, cmd.Stdout = there, there
 	said := &lastWords{}
 	cmd.Stderr = said
+	e.mu.Lock()
+	e.looked = false
+	e.mu.Unlock()
 	program, err := e.host.Start(ctx, cmd, e.ready)
 	if err != nil {
 		_ = link.Say(problemOf(err)) // the link may be gone
@@ -244,6 +249,7 @@ func (e *engine) answer(ctx context.Context, link *worker.Link) error {
 	go func() { joined <- worker.Join(here, link) }()
 	<-program.Exited()
 	e.logEnd(ctx, program, said.String())
+	e.judgeServer(said.String())
 	return errors.Join(ignoreClosed(here.Close()), ignoreClosed(<-joined))
 }
 
@@ -331,6 +337,9 @@ func (e *engine) event(event fsmonitor.Event) {
 		e.host.Rests()
 	case fsmonitor.Scanning:
 	}
+	e.mu.Lock()
+	e.looked = true
+	e.mu.Unlock()
 }
 
 // Changed implements worker.Engine.

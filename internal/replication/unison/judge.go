@@ -22,6 +22,8 @@ const (
 	lostLink
 	lostMonitor
 	lockedFiles
+	// crashed is that it has come upon what it did not expect.
+	crashed
 )
 
 // causes is how unison says it, before it exits with 3 for whatever is fatal. The first that is found counts.
@@ -36,6 +38,8 @@ var causes = []struct {
 	{lostArchive, regexp.MustCompile(`inconsistent state|On-disk archives are not identical|loading archive|Archive file seems damaged|Archive (?:format )?mismatch`)},
 	{lockedFiles, regexp.MustCompile(`archives are locked|is locked`)},
 	{lostLink, regexp.MustCompile(`(?i)lost connection|connection (?:reset|refused|closed)|can't connect`)},
+	// exn2string in its uicommon.ml, of 2.53 and 2.52.
+	{crashed, regexp.MustCompile(`please report a bug|Uncaught exception`)},
 }
 
 func causeOf(said string) cause {
@@ -56,6 +60,9 @@ func (e *engine) judge(said string, useful bool) error {
 	if c == unequal && useful {
 		return fmt.Errorf("what the two sides know of the synchronization is not the same; it is tried again: %s", firstLine(said))
 	}
+	if c == crashed && !useful {
+		c = lostArchive
+	}
 	switch c {
 	case lostArchive, unequal:
 		// One side knows of no earlier synchronization, or of another one: then neither does. Equal files are found equal by
@@ -71,9 +78,21 @@ func (e *engine) judge(said string, useful bool) error {
 		return fmt.Errorf("the connection to %s was lost", e.host.Config.Peer)
 	case lockedFiles:
 		return fmt.Errorf("an earlier program on %s or here has not ended yet", e.host.Config.Peer)
-	case unknown:
+	case unknown, crashed:
 	}
 	return worker.Problem("unison gives up: " + strings.Join(strings.Fields(said), " "))
+}
+
+// judgeServer decides what follows from the last words of unison's server. Before it looks at the tree it reads its archives, and what is damaged
+// in them it does not always find damaged.
+func (e *engine) judgeServer(said string) {
+	e.mu.Lock()
+	useful := e.looked
+	e.mu.Unlock()
+	if causeOf(said) == crashed && !useful {
+		e.host.Log.Warn("what is known of the last synchronization cannot be read; both trees are compared as a whole")
+		e.distrust()
+	}
 }
 
 func firstLine(text string) string {
@@ -88,7 +107,7 @@ type lastWords struct {
 }
 
 // maxWords is how much is kept, in bytes.
-const maxWords = 1 << 10
+const maxWords = 8 << 10
 
 // Write implements io.Writer.
 func (l *lastWords) Write(p []byte) (int, error) {

