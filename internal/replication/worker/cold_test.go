@@ -69,28 +69,31 @@ func TestHold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		held := false
-		var let func()
+		type hold struct {
+			let func()
+			err error
+		}
+		held := make(chan hold, 1)
 		go func() {
-			let, err = m.Hold(t.Context())
-			held = true
+			let, err := m.Hold(t.Context())
+			held <- hold{let, err}
 		}()
 		<-ctx.Done()
 		synctest.Wait()
-		if held {
+		if len(held) > 0 {
 			t.Fatal("something is moved while the engine has not ended")
 		}
 		release()
-		<-time.After(time.Second)
-		if !held || err != nil {
-			t.Fatalf("held %t, %v", held, err)
+		it := <-held
+		if it.err != nil {
+			t.Fatal(it.err)
 		}
 		short, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
 		if _, err := m.Admit(short, stop); err == nil {
 			t.Error("the engine runs while something is moved")
 		}
-		let()
+		it.let()
 		if release, err = m.Admit(t.Context(), stop); err != nil {
 			t.Fatal(err)
 		}
