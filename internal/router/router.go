@@ -22,6 +22,12 @@ type Driver interface {
 	Status(ctx context.Context) (Status, error)
 }
 
+// Restarter is a driver whose program may get stuck.
+type Restarter interface {
+	// Restart starts the router of a database again, which cuts all connections through it. One that is not there is no error.
+	Restart(ctx context.Context, database string) error
+}
+
 // New makes a driver that works on a host. It does nothing to the host yet.
 type New func(host.System, *slog.Logger) Driver
 

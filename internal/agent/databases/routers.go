@@ -35,7 +35,8 @@ type route struct {
 	// elsewhere tells that some member takes writes, so that only this node's way to it is bad.
 	elsewhere bool
 	// bad is since when it leads to no writable member, zero while it does.
-	bad time.Time
+	bad   time.Time
+	stuck stuckRouter
 	// resumed tells that this is what an earlier start of the agent saw.
 	resumed bool
 }
@@ -210,6 +211,7 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 			delete(m.routes, name)
 		}
 	}
+	var stuck []topology.Database
 	for _, d := range sight.Databases {
 		r := m.routes[d.Name]
 		if r == nil {
@@ -235,8 +237,12 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 		case r.bad.IsZero():
 			r.bad = time.Now()
 		}
+		if r.stuck.look(r.missesWay(m.status[d.Name]), time.Now()) {
+			stuck = append(stuck, d)
+		}
 	}
 	m.mu.Unlock()
+	m.restartRouters(ctx, stuck)
 	if loud {
 		m.cfg.Changed(true)
 	}

@@ -47,8 +47,9 @@ type refusal struct {
 const again = 5 * time.Minute
 
 var (
-	_ router.Driver = (*Driver)(nil)
-	_ host.Packager = (*Driver)(nil)
+	_ router.Driver    = (*Driver)(nil)
+	_ router.Restarter = (*Driver)(nil)
+	_ host.Packager    = (*Driver)(nil)
 )
 
 // Options are the parts of a driver that a test replaces; the zero value is production.
@@ -285,6 +286,17 @@ func (d *Driver) awaitListening(ctx context.Context, database router.Database) e
 		case <-tick.C:
 		}
 	}
+}
+
+// Restart implements router.Restarter.
+func (d *Driver) Restart(ctx context.Context, database string) error {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	unit, err := d.sys.Units().Status(ctx, unitName(database))
+	if err != nil || !unit.Exists {
+		return err
+	}
+	return d.sys.Units().Restart(ctx, unitName(database))
 }
 
 // Status implements router.Driver.

@@ -133,6 +133,28 @@ func (n *fakeNode) started(t *testing.T) string {
 	return m[1]
 }
 
+// TestRestart starts a router that is stuck again, and none that is not there.
+func TestRestart(t *testing.T) {
+	n := newFakeNode(t)
+	d := driver(n.Host)
+	again, can := d.(router.Restarter)
+	if !can {
+		t.Fatal("it cannot be started again")
+	}
+	if err := again.Restart(t.Context(), "app"); err != nil {
+		t.Errorf("there is none yet: %v", err)
+	}
+	if err := d.Apply(t.Context(), config(app())); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Restart(t.Context(), "app"); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.started(t); got != "2" {
+		t.Errorf("it was started %s times, want twice", got)
+	}
+}
+
 // TestRestarts says which changes interrupt connections.
 func TestRestarts(t *testing.T) {
 	for name, tt := range map[string]struct {
