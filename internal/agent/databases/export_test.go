@@ -5,5 +5,11 @@ import "time"
 // StuckRouter finds routers that have to be started again.
 type StuckRouter struct{ s stuckRouter }
 
-// Look takes in whether a way should be there that is not, and tells whether to start the router again.
-func (s *StuckRouter) Look(missing bool, now time.Time) bool { return s.s.look(missing, now) }
+// Due takes in whether a way should be there that is not, and tells whether to start the router again, which then happens.
+func (s *StuckRouter) Due(missing bool, now time.Time) bool {
+	due := s.s.due(missing, now)
+	if due {
+		s.s.restarted = now
+	}
+	return due
+}

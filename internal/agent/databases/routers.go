@@ -211,7 +211,7 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 			delete(m.routes, name)
 		}
 	}
-	var stuck []topology.Database
+	var all []stuck
 	for _, d := range sight.Databases {
 		r := m.routes[d.Name]
 		if r == nil {
@@ -237,12 +237,12 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 		case r.bad.IsZero():
 			r.bad = time.Now()
 		}
-		if r.stuck.look(r.missesWay(m.status[d.Name]), time.Now()) {
-			stuck = append(stuck, d)
+		if r.stuck.due(r.missesWay(), time.Now()) {
+			all = append(all, m.stuckLocked(d, sight, fresh))
 		}
 	}
 	m.mu.Unlock()
-	m.restartRouters(ctx, stuck)
+	m.restartRouters(ctx, all)
 	if loud {
 		m.cfg.Changed(true)
 	}

@@ -14,7 +14,7 @@ func TestStuckRouter(t *testing.T) {
 	var s databases.StuckRouter
 	restarts := func(missing bool, from, to int) (at []int) {
 		for second := from; second < to; second++ {
-			if s.Look(missing, began.Add(time.Duration(second)*time.Second)) {
+			if s.Due(missing, began.Add(time.Duration(second)*time.Second)) {
 				at = append(at, second)
 			}
 		}
