@@ -1,6 +1,10 @@
 package databases
 
-import "time"
+import (
+	"context"
+	"net/netip"
+	"time"
+)
 
 // StuckRouter finds routers that have to be started again.
 type StuckRouter struct{ s stuckRouter }
@@ -9,7 +13,12 @@ type StuckRouter struct{ s stuckRouter }
 func (s *StuckRouter) Due(missing bool, now time.Time) bool {
 	due := s.s.due(missing, now)
 	if due {
-		s.s.restarted = now
+		s.s.again(now)
 	}
 	return due
+}
+
+// Reaches tells whether one of the servers accepts a connection from here.
+func Reaches(ctx context.Context, servers ...netip.AddrPort) bool {
+	return stuck{writers: servers}.reaches(ctx)
 }

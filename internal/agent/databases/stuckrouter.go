@@ -38,6 +38,9 @@ func (s *stuckRouter) due(missing bool, now time.Time) bool {
 	return now.Sub(s.since) >= routerStuck && (s.restarted.IsZero() || now.Sub(s.restarted) >= routerRest)
 }
 
+// again takes in that the router is started again.
+func (s *stuckRouter) again(now time.Time) { s.restarted = now }
+
 // missesWay tells whether a router runs that leads nowhere although some member takes writes.
 func (r *route) missesWay() bool {
 	return r.said.Running && !r.said.Writable && r.problem == "" && r.elsewhere
@@ -85,7 +88,7 @@ func (m *Manager) restartRouters(ctx context.Context, all []stuck) {
 		}
 		m.mu.Lock()
 		if r := m.routes[name]; r != nil {
-			r.stuck.restarted = time.Now()
+			r.stuck.again(time.Now())
 		}
 		m.mu.Unlock()
 		m.cfg.Log.Warn("the router does not find the member that takes writes, starting it again", "database", name)

@@ -1,6 +1,8 @@
 package databases_test
 
 import (
+	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -31,5 +33,33 @@ func TestStuckRouter(t *testing.T) {
 	}
 	if at := restarts(false, 100, 200); at != nil {
 		t.Errorf("started again after %v s, though it is well", at)
+	}
+}
+
+// TestReaches asks for servers of which one, or none, is there.
+func TestReaches(t *testing.T) {
+	t.Parallel()
+	var lc net.ListenConfig
+	there, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, was := netip.MustParseAddrPort(there.Addr().String()), netip.MustParseAddrPort(gone.Addr().String())
+	t.Cleanup(func() { _ = there.Close() })
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !databases.Reaches(t.Context(), was, at) {
+		t.Error("the one that is there is not reached")
+	}
+	if databases.Reaches(t.Context(), was) {
+		t.Error("a server that is gone is reached")
+	}
+	if databases.Reaches(t.Context()) {
+		t.Error("nobody is reached, though there is nobody to ask")
 	}
 }
