@@ -227,6 +227,7 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 		said.Problem = cmpFirst(r.problem, said.Problem)
 		if said.Running != r.said.Running || said.Writable != r.said.Writable || said.Writer != r.said.Writer {
 			said.Since = m.cfg.Now().UTC()
+			m.cfg.Log.Info("way to the database changed", "database", d.Name, "running", said.Running, "writer", said.Writer, "problem", said.Problem)
 		}
 		loud = loud || said != r.said
 		r.said = said

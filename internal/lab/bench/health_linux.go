@@ -3,20 +3,15 @@ package main
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
@@ -51,7 +46,9 @@ type cause struct {
 	proxy bool
 	// cutOff tells that the node does not hear the others. Keeps tells that a floor keeps it in service.
 	cutOff, keeps bool
-	begin, end    func(context.Context) error
+	// database tells that the node has a part in one.
+	database   bool
+	begin, end func(context.Context) error
 }
 
 // healthRow is what was measured of a cause.
@@ -67,6 +64,7 @@ func benchHealth(ctx context.Context, out io.Writer) error {
 	flags := flag.NewFlagSet("bench health", flag.ContinueOnError)
 	runs := flags.Int("runs", 5, "how often each cause is measured")
 	only := flags.String("only", "", "measure the causes alone whose names contain this")
+	journals := flags.String("journals", "", "a folder for what the node's programs have said in each run")
 	if err := flags.Parse(argumentsOf("health", os.Args[1:])); err != nil {
 		return err
 	}
@@ -74,6 +72,7 @@ func benchHealth(ctx context.Context, out io.Writer) error {
 		return slices.DeleteFunc(causes, func(c *cause) bool { return !strings.Contains(c.name, *only) })
 	}
 	return withLab(ctx, out, func(b *labBench) error {
+		b.journals = *journals
 		if r, err := b.Work.Run(ctx, "apply", "-auto-approve"); err != nil {
 			return fmt.Errorf("%w\n%s", err, r.Stdout)
 		}
@@ -146,13 +145,15 @@ func (b *labBench) nodeCauses() []*cause {
 // databaseCauses are what may be wrong with a node's way to a database.
 func (b *labBench) databaseCauses() []*cause {
 	unit := b.Database(labNodes...).RouterUnit()
+	cut := b.cutFromOthers("cut off from the other nodes, who have the database", false)
+	cut.database = true
 	return []*cause{
 		{
-			name:  "the database's router is stopped",
+			name: "the database's router is stopped", database: true,
 			begin: func(ctx context.Context) error { return b.HoldDown(ctx, unit, healthNode) },
 			end:   func(ctx context.Context) error { return b.LetGo(ctx, unit, healthNode) },
 		},
-		b.cutFromOthers("cut off from the other nodes, who have the database", false),
+		cut,
 	}
 }
 
@@ -201,8 +202,8 @@ func (b *labBench) measure(ctx context.Context, row *healthRow, runs int) (err e
 			return fmt.Errorf("it hears the others in public: %w", err)
 		}
 	}
-	for range runs {
-		if err := b.react(ctx, row); err != nil {
+	for run := range runs {
+		if err := b.react(ctx, row, run+1); err != nil {
 			return err
 		}
 	}
@@ -229,7 +230,7 @@ func (r *healthRow) kept() bool { return r.cause.keeps && r.floor > 0 }
 
 // react measures a cause once, for a load balancer of its own: of one, an application that has fallen a few times would have to
 // be well for a minute.
-func (b *labBench) react(ctx context.Context, r *healthRow) error {
+func (b *labBench) react(ctx context.Context, r *healthRow, run int) (err error) {
 	check := r.cause.check
 	if check.Type == "" {
 		check.Type = spec.CheckHTTP
@@ -249,117 +250,38 @@ func (b *labBench) react(ctx context.Context, r *healthRow) error {
 	if err := b.await(ctx, labNodes, func(node string) bool { return b.look(ctx, node, hostname) == inService }); err != nil {
 		return err
 	}
-	from := time.Now()
-	if err := r.cause.begin(ctx); err != nil {
+	diary, err := b.newDiary(ctx, r, run)
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, diary.end(ctx, err)) }()
 	want := outOfService
 	if r.kept() {
 		want = keptInService
 	}
-	if err := b.awaitLook(ctx, hostname, want); err != nil {
+	if diary.out, err = b.follows(ctx, diary, r.cause.begin, hostname, want); err != nil {
 		return err
 	}
-	r.out = append(r.out, time.Since(from))
+	r.out = append(r.out, diary.out)
 	if err := b.stays(ctx, hostname, want); err != nil {
 		return err
 	}
-	from = time.Now()
-	if err := r.cause.end(ctx); err != nil {
+	if diary.in, err = b.follows(ctx, diary, r.cause.end, hostname, inService); err != nil {
 		return err
 	}
-	if err := b.awaitLook(ctx, hostname, inService); err != nil {
-		return err
-	}
-	r.in = append(r.in, time.Since(from))
+	r.in = append(r.in, diary.in)
 	return b.order(ctx, spec.KindLoadBalancer, hostname, nil)
 }
 
-// standing is what a node's health endpoint says of a load balancer.
-type standing string
-
-// What that may be.
-const (
-	inService     standing = "200"
-	keptInService standing = "200, kept in service"
-	outOfService  standing = "503"
-	noAnswer      standing = "nothing"
-)
-
-// awaitLook waits until the health endpoint says what is wanted. Who is to be kept in service must never have been out of it.
-func (b *labBench) awaitLook(ctx context.Context, hostname string, want standing) error {
-	ctx, cancel := context.WithTimeout(ctx, healthWait)
-	defer cancel()
-	for {
-		got, parts := b.ask(ctx, healthNode, hostname)
-		if got == want {
-			return nil
-		}
-		if want == keptInService && got == outOfService {
-			return fmt.Errorf("it was out of service before it was kept in it: %v", parts)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("it says %s and not %s: %v: %w", got, want, parts, ctx.Err())
-		case <-time.After(healthEvery):
-		}
+// follows does something and returns how long it then takes until the health endpoint says what is wanted. With an error it returns how
+// long it has waited.
+func (b *labBench) follows(ctx context.Context, d *diary, do func(context.Context) error, hostname string, want standing) (time.Duration, error) {
+	from := time.Now()
+	err := do(ctx)
+	if err == nil {
+		err = b.awaitLook(ctx, d, hostname, want)
 	}
-}
-
-// stays demands that a node that is kept in service is for a while.
-func (b *labBench) stays(ctx context.Context, hostname string, want standing) error {
-	if want != keptInService {
-		return nil
-	}
-	for until := time.Now().Add(healthKept); time.Now().Before(until); {
-		if got, parts := b.ask(ctx, healthNode, hostname); got != want && got != noAnswer {
-			return fmt.Errorf("it says %s, and was kept in service: %v", got, parts)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(10 * healthEvery):
-		}
-	}
-	return nil
-}
-
-// look is ask without the parts.
-func (b *labBench) look(ctx context.Context, node, hostname string) standing {
-	got, _ := b.ask(ctx, node, hostname)
-	return got
-}
-
-// ask asks a node's health endpoint about a load balancer, from the operator's network, and returns what it says of each part as well.
-func (b *labBench) ask(ctx context.Context, node, hostname string) (standing, map[string]string) {
-	machine, err := b.Node(node)
-	if err != nil {
-		return noAnswer, nil
-	}
-	at := net.JoinHostPort(machine.IPv4, strconv.Itoa(spec.DefaultPorts().Health))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+api.HealthPath+"/"+hostname, http.NoBody)
-	if err != nil {
-		return noAnswer, nil
-	}
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: b.Network().OperatorNamespace().Dial}}
-	resp, err := client.Do(req)
-	if err != nil {
-		return noAnswer, nil
-	}
-	defer func() { _ = resp.Body.Close() }()
-	var h api.Health
-	if err := json.NewDecoder(resp.Body).Decode(&h); err != nil {
-		return noAnswer, nil
-	}
-	if resp.StatusCode != http.StatusOK {
-		return outOfService, h.Parts
-	}
-	for _, says := range h.Parts {
-		if strings.HasPrefix(says, "kept in service") {
-			return keptInService, h.Parts
-		}
-	}
-	return inService, h.Parts
+	return time.Since(from), err
 }
 
 // provesOthers tells whether a node has had answers at the public addresses of all others.

@@ -37,6 +37,8 @@ type labBench struct {
 	cluster string
 	// balancers counts the load balancers that benchHealth has made.
 	balancers int
+	// journals is the folder where benchHealth leaves what a node's programs have said, "" for none.
+	journals string
 }
 
 // benchLab brings the reference topology up in a lab and measures it.

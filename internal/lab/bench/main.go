@@ -4,7 +4,7 @@
 //	go run ./internal/lab/bench size     the programs' sizes
 //	go run ./internal/lab/bench death    a node's death noticed, with our timers and with memberlist's (Linux)
 //	go run ./internal/lab/bench lab      a three-site cluster in the lab: apply, join, spreading, death, memory, CPU (root, Linux)
-//	go run ./internal/lab/bench health [-runs N] [-only CAUSE]  the health endpoint of a node, from each cause to 503 and back (root, Linux); not part of the whole
+//	go run ./internal/lab/bench health [-runs N] [-only CAUSE] [-journals DIR]  the health endpoint of a node, from each cause to 503 and back (root, Linux); not part of the whole
 //	go run ./internal/lab/bench edge     what visitors see of a node's death, by monitor and by quick removal (root, Linux); not part of the whole
 //	go run ./internal/lab/bench database [-runs N]  how long nobody can write: stock Group Replication and Atoll's, fault by fault (root, Linux); not part of the whole
 //	go run ./internal/lab/bench files [-files N] [-ways W,…] [-json]  a tree of small files on two machines: Atoll, unison, rsync, syncthing and lsyncd (root, Linux); not part of the whole

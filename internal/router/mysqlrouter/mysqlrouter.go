@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -296,6 +297,7 @@ func (d *Driver) Restart(ctx context.Context, database string) error {
 	if err != nil || !unit.Exists {
 		return err
 	}
+	d.log.Info("starting the router again", "database", database, "unit", strings.TrimPrefix(router.LastWords(ctx, d.sys, unitName(database)), "; "))
 	return d.sys.Units().Restart(ctx, unitName(database))
 }
 
