@@ -168,8 +168,10 @@ func (p *peer) push(ctx context.Context, keys []store.Key, local store.Digest) e
 	}
 	if behind {
 		// The peer has what supersedes this node's own word: another run's object, or a second machine's report as this node.
-		_, err := p.d.exchange(ctx, p.client)
-		return err
+		if _, err := p.d.exchange(ctx, p.client); err != nil {
+			p.acked = nil // or nobody would ask for it again
+			return err
+		}
 	}
 	return nil
 }

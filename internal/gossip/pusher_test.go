@@ -10,8 +10,14 @@ import (
 )
 
 // TestPushThatComesTooLate has a node report what its peer has newer, from a second machine that reports as the node. The
-// node learns of that by the answer to its push and in no other way.
+// node learns of that by the answer to its push and in no other way, also when it does not get hold of the newer one at once.
 func TestPushThatComesTooLate(t *testing.T) {
+	for name, brokenOff := range map[string]int{"at once": 0, "both ways to the peer break off": 2} {
+		t.Run(name, func(t *testing.T) { pushTooLate(t, brokenOff) })
+	}
+}
+
+func pushTooLate(t *testing.T, brokenOff int) {
 	w := newWorld(t)
 	agents := w.addMany(2)
 	node, peer := agents[0], agents[1]
@@ -20,6 +26,12 @@ func TestPushThatComesTooLate(t *testing.T) {
 	peer.boot(false)
 	w.introduce()
 	w.converge(agents...)
+	w.waitFor("the node has compared with its peer", func() bool {
+		node.mu.Lock()
+		defer node.mu.Unlock()
+		err, heard := node.heard[peer.name]
+		return heard && err == nil
+	})
 	for plane := range 2 {
 		w.setCut(peer, node, plane, true)
 	}
@@ -32,6 +44,9 @@ func TestPushThatComesTooLate(t *testing.T) {
 		}
 		return store.StatusRecord(e)
 	}
+	peer.mu.Lock()
+	peer.breakOff = brokenOff
+	peer.mu.Unlock()
 	for _, o := range append(peer.store.MergeRemote([]store.Record{report(10, "other")}), node.store.Merge([]store.Record{report(5, "own")})...) {
 		if o.Result != store.Accepted {
 			t.Fatalf("got %+v", o)
