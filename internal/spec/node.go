@@ -28,6 +28,8 @@ type Node struct {
 	// Firewall is what else stands between the node and the others; nil for nothing that is known. Older agents do not know the field
 	// and refuse a node that has it.
 	Firewall *Firewall `json:"firewall,omitempty"`
+	// HostFirewall is the node's own packet filter, which its agent keeps; nil for none. Older agents refuse a node that has it.
+	HostFirewall *HostFirewall `json:"host_firewall,omitempty"`
 }
 
 // PublicPorts are ports that a node opens to everybody: sets, in ascending order where Atoll makes them.
@@ -118,6 +120,9 @@ func (n Node) Validate() Problems {
 	}
 	if n.Firewall != nil {
 		ps = append(ps, n.Firewall.validate().Under("firewall")...)
+	}
+	if n.HostFirewall != nil {
+		ps = append(ps, n.HostFirewall.validate().Under("host_firewall")...)
 	}
 	return append(ps, n.PublicPorts.validate().Under("public_ports")...)
 }

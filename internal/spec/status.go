@@ -29,6 +29,9 @@ const (
 	ConditionDatabaseReady ConditionType = "DatabaseReady"
 	// ConditionFilesReady is true while every pair that the node belongs to keeps its trees equal. Only nodes with a pair have it.
 	ConditionFilesReady ConditionType = "FilesReady"
+	// ConditionFirewallReady is true while the node's own packet filter is as its objects describe it and somebody has come through
+	// since; Unknown while a change of it is on trial. Only nodes with such a filter have it.
+	ConditionFirewallReady ConditionType = "FirewallReady"
 )
 
 // ConditionStatus is whether a condition holds.

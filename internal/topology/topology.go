@@ -50,6 +50,8 @@ type View struct {
 	Self Peer
 	// PublicPorts are the ports that the node opens to everybody beside the cluster's own.
 	PublicPorts spec.PublicPorts
+	// HostFirewall is the node's own packet filter, nil when it is to have none.
+	HostFirewall *HostFirewall
 	// Peers are all other admitted members, sorted by name.
 	Peers []Peer
 	// LoadBalancers are those that the node belongs to, sorted by hostname.
@@ -114,6 +116,11 @@ func Derive(in Input, self string) (*View, error) {
 		v.Peers = append(v.Peers, p)
 	}
 	slices.SortFunc(v.Peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
+	filter, err := HostFirewallOf(in, self)
+	if err != nil {
+		return nil, err
+	}
+	v.HostFirewall = filter
 	v.LoadBalancers = v.loadBalancers(in)
 	v.Databases = v.databases(in)
 	v.Pairs = v.pairs(in)

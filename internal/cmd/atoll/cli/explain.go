@@ -276,6 +276,8 @@ func (x *explanation) remedy(c spec.Condition) string {
 		return "the records come again from other nodes; when it happens again, look at the machine's disk"
 	case spec.ConditionDatabaseReady, spec.ConditionFilesReady:
 		return "see what is said of it below"
+	case spec.ConditionFirewallReady:
+		return "change `host_firewall` of its atoll_node; on the node, `nft list table inet atoll` is what is in force"
 	case spec.ConditionJoined, spec.ConditionEdgeReady:
 	}
 	return ""
