@@ -4,5 +4,15 @@ resource "atoll_replication_pair" "files" {
 
   name  = each.key
   owner = each.value.owner
-  nodes = { for name in each.value.nodes : name => { node = local.nodes[name], path = each.value.path } }
+  nodes = {
+    for name in each.value.nodes : name => {
+      node      = local.nodes[name]
+      path      = each.value.path
+      cold_path = each.value.cold == null ? null : each.value.cold.path
+    }
+  }
+  cold = each.value.cold == null ? null : {
+    older_than_days = each.value.cold.older_than_days
+    pattern         = each.value.cold.pattern
+  }
 }

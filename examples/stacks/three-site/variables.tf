@@ -123,11 +123,16 @@ variable "database_password" {
 }
 
 variable "files" {
-  description = "Directory trees that two nodes keep equal, by name: where they are, on which two nodes, and the account that they belong to. Empty for none."
+  description = "Directory trees that two nodes keep equal, by name: where they are, on which two nodes, the account that they belong to, and where directories that are named by an old date go. Empty for none."
   type = map(object({
     path  = string
     nodes = set(string)
     owner = optional(string, "www-data")
+    cold = optional(object({
+      path            = string
+      older_than_days = optional(number, 30)
+      pattern         = optional(string, "YYYY/MM/DD")
+    }))
   }))
   default = { uploads = { path = "/srv/uploads", nodes = ["hk1", "sg1"] } }
 }

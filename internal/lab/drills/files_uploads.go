@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -68,7 +69,7 @@ func (u *uploads) begin(ctx context.Context, _ *Field) (Traffic, error) {
 func (u *uploads) start(ctx context.Context, node, mode, dir string, options ...string) error {
 	u.started++
 	by := fmt.Sprintf("%s-%d", node, u.started)
-	r, err := launch(ctx, u.f, u.account, node, mode, u.dir+"/"+dir, by, slices.Concat(u.options, options)...)
+	r, err := launch(ctx, u.f, u.account, node, mode, path.Join(u.dir, dir), by, slices.Concat(u.options, options)...)
 	if err == nil {
 		u.running = append(u.running, r)
 	}

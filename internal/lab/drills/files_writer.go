@@ -204,9 +204,10 @@ func (r *running) wait() error {
 	return r.err
 }
 
-// versionsOn returns where each version is in the tree on a node, by id: by a tool that has no part in keeping the pair.
+// versionsOn returns where each version is in the tree on a node, by id: by a tool that has no part in keeping the pair, and by the paths that
+// applications use.
 func versionsOn(ctx context.Context, p *rig.Pair, node, dir string) (map[string][]string, error) {
-	out, err := p.Run(ctx, node, "grep -rHm1 --exclude='*.tmp' '^version ' '"+dir+"' || test $? = 1")
+	out, err := p.Run(ctx, node, "grep -RHm1 --exclude='*.tmp' '^version ' '"+dir+"' || test $? = 1")
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ use Fcntl;
 use IO::Handle;
 
 my ($mode, $dir, $by, @options) = @ARGV;
-my %o = (pause => 0.02, size => 500, from => 0, count => 100, rate => 0, sync => 1, shift => 0);
+my %o = (pause => 0.02, size => 500, from => 0, count => 100, rate => 0, sync => 1, shift => 0, each => 10);
 for (@options) { my ($name, $value) = split /=/; $o{$name} = $value }
 STDOUT->autoflush(1);
 my $filler = join('', map { chr(97 + int rand 26) } 1 .. 997) x (1 + int $o{size} / 997);
@@ -132,6 +132,29 @@ my %modes = (
 			my $ahead = ($i - $o{from}) / $o{rate} - (time - $began);
 			last if over($ahead > 0 ? $ahead : 0);
 		}
+	},
+	# dated makes files in folders that are named by an old day.
+	dated => sub {
+		for my $i ($o{from} .. $o{from} + $o{count} - 1) {
+			my $path = $dir;
+			for (sprintf('%04d', 2001 + int($i / 336)), sprintf('%02d', 1 + int($i % 336 / 28)), sprintf('%02d', 1 + $i % 28)) {
+				$path .= "/$_";
+				mkdir $path;
+			}
+			create("$path/$_") for 1 .. $o{each};
+		}
+	},
+	# hold has a file open for writing until it is told to end, and writes its end then.
+	hold => sub {
+		my ($id, $path) = (id(), "$dir/held");
+		print "try $id - $path\n";
+		sysopen(my $f, $path, O_WRONLY | O_CREAT | O_EXCL) or return failed($path);
+		print $f "version $id\n";
+		$f->flush;
+		over(undef);
+		print $f $filler;
+		$f->flush && $f->sync && close($f) or return failed($path);
+		print "done $id - $path\n";
 	},
 	# rewrite replaces the files that make has made, and makes those that are not there.
 	rewrite => sub {

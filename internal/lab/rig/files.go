@@ -18,11 +18,20 @@ const (
 	PairName  = "uploads"
 	PairPath  = "/srv/uploads"
 	PairOwner = "www-data"
+	// ColdPath is where old directories go on both nodes, ColdPattern which ones these are: in each folder those that are named by a date.
+	ColdPath    = "/srv/archive"
+	ColdPattern = "*/YYYY/MM/DD"
 )
 
 // WithPair makes the reference topology make its pair, of these two nodes.
 func WithPair(one, other string) string {
 	return fmt.Sprintf(`TF_VAR_files={ %s = { path = %q, nodes = [%q, %q], owner = %q } }`, PairName, PairPath, one, other, PairOwner)
+}
+
+// WithColdPair is WithPair for a pair that moves old directories.
+func WithColdPair(one, other string) string {
+	return fmt.Sprintf(`TF_VAR_files={ %s = { path = %q, nodes = [%q, %q], owner = %q, cold = { path = %q, pattern = %q } } }`,
+		PairName, PairPath, one, other, PairOwner, ColdPath, ColdPattern)
 }
 
 // Pair is the reference topology's pair as the application on its nodes has it.
@@ -45,10 +54,17 @@ func (p *Pair) Run(ctx context.Context, node, commands string) (string, error) {
 }
 
 // Listing returns a line for everything in the tree on a node that the application made, by tools that have no part in keeping the
-// pair: names, types, modes, owners, targets and contents.
+// pair: names, types, modes, owners, targets and contents. Of a pair that moves old directories it is what the tree holds, and then what an
+// application finds in it.
 func (p *Pair) Listing(ctx context.Context, node string) (string, error) {
-	const list = `find . -mindepth 1 \( -path ./.atoll -o -path ./.atoll-canary \) -prune -o -printf '%P: %y %m %u %g %l\n' | LC_ALL=C sort
-find . \( -path ./.atoll -o -path ./.atoll-canary \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum --`
+	const list = `ours='-path ./.atoll -o -path ./.atoll-canary -o -path ./.atoll-cold'
+find . -mindepth 1 \( $ours \) -prune -o -printf '%P: %y %m %u %g %l\n' | LC_ALL=C sort
+find . \( $ours \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum --
+if test -e .atoll-cold/root; then
+	echo 'Through the links:'
+	find -L . -mindepth 1 \( $ours \) -prune -o -printf '%P: %y %m %u %g %l\n' | LC_ALL=C sort
+	find -L . \( $ours \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum --
+fi`
 	out, err := p.site.Exec(ctx, node, "sh", "-euc", "cd "+PairPath+"; "+list)
 	return string(out), err
 }
