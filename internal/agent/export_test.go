@@ -208,6 +208,9 @@ type LostPeers struct{ lost lostPeers }
 // NewLostPeers returns what is remembered at first.
 func NewLostPeers() LostPeers { return LostPeers{lostPeers{}} }
 
+// Found drops what is known of peers that are reached.
+func (l LostPeers) Found(peers map[string]spec.PeerStatus) { l.lost.found(peers) }
+
 // All tells whether all peers that are not reached are dead, as far as that is known; the unanswered were asked and are silent so far.
 func (l LostPeers) All(names []string, peers map[string]spec.PeerStatus, unanswered []string, now time.Time) bool {
 	return l.lost.all(names, peers, func(name string) bool { return slices.Contains(unanswered, name) }, now)

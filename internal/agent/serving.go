@@ -148,6 +148,7 @@ func (s *session) judgeBalancer(lb topology.LoadBalancer, in input, checks *chec
 		j.parts[partProxy] = sayOK(proxy.problem)
 	}
 	_, peers, _ := s.keeper.snapshot()
+	s.lost.found(peers)
 	bad := s.troubles(all, lb, in, peers)
 	j.status.Node, j.status.Fit, j.status.Barred = bad.name, bad.name == "", bad.barred
 	trouble, asked := s.checkOf(lb, checks, &j)

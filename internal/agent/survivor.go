@@ -30,6 +30,15 @@ func (s *session) findsOthersDead(lb topology.LoadBalancer, in input, peers map[
 	return running && s.lost.all(names, peers, s.public.unanswered, time.Now())
 }
 
+// found drops what is known of the deaths of peers that are reached. Who died, came back and is then lost to the mesh alone lives.
+func (l lostPeers) found(peers map[string]spec.PeerStatus) {
+	for name := range l {
+		if peers[name].Reachable {
+			delete(l, name)
+		}
+	}
+}
+
 // all tells whether each of the peers that are not reached is dead, or was until a moment ago, and that there is one. A peer that has not
 // answered what it was asked last at its public address is about to be found dead, or to answer: the mesh may notice a death first.
 func (l lostPeers) all(names []string, peers map[string]spec.PeerStatus, unanswered func(string) bool, now time.Time) bool {
@@ -38,7 +47,6 @@ func (l lostPeers) all(names []string, peers map[string]spec.PeerStatus, unanswe
 		seen := peers[name]
 		switch {
 		case seen.Reachable:
-			delete(l, name)
 			continue
 		case seen.Public != nil && seen.Public.Dead:
 			l[name] = now

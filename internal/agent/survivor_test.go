@@ -49,6 +49,7 @@ func TestLostPeers(t *testing.T) {
 						unanswered = append(unanswered, name)
 					}
 				}
+				l.Found(peers)
 				if got := l.All([]string{"hk2", "sg1"}, peers, unanswered, now.Add(k.after)); got != k.want {
 					t.Errorf("look %d: got %t", i, got)
 				}
