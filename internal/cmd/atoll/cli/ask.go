@@ -53,6 +53,17 @@ func gather(ctx context.Context, key *trust.SigningKey, targets []api.Target, ti
 	return all
 }
 
+// answering returns the targets that have answered.
+func answering(answers []answer) []api.Target {
+	var out []api.Target
+	for _, a := range answers {
+		if a.err == nil {
+			out = append(out, a.target)
+		}
+	}
+	return out
+}
+
 // tellAll gives a record to every node at once and returns how many took it.
 func tellAll(ctx context.Context, key *trust.SigningKey, targets []api.Target, timeout time.Duration, record store.Record) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -132,7 +132,7 @@ func (o *recoverOptions) run(ctx context.Context, env Environment) error {
 			return err
 		}
 	}
-	return o.order(ctx, env, key, targets, c, decision, done)
+	return o.order(ctx, env, key, targets, answering(answers), c, decision, done)
 }
 
 // show prints the evidence and what would happen. Nothing changes.
@@ -166,8 +166,9 @@ func confirm(env Environment, name string) error {
 	}
 }
 
-// order signs the decision, gives it to every node that answers, and waits until the database takes writes.
-func (o *recoverOptions) order(ctx context.Context, env Environment, key *trust.SigningKey, targets []api.Target, c outageCase, decision spec.Recovery, done recovered) error {
+// order signs the decision, gives it to every node that has answered, and waits until the database takes writes. The others hear of it
+// from these; asking one of them again would take all of --timeout.
+func (o *recoverOptions) order(ctx context.Context, env Environment, key *trust.SigningKey, targets, answering []api.Target, c outageCase, decision spec.Recovery, done recovered) error {
 	now := uint64(max(env.Now().UnixMilli(), 0))
 	object, err := spec.NewObject(done.Cluster, c.name, max(now, c.generation+1), now, decision)
 	if err != nil {
@@ -177,13 +178,13 @@ func (o *recoverOptions) order(ctx context.Context, env Environment, key *trust.
 	if err != nil {
 		return err
 	}
-	told, err := tellAll(ctx, key, targets, o.timeout, store.ObjectRecord(signed))
+	told, err := tellAll(ctx, key, answering, o.timeout, store.ObjectRecord(signed))
 	if told == 0 {
 		return fmt.Errorf("no node has taken the decision; nothing has changed: %w", err)
 	}
 	done.Decision, done.Told = &decision, told
 	if o.wait > 0 {
-		primary, err := o.waitFor(ctx, env, key, targets, c.name, decision.Incarnation)
+		primary, err := o.waitFor(ctx, env, key, targets, answering, c.name, decision.Incarnation)
 		if err != nil {
 			return errors.Join(o.jsonOnly(env, done), fmt.Errorf(
 				"%d of %d nodes have taken the decision, but database %s does not take writes after %s (it holds and goes on to be carried out; atoll recover --database %s shows what is in the way): %w",
@@ -202,15 +203,20 @@ func (o *recoverOptions) order(ctx context.Context, env Environment, key *trust.
 	return err
 }
 
-// waitFor waits until a member takes writes in that life of the group or a later one, and returns its node.
-func (o *recoverOptions) waitFor(ctx context.Context, env Environment, key *trust.SigningKey, targets []api.Target, name string, incarnation uint64) (string, error) {
+// waitFor waits until a member takes writes in that life of the group or a later one, and returns its node. It asks the nodes that
+// answered last, and all of them when none does any more.
+func (o *recoverOptions) waitFor(ctx context.Context, env Environment, key *trust.SigningKey, all, asked []api.Target, name string, incarnation uint64) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.wait)
 	defer cancel()
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	said := ""
 	for {
-		r, err := ask(ctx, key, targets, o.timeout)
+		answers := gather(ctx, key, asked, o.timeout)
+		if asked = answering(answers); len(asked) == 0 {
+			asked = all
+		}
+		r, err := combine(answers)
 		v := r.Databases[name]
 		if err == nil && v.Primary != "" && v.Incarnation >= incarnation {
 			return v.Primary, nil
