@@ -109,13 +109,26 @@ func testFullOutage(t *testing.T, w *world, acked *record) {
 // leaves the member in no group.
 func testMajorityLost(t *testing.T, w *world, n *member, writer *writer) {
 	var st database.Status
+	// The primary answers all the while, also before it knows that the others are gone, when no question to the group has an answer.
+	const wondering = 2 * time.Second
+	cut, looks, down := time.Now(), 0, 0
 	await.NoError(t, "the primary is blocked", time.Minute, func(ctx context.Context) error {
+		wonders := time.Since(cut) > wondering
 		var err error
 		if st, err = n.status(ctx); err == nil && st.State != spec.MemberBlocked {
 			err = fmt.Errorf("it is %s", st.State)
+			if wonders {
+				looks++
+			}
+			if wonders && st.State == spec.MemberDown {
+				down++
+			}
 		}
 		return err
 	})
+	if looks > 0 && down == looks {
+		t.Errorf("a primary without a majority was said to be down by each of %d looks, though it answers", looks)
+	}
 	if st.Writable || st.Primary != "" || st.View[n.Name] != spec.MemberOnline {
 		t.Errorf("%+v, want that nobody takes writes", st)
 	}

@@ -111,21 +111,30 @@ func (n *member) apply(t *testing.T) {
 
 func (n *member) status(ctx context.Context) (database.Status, error) { return n.Driver.Status(ctx) }
 
-// statusWithin is how long a status may take: what is promised at most, and a second for a machine that is busy with other tests.
-const statusWithin = 3500 * time.Millisecond
+// statusWithin is how long a status may take, as the contract promises. A machine that is busy with other tests is forgiven a look or two.
+const (
+	statusWithin = 2500 * time.Millisecond
+	statusLooks  = 3
+)
 
-// mustStatus returns the member's status and fails the test when that takes too long.
+// mustStatus returns the member's status and fails the test when that takes too long, again and again.
 func (n *member) mustStatus(t *testing.T) database.Status {
 	t.Helper()
-	from := time.Now()
-	st, err := n.Driver.Status(t.Context())
-	if took := time.Since(from); took > statusWithin {
-		t.Errorf("%s: its status took %s, want 2.5 s at most", n.Name, took)
+	for look := 1; ; look++ {
+		from := time.Now()
+		st, err := n.Driver.Status(t.Context())
+		took := time.Since(from)
+		if took > statusWithin && look < statusLooks {
+			continue
+		}
+		if took > statusWithin {
+			t.Errorf("%s: its status took %s, want %s at most", n.Name, took, statusWithin)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", n.Name, err)
+		}
+		return st
 	}
-	if err != nil {
-		t.Fatalf("%s: %v", n.Name, err)
-	}
-	return st
 }
 
 // show makes a server write down all that it is told, until it starts again.

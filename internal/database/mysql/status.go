@@ -44,7 +44,8 @@ func (d *Driver) Status(ctx context.Context) (database.Status, error) {
 		st.Problem = fmt.Sprintf("the server does not run (%s)%s; see journalctl -u %s", unit.State, d.fullDisk(ctx), unitName)
 		return st, nil
 	}
-	if err := d.ask(ctx, m, &st); err != nil {
+	takesWrites, err := d.ask(ctx, m, &st)
+	if err != nil {
 		st = database.Status{State: spec.MemberDown, Running: st.Running, Wanted: st.Wanted, RestartNeeded: st.RestartNeeded}
 		st.Problem = fmt.Sprintf("the server runs but does not answer: %v", err)
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -58,6 +59,8 @@ func (d *Driver) Status(ctx context.Context) (database.Status, error) {
 		st.Problem = joinError
 	}
 	st.Unfit = d.room.unfit(ctx, d.sys)
+	// Last, since the group's answer may take all the time that is left: that is not the server's fault, which answers.
+	st.Writable = takesWrites && d.proof.confirmed(ctx, d.watch)
 	return st, nil
 }
 
@@ -86,30 +89,30 @@ func (d *Driver) statusSettings(ctx context.Context, st *database.Status) error 
 	return nil
 }
 
-// ask fills in what the server says.
-func (d *Driver) ask(ctx context.Context, m *database.Member, st *database.Status) error {
+// ask fills in what the server says, and tells whether it takes writes, by its own word.
+func (d *Driver) ask(ctx context.Context, m *database.Member, st *database.Status) (takesWrites bool, err error) {
 	conn, err := d.watch.Conn(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = conn.Close() }()
 	g, err := readGroup(ctx, conn)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var readOnly, empty bool
 	err = conn.QueryRowContext(ctx, `SELECT @@GLOBAL.version, @@GLOBAL.super_read_only, `+positionOf+` = ''`).Scan(&st.Version, &readOnly, &empty)
 	if err != nil {
-		return err
+		return false, err
 	}
 	st.State, st.View = g.memberState(), g.view(m)
 	if p, ok := g.primary(); ok {
 		st.Primary = nodeAt(m, p.address)
-		st.Writable = p.id == g.own && !readOnly && d.proof.confirmed(ctx, d.watch)
+		takesWrites = p.id == g.own && !readOnly
 	}
 	if empty {
 		if st.Fresh, err = withoutSchemas(ctx, conn); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if g.in() {
@@ -118,9 +121,9 @@ func (d *Driver) ask(ctx context.Context, m *database.Member, st *database.Statu
 		err = wrong(ctx, conn, g, st)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	return copying(ctx, conn, st)
+	return takesWrites, copying(ctx, conn, st)
 }
 
 // withoutSchemas tells whether the server has no schema but its own.
