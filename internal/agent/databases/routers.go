@@ -23,7 +23,8 @@ const (
 	// roleFresh is how long what was seen of a member is told.
 	roleFresh = 5 * time.Second
 	// A route is bad once it has been so for so long: routeDown when it is only this node's, longer than a failover takes
-	// when the database as a whole takes no writes, since then no other node serves better.
+	// when the database as a whole takes no writes, since then no other node serves better. A node whose member has lost the majority is
+	// taken to be alone: that the others have it is likelier than that they are dead.
 	routeDown   = 3 * time.Second
 	routeOutage = 15 * time.Second
 )
@@ -32,13 +33,22 @@ const (
 type route struct {
 	said    spec.RouterStatus
 	problem string
-	// elsewhere tells that some member takes writes, so that only this node's way to it is bad.
-	elsewhere bool
+	// elsewhere tells that some member takes writes, so that only this node's way to it is bad. Blocked tells that the member here sees
+	// less than a majority of its group, so that another part of it may take writes, of which nothing is heard.
+	elsewhere, blocked bool
 	// bad is since when it leads to no writable member, zero while it does.
 	bad   time.Time
 	stuck stuckRouter
 	// resumed tells that this is what an earlier start of the agent saw.
 	resumed bool
+}
+
+// patience is how long the way may be bad until that counts.
+func (r *route) patience() time.Duration {
+	if r.elsewhere || r.blocked {
+		return routeDown
+	}
+	return routeOutage
 }
 
 func (r *route) status() spec.RouterStatus {
@@ -76,11 +86,7 @@ func (m *Manager) Health() (problem string, none bool) {
 		if r.bad.IsZero() {
 			continue
 		}
-		patience := routeOutage
-		if r.elsewhere {
-			patience = routeDown
-		}
-		if time.Since(r.bad) < patience {
+		if time.Since(r.bad) < r.patience() {
 			continue
 		}
 		text := "no way to a member that takes writes"
@@ -191,6 +197,7 @@ func (m *Manager) routed(d topology.Database, password string) router.Database {
 // lookAtRouters records how each database is reached.
 func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[spec.RouterDriver]*router.Config, problems map[spec.RouterDriver]string, unknown map[string]string) {
 	found := map[spec.RouterDriver]router.Status{}
+	reaches := reached(ctx, m.mayBeStuck(sight))
 	for name := range configs {
 		looking, cancel := context.WithTimeout(ctx, lookPatience)
 		status, err := m.cfg.Routers[name].Status(looking)
@@ -200,6 +207,7 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 		}
 		found[name] = status
 	}
+	reach := reaches()
 	if ctx.Err() != nil {
 		return
 	}
@@ -211,7 +219,7 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 			delete(m.routes, name)
 		}
 	}
-	var all []stuck
+	var all []topology.Database
 	for _, d := range sight.Databases {
 		r := m.routes[d.Name]
 		if r == nil {
@@ -231,15 +239,15 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 		}
 		loud = loud || said != r.said
 		r.said = said
-		r.elsewhere = m.writableLocked(d, sight, fresh)
+		r.elsewhere, r.blocked = m.writableLocked(d, sight, fresh), m.status[d.Name].State == spec.MemberBlocked
 		switch {
 		case said.Writable:
 			r.bad = time.Time{}
 		case r.bad.IsZero():
 			r.bad = time.Now()
 		}
-		if r.stuck.due(r.missesWay(), time.Now()) {
-			all = append(all, m.stuckLocked(d, sight, fresh))
+		if r.stuck.due(r.missesWay(), reach[d.Name], time.Now()) {
+			all = append(all, d)
 		}
 	}
 	m.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
@@ -12,34 +13,58 @@ import (
 )
 
 const (
-	// routerStuck is how long a router may lead to no member that takes writes although one is there that this node reaches: routers look
-	// every second at the latest. routerRest is how long it then has at least until it is started again once more.
-	routerStuck = 10 * time.Second
-	routerRest  = time.Minute
+	// routerStuck is how long a router may lead to no member that takes writes although this node reaches one all the while. Routers look
+	// every second at the latest, and wait for a member that hangs for three seconds, once.
+	routerStuck = 6 * time.Second
+	// routerRest is how long a router that was started again in vain then has at least until it is once more, doubled each time up to
+	// routerMostRest: what is wrong is something else, and connections for reads may work.
+	routerRest     = 15 * time.Second
+	routerMostRest = 2 * time.Minute
 	// reachPatience is how long a member may take to accept a connection.
-	reachPatience = time.Second
+	reachPatience = 700 * time.Millisecond
 )
 
-// stuckRouter finds routers that have to be started again: MySQL Router 9.7, when it had lost all members for some seconds, was seen to have
-// closed its port for writes, and not to open it when it knew the primary again.
+// stuckRouter finds routers that have to be started again. What it guards against was MySQL Router 9.7 with epoll (see the driver): when it
+// had lost all members for some seconds it kept its port for writes closed, also when it knew the primary again.
 type stuckRouter struct {
-	since, restarted time.Time
+	// since is when it was first found that the way is missing and should be there, zero while that is not so.
+	since time.Time
+	// restarted is when the router was started again last, vain how often since it last led to a member that takes writes.
+	restarted time.Time
+	vain      int
 }
 
-// due takes in whether a way should be there that is not, and tells whether to start the router again.
-func (s *stuckRouter) due(missing bool, now time.Time) bool {
-	switch {
-	case !missing:
+// due takes in whether the way to a member that takes writes is missing, and whether this node reaches one, and tells whether to start the
+// router again. A way that is there again forgives everything: the next time has another cause.
+func (s *stuckRouter) due(missing, reached bool, now time.Time) bool {
+	if !missing {
+		*s = stuckRouter{}
+		return false
+	}
+	if !reached {
 		s.since = time.Time{}
 		return false
-	case s.since.IsZero():
+	}
+	if s.since.IsZero() {
 		s.since = now
 	}
-	return now.Sub(s.since) >= routerStuck && (s.restarted.IsZero() || now.Sub(s.restarted) >= routerRest)
+	return now.Sub(s.since) >= routerStuck && (s.vain == 0 || now.Sub(s.restarted) >= s.rest())
+}
+
+// rest is how long a router that was started again in vain has.
+func (s *stuckRouter) rest() time.Duration {
+	rest := routerRest
+	for range s.vain - 1 {
+		rest = min(2*rest, routerMostRest)
+	}
+	return rest
 }
 
 // again takes in that the router is started again.
-func (s *stuckRouter) again(now time.Time) { s.restarted = now }
+func (s *stuckRouter) again(now time.Time) {
+	s.since, s.restarted = time.Time{}, now
+	s.vain++
+}
 
 // missesWay tells whether a router runs that leads nowhere although some member takes writes.
 func (r *route) missesWay() bool {
@@ -52,15 +77,29 @@ type stuck struct {
 	writers  []netip.AddrPort
 }
 
-// stuckLocked returns what is known of a database whose router may be stuck.
-func (m *Manager) stuckLocked(d topology.Database, sight Sight, fresh map[string]bool) stuck {
-	s := stuck{database: d}
-	for _, v := range d.Members {
-		if v.Node != m.cfg.Node && fresh[v.Node] && sight.Statuses[v.Node].Databases[d.Name].Writable {
-			s.writers = append(s.writers, m.address(v.MeshAddress, d.Port))
+// mayBeStuck returns the databases whose routers led nowhere when they were looked at last, although some member takes writes.
+func (m *Manager) mayBeStuck(sight Sight) []stuck {
+	fresh := m.hearing.listen(sight.Statuses)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []stuck
+	for _, d := range sight.Databases {
+		r := m.routes[d.Name]
+		if _, can := m.cfg.Routers[d.Router.Driver].(router.Restarter); !can || r == nil || !r.missesWay() {
+			continue
 		}
+		s := stuck{database: d}
+		for _, v := range d.Members {
+			if v.Node != m.cfg.Node && fresh[v.Node] && sight.Statuses[v.Node].Databases[d.Name].Writable {
+				s.writers = append(s.writers, m.address(v.MeshAddress, d.Port))
+			}
+		}
+		if m.status[d.Name].Writable {
+			s.writers = append(s.writers, m.address(d.Self.MeshAddress, d.Port))
+		}
+		all = append(all, s)
 	}
-	return s
+	return all
 }
 
 // reaches tells whether one of the servers accepts a connection from this node: what the agent reaches, the router has to reach.
@@ -78,22 +117,40 @@ func (s stuck) reaches(ctx context.Context) bool {
 	})
 }
 
+// reached begins to ask which of the databases' writers this node reaches, and returns what waits for the answer, by database.
+func reached(ctx context.Context, all []stuck) func() map[string]bool {
+	var asking sync.WaitGroup
+	answers := make([]bool, len(all))
+	for i, s := range all {
+		asking.Go(func() { answers[i] = s.reaches(ctx) })
+	}
+	return func() map[string]bool {
+		asking.Wait()
+		out := map[string]bool{}
+		for i, s := range all {
+			out[s.database.Name] = answers[i]
+		}
+		return out
+	}
+}
+
 // restartRouters starts routers of databases again that are stuck.
-func (m *Manager) restartRouters(ctx context.Context, all []stuck) {
-	for _, s := range all {
-		name := s.database.Name
-		driver, can := m.cfg.Routers[s.database.Router.Driver].(router.Restarter)
-		if !can || !s.reaches(ctx) {
+func (m *Manager) restartRouters(ctx context.Context, all []topology.Database) {
+	for _, d := range all {
+		driver, can := m.cfg.Routers[d.Router.Driver].(router.Restarter)
+		if !can {
 			continue
 		}
 		m.mu.Lock()
-		if r := m.routes[name]; r != nil {
+		vain := 0
+		if r := m.routes[d.Name]; r != nil {
+			vain = r.stuck.vain
 			r.stuck.again(time.Now())
 		}
 		m.mu.Unlock()
-		m.cfg.Log.Warn("the router does not find the member that takes writes, starting it again", "database", name)
-		if err := driver.Restart(ctx, name); err != nil && ctx.Err() == nil {
-			m.cfg.Log.Warn("the router cannot be started again", "database", name, "error", err)
+		m.cfg.Log.Warn("the router does not find the member that takes writes, which this node reaches: starting it again", "database", d.Name, "before", vain)
+		if err := driver.Restart(ctx, d.Name); err != nil && ctx.Err() == nil {
+			m.cfg.Log.Warn("the router cannot be started again", "database", d.Name, "error", err)
 		}
 	}
 }

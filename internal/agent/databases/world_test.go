@@ -188,6 +188,8 @@ type node struct {
 	manager *databases.Manager
 	server  *server
 	log     *lines
+	// port is the servers'.
+	port int
 
 	mu sync.Mutex
 	// news is called when the node has news for others.
@@ -226,6 +228,12 @@ func primary() database.Status {
 // newNode runs hk1's part in the database until the test ends.
 func newNode(t *testing.T, st database.Status) *node {
 	t.Helper()
+	return newNodeWith(t, st, func(*node, *databases.Config) {})
+}
+
+// newNodeWith is newNode with another configuration.
+func newNodeWith(t *testing.T, st database.Status, change func(*node, *databases.Config)) *node {
+	t.Helper()
 	signing, err := trust.NewSigningKey()
 	if err != nil {
 		t.Fatal(err)
@@ -236,9 +244,9 @@ func newNode(t *testing.T, st database.Status) *node {
 	}
 	n := &node{
 		server: &server{status: st, did: map[string]int{}, handOver: func(string) error { return nil }},
-		log:    &lines{}, settings: map[string]string{"good": "1"}, generation: 1, others: others(),
+		log:    &lines{}, settings: map[string]string{"good": "1"}, generation: 1, others: others(), port: 3306,
 	}
-	n.manager = databases.New(databases.Config{
+	config := databases.Config{
 		Node: "hk1", State: &memory{files: map[string][]byte{}}, Engines: map[spec.DatabaseEngine]database.Driver{spec.DatabaseMySQL: n.server},
 		OpenKey: func(string) (*trust.DatabaseKey, error) { return key, nil },
 		See:     func() (databases.Sight, <-chan struct{}) { return n.sight(), nil },
@@ -252,7 +260,9 @@ func newNode(t *testing.T, st database.Status) *node {
 			}
 		},
 		Log: slog.New(slog.NewTextHandler(n.log, nil)),
-	})
+	}
+	change(n, &config)
+	n.manager = databases.New(config)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -283,7 +293,7 @@ func (n *node) sight() databases.Sight {
 	defer n.mu.Unlock()
 	n.sequence++
 	d := topology.Database{Name: "app", Database: spec.Database{
-		Engine: spec.DatabaseMySQL, Group: group, Votes: 3, Bootstrap: spec.Bootstrap{Node: "hk1", Epoch: 1}, Port: 3306, Settings: n.settings,
+		Engine: spec.DatabaseMySQL, Group: group, Votes: 3, Bootstrap: spec.Bootstrap{Node: "hk1", Epoch: 1}, Port: n.port, Settings: n.settings,
 		Router: spec.DatabaseRouter{Driver: spec.RouterMySQL, WritePort: 6446, ReadPort: 6447},
 	}}
 	for i, name := range []string{"hk1", "hk2", "sg1"} {

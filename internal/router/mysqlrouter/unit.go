@@ -24,6 +24,8 @@ func runDir(database string) string { return "/run/" + unitPrefix + database }
 //
 // While it finds no member that is online, Router says so of each of them every time it asks: the journal takes part of it.
 //
+// It has nothing to put in order when it ends, and cuts connections anyway: who does not end at once is stuck.
+//
 // Router does not say that it is ready before it has met a member, so the service manager does not wait for that (Type=exec): in a
 // full outage a boot would.
 func serviceUnit(database, digest string) host.Unit {
@@ -49,7 +51,7 @@ ExecStartPre=/usr/bin/install -m 0600 -t ${RUNTIME_DIRECTORY} ${CREDENTIALS_DIRE
 ExecStart=/usr/bin/mysqlrouter --config ${CREDENTIALS_DIRECTORY}/mysqlrouter.conf
 Restart=always
 RestartSec=1
-TimeoutStopSec=5
+TimeoutStopSec=2
 UMask=0077
 LogRateLimitIntervalSec=1min
 LogRateLimitBurst=200
