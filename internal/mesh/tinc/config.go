@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -43,12 +42,10 @@ type config struct {
 	holds map[string]string
 }
 
-// resolver returns the IP addresses of an address or host name, best first.
-type resolver func(host string) []netip.Addr
-
 // newConfig returns the configuration that v asks for. A peer whose key cannot be used is left out, and the error says so;
-// the configuration holds for all others.
-func newConfig(v *topology.View, resolve resolver) (config, error) {
+// the configuration holds for all others. resolve returns the IP addresses of a peer, best first: host names are resolved
+// here, because tincd stands still while it asks the DNS, and one dead name server would stop every link of the node.
+func newConfig(v *topology.View, resolve func(topology.Peer) []netip.Addr) (config, error) {
 	var problems []error
 	c := config{self: tincName(v.Self.Name), hosts: map[string]string{}, holds: map[string]string{}}
 	c.hosts[c.self] = header + fmt.Sprintf("Subnet = %s/32\n", v.Self.MeshAddress)
@@ -60,7 +57,7 @@ func newConfig(v *topology.View, resolve resolver) (config, error) {
 			problems = append(problems, fmt.Errorf("mesh key of node %q: %w", p.Name, err))
 			continue
 		}
-		addresses := peerAddresses(p, resolve)
+		addresses := resolve(p)
 		c.hosts[tincName(p.Name)] = hostFile(p, addresses, v.Mesh.Port, key)
 		sources = append(sources, p.MeshAddress)
 		c.holds[tincName(p.Name)] = holdRules(p.MeshAddress, addresses)
@@ -168,20 +165,6 @@ func payload(pathMTU int) int {
 	const block = 16
 	encrypted := (pathMTU - 40 - 8 - macLength) / block * block
 	return encrypted - 1 - 4
-}
-
-// peerAddresses resolves host names here, because tincd stands still while it asks the DNS: one dead name server would
-// stop every link of the node.
-func peerAddresses(p topology.Peer, resolve resolver) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range p.Addresses {
-		for _, ip := range resolve(a) {
-			if ip = ip.Unmap(); !slices.Contains(out, ip) {
-				out = append(out, ip)
-			}
-		}
-	}
-	return out
 }
 
 // canonicalKey returns a peer's public key written anew. What a peer claims as its key ends up in a configuration file, so

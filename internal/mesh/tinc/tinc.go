@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -29,13 +28,11 @@ type Driver struct {
 	log     *slog.Logger
 	keyBits int
 	settle  time.Duration
-	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	mu sync.Mutex
 	// view is the last one applied, nil before the first.
-	view *topology.View
-	// resolved keeps the last answer for each host name, for when the name servers are away.
-	resolved map[string]resolution
+	view     *topology.View
+	resolver *mesh.Resolver
 	// connected and logRead are what followLog knows: the connections, and how much of the log it has read.
 	connected connections
 	logRead   int
@@ -43,13 +40,6 @@ type Driver struct {
 	ready int
 	// detours keeps the last known next hop to each peer that has one.
 	detours map[string]string
-}
-
-// resolution is what a host name stood for when it was last asked.
-type resolution struct {
-	ips []netip.Addr
-	at  time.Time
-	err error
 }
 
 var (
@@ -68,33 +58,20 @@ type Options struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-const (
-	// lookupTimeout bounds the wait for the name servers, per host name.
-	lookupTimeout = 2 * time.Second
-	// An answer is used for lookupEvery; after a failure the next question waits for lookupRetry.
-	lookupEvery = time.Minute
-	lookupRetry = 10 * time.Second
-)
-
 // New returns a driver for sys.
 func New(sys host.System, log *slog.Logger) mesh.Driver { return NewWith(sys, log, Options{}) }
 
 // NewWith returns a driver for sys with options.
 func NewWith(sys host.System, log *slog.Logger, o Options) *Driver {
 	d := &Driver{
-		sys: sys, log: log, keyBits: o.KeyBits, settle: o.Settle, lookup: o.Lookup,
-		resolved: map[string]resolution{}, connected: connections{}, detours: map[string]string{},
+		sys: sys, log: log, keyBits: o.KeyBits, settle: o.Settle, resolver: mesh.NewResolver(o.Lookup),
+		connected: connections{}, detours: map[string]string{},
 	}
 	if d.keyBits == 0 {
 		d.keyBits = 3072
 	}
 	if d.settle == 0 {
 		d.settle = 10 * time.Second
-	}
-	if d.lookup == nil {
-		d.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
 	}
 	return d
 }
@@ -123,8 +100,8 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 		return fmt.Errorf("apply the mesh: %w", err)
 	}
 	// What is wrong with one peer must not keep the others from their links, so problems are collected and all else is done.
-	lookups := d.resolve(ctx, v)
-	c, problems := newConfig(v, func(host string) []netip.Addr { return d.resolved[host].ips })
+	lookups := d.resolver.Update(ctx, v)
+	c, problems := newConfig(v, d.resolver.Addresses)
 	c.hosts[c.self] += public
 	d.view = v
 	err = d.apply(ctx, v, c)
@@ -135,50 +112,6 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 		return fmt.Errorf("apply the mesh: %w", err)
 	}
 	return nil
-}
-
-// resolve brings d.resolved up to date. A name that cannot be resolved keeps its last answer.
-func (d *Driver) resolve(ctx context.Context, v *topology.View) error {
-	var problems []error
-	fresh := map[string]resolution{}
-	for _, p := range v.Peers {
-		for _, host := range p.Addresses {
-			r, done := fresh[host]
-			if !done {
-				r = d.resolveOne(ctx, host)
-				fresh[host] = r
-			}
-			if len(r.ips) == 0 {
-				problems = append(problems, fmt.Errorf("address of node %q: %w", p.Name, r.err))
-			}
-		}
-	}
-	d.resolved = fresh
-	return errors.Join(problems...)
-}
-
-func (d *Driver) resolveOne(ctx context.Context, host string) resolution {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return resolution{ips: []netip.Addr{ip}}
-	}
-	last, known := d.resolved[host]
-	age := time.Since(last.at)
-	if known && (age < lookupRetry || (last.err == nil && age < lookupEvery)) {
-		return last
-	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	ips, err := d.lookup(ctx, host)
-	if err == nil && len(ips) == 0 {
-		err = fmt.Errorf("host name %s has no address", host)
-	}
-	if err != nil {
-		return resolution{ips: last.ips, at: time.Now(), err: err}
-	}
-	// Name servers answer in any order; a fixed one keeps the files as they are.
-	ips = slices.Clone(ips)
-	slices.SortFunc(ips, netip.Addr.Compare)
-	return resolution{ips: ips, at: time.Now()}
 }
 
 // remove takes away everything that Apply and EnsureKey made.
