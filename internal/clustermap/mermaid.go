@@ -16,7 +16,7 @@ const maxEdges = 500
 func (m Map) Mermaid() []byte {
 	var b strings.Builder
 	b.WriteString("flowchart LR\n")
-	fmt.Fprintf(&b, "  accTitle: %s\n", oneLine(m.title()))
+	fmt.Fprintf(&b, "  accTitle: %s\n", oneLine(m.Title()))
 	fmt.Fprintf(&b, "  accDescr: %s\n", oneLine(m.description()))
 	ids := map[string]string{}
 	for i, n := range m.Nodes {

@@ -46,6 +46,9 @@ const (
 	longestName = 24
 )
 
+// Style returns the style sheet that every picture contains, as it is in there, for policies of pages that show pictures.
+func Style() string { return style }
+
 // sign is a level in one or two characters.
 func sign(l Level) string {
 	switch l {
@@ -66,7 +69,7 @@ func sign(l Level) string {
 // each direction of each link.
 func (m Map) SVG() ([]byte, error) {
 	l := place(m)
-	d := &drawing{m: m, l: l, width: max(l.width, 560, 2*margin+10*float64(utf8.RuneCountInString(m.title())))}
+	d := &drawing{m: m, l: l, width: max(l.width, 560, 2*margin+10*float64(utf8.RuneCountInString(m.Title())))}
 	picture := el("g", "class", "picture")
 	if len(m.Nodes) >= manyNodes {
 		picture.attrs[0].Value += " many"
@@ -86,11 +89,11 @@ func (m Map) SVG() ([]byte, error) {
 		"xmlns", "http://www.w3.org/2000/svg", "width", px(d.width), "height", px(d.height), "viewBox", fmt.Sprintf("0 0 %s %s", px(d.width), px(d.height)),
 		"role", "img", "aria-labelledby", "atoll-map-title atoll-map-description",
 	).with(
-		el("title", "id", "atoll-map-title").saying(m.title()),
+		el("title", "id", "atoll-map-title").saying(m.Title()),
 		el("desc", "id", "atoll-map-description").saying(m.description()),
 		el("style").saying(style),
 		el("rect", "class", "ground", "width", "100%", "height", "100%"),
-		el("text", "class", "head", "x", px(margin), "y", "30").saying(m.title()),
+		el("text", "class", "head", "x", px(margin), "y", "30").saying(m.Title()),
 		el("text", "class", "quiet", "x", px(margin), "y", "48").saying(m.subtitle()),
 		picture, below,
 	)
@@ -101,7 +104,8 @@ func (m Map) SVG() ([]byte, error) {
 	return append([]byte(xml.Header), out...), nil
 }
 
-func (m Map) title() string {
+// Title is how the cluster is, in a few words.
+func (m Map) Title() string {
 	if m.Healthy {
 		return fmt.Sprintf("Cluster %s is healthy", m.Cluster)
 	}
