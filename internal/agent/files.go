@@ -111,8 +111,8 @@ func (b backend) Digest(ctx context.Context, pair string, r digest.Request) (dig
 }
 
 // Directory implements api.Digester.
-func (b backend) Directory(ctx context.Context, pair, path string) (digest.Directory, error) {
-	return b.s.pairs.Directory(ctx, pair, path)
+func (b backend) Directory(ctx context.Context, pair string, part digest.Part, path string) (digest.Directory, error) {
+	return b.s.pairs.Directory(ctx, pair, part, path)
 }
 
 // Place implements api.Placer.

@@ -31,6 +31,9 @@ func (b backend) Digest(_ context.Context, pair string, r digest.Request) (diges
 	}
 	b.f.mu.Lock()
 	defer b.f.mu.Unlock()
+	if r.Part == digest.Cold {
+		return digest.Result{Snapshot: &digest.Snapshot{Sum: digest.Sum{9}}}, nil
+	}
 	b.f.digests[r.ID]++
 	if n := b.f.digests[r.ID]; r.Full && n < 3 {
 		return digest.Result{Progress: digest.Progress{Seen: digest.Totals{Files: int64(n)}}}, nil
@@ -39,7 +42,10 @@ func (b backend) Digest(_ context.Context, pair string, r digest.Request) (diges
 }
 
 // Directory has a directory of a name that is no text.
-func (b backend) Directory(_ context.Context, _, path string) (digest.Directory, error) {
+func (b backend) Directory(_ context.Context, _ string, part digest.Part, path string) (digest.Directory, error) {
+	if part == digest.Cold {
+		return digest.Directory{Entries: []digest.Entry{{Name: []byte("2026"), Kind: digest.Folder}}}, nil
+	}
 	if path != oddPath {
 		return digest.Directory{}, &api.Error{StatusCode: http.StatusNotFound, Reason: api.ReasonNoSuchDirectory, Message: "there is no such directory"}
 	}
@@ -52,7 +58,7 @@ func TestDigestOfAPair(t *testing.T) {
 	c := f.operator(endpoint)
 	for full, want := range map[bool][]int64{false: nil, true: {1, 2}} {
 		var seen []int64
-		got, err := c.Digest(t.Context(), "uploads", full, func(p digest.Progress) { seen = append(seen, p.Seen.Files) })
+		got, err := c.Digest(t.Context(), "uploads", digest.Hot, full, func(p digest.Progress) { seen = append(seen, p.Seen.Files) })
 		if err != nil || got.Sum != (digest.Sum{1, 2, 3}) || got.Totals.Bytes != 9 {
 			t.Errorf("full %t: got %+v, %v", full, got, err)
 		}
@@ -60,12 +66,18 @@ func TestDigestOfAPair(t *testing.T) {
 			t.Errorf("full %t: progress (-want +got):\n%s", full, diff)
 		}
 	}
-	directory, err := c.Directory(t.Context(), "uploads", oddPath)
+	directory, err := c.Directory(t.Context(), "uploads", digest.Hot, oddPath)
 	if err != nil || len(directory.Entries) != 1 || !bytes.Equal(directory.Entries[0].Name, []byte("\xfe")) || directory.Entries[0].Content != (digest.Sum{4}) {
 		t.Errorf("got %+v, %v", directory, err)
 	}
-	if _, err := c.Directory(t.Context(), "uploads", "gone"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := c.Directory(t.Context(), "uploads", digest.Hot, "gone"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a directory that is gone: %v", err)
+	}
+	if s, err := c.Digest(t.Context(), "uploads", digest.Cold, false, nil); err != nil || s.Sum != (digest.Sum{9}) {
+		t.Errorf("the cold root: %+v, %v", s, err)
+	}
+	if d, err := c.Directory(t.Context(), "uploads", digest.Cold, ""); err != nil || len(d.Entries) != 1 || d.Entries[0].Kind != digest.Folder {
+		t.Errorf("a directory of the cold root: %+v, %v", d, err)
 	}
 }
 
@@ -88,13 +100,13 @@ func TestDigestIsRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var refused *api.Error
-			if _, err := tt.client.Digest(t.Context(), tt.pair, true, nil); !errors.As(err, &refused) || refused.Reason != tt.reason {
+			if _, err := tt.client.Digest(t.Context(), tt.pair, digest.Hot, true, nil); !errors.As(err, &refused) || refused.Reason != tt.reason {
 				t.Errorf("got %v, want reason %s", err, tt.reason)
 			}
 		})
 	}
 	var refused *api.Error
-	if _, err := node.Directory(t.Context(), "uploads", ""); !errors.As(err, &refused) || refused.Reason != trust.ReasonNotAllowed {
+	if _, err := node.Directory(t.Context(), "uploads", digest.Hot, ""); !errors.As(err, &refused) || refused.Reason != trust.ReasonNotAllowed {
 		t.Errorf("a directory for a node: %v", err)
 	}
 }

@@ -42,6 +42,8 @@ type PairView struct {
 // PairSideView is one node's side of a pair.
 type PairSideView struct {
 	Path string `json:"path"`
+	// ColdPath is where old directories of the tree go, "" for nowhere.
+	ColdPath string `json:"cold_path,omitempty"`
 	// PairStatus is what the node says; its State is PairUnknown when nothing of that can be believed.
 	spec.PairStatus
 	// Seen is when the node was last heard of, zero for never; Stale tells that this is too long ago.
@@ -85,7 +87,7 @@ func urgency(s spec.PairState) int {
 }
 
 func (out *ClusterStatus) pairSide(name, node string, end spec.PairEnd, s *store.Snapshot) PairSideView {
-	v := PairSideView{Path: end.Path, PairStatus: spec.PairStatus{State: PairUnknown}}
+	v := PairSideView{Path: end.Path, ColdPath: end.ColdPath, PairStatus: spec.PairStatus{State: PairUnknown}}
 	n := out.Nodes[node]
 	v.Seen, v.Stale = n.Received, n.State != NodeReady && n.State != NodeNotReady
 	said, reported := s.Statuses[node].Pairs[name]

@@ -36,12 +36,13 @@ type Driver interface {
 	Canary(ctx context.Context, pair string) (Canary, error)
 	// Canaries returns the newest canary of the other side as soon as it differs from after.
 	Canaries(ctx context.Context, pair string, after Canary) (Canary, error)
-	// Digest begins a digest of the tree, without what is excluded and what the driver itself puts there, or returns how the one with that ID goes;
+	// Digest begins a digest of the tree, or of the cold root, without what is excluded and what the driver itself puts there, or returns how the one with that ID goes;
 	// one that nobody asks for any more ends. It returns within some seconds, done or not. While the tree is not to be
 	// had as it is it fails with *UnavailableError: one that is not mounted is not empty.
 	Digest(ctx context.Context, pair string, r digest.Request) (digest.Result, error)
-	// Directory returns one directory of the tree, as digest.Lister does, for a comparison after a digest. It fails like Digest.
-	Directory(ctx context.Context, pair, path string) (digest.Directory, error)
+	// Directory returns one directory of a tree, as digest.Lister does, for a comparison after a digest. It fails like Digest. Whoever asks for one of the
+	// cold root waits for that to be equal: what was written there is brought over before its time.
+	Directory(ctx context.Context, pair string, part digest.Part, path string) (digest.Directory, error)
 }
 
 // UnavailableError is why nothing can be said of a side's tree now.

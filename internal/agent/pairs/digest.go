@@ -22,12 +22,12 @@ func (m *Manager) Digest(ctx context.Context, pair string, r digest.Request) (di
 }
 
 // Directory implements api.Digester.
-func (m *Manager) Directory(ctx context.Context, pair, path string) (digest.Directory, error) {
+func (m *Manager) Directory(ctx context.Context, pair string, part digest.Part, path string) (digest.Directory, error) {
 	_, driver, err := m.of(pair)
 	if err != nil {
 		return digest.Directory{}, err
 	}
-	directory, err := driver.Directory(ctx, pair, path)
+	directory, err := driver.Directory(ctx, pair, part, path)
 	return directory, refusal(err)
 }
 

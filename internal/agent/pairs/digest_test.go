@@ -25,7 +25,7 @@ func (f *fakeDriver) Digest(_ context.Context, pair string, r digest.Request) (d
 }
 
 // Directory knows the root alone.
-func (f *fakeDriver) Directory(_ context.Context, _, path string) (digest.Directory, error) {
+func (f *fakeDriver) Directory(_ context.Context, _ string, _ digest.Part, path string) (digest.Directory, error) {
 	if path != "" {
 		return digest.Directory{}, fmt.Errorf("directory %q: %w", path, fs.ErrNotExist)
 	}
@@ -45,13 +45,13 @@ func TestDigest(t *testing.T) {
 		}
 		_, err := n.manager.Digest(t.Context(), "photos", digest.Request{ID: "x"})
 		refused(err, api.ReasonNoSuchPair)
-		_, err = n.manager.Directory(t.Context(), "photos", "")
+		_, err = n.manager.Directory(t.Context(), "photos", digest.Hot, "")
 		refused(err, api.ReasonNoSuchPair)
 		_, err = n.manager.Digest(t.Context(), "uploads", digest.Request{ID: "x"})
 		refused(err, api.ReasonPairUnavailable)
-		_, err = n.manager.Directory(t.Context(), "uploads", "gone")
+		_, err = n.manager.Directory(t.Context(), "uploads", digest.Hot, "gone")
 		refused(err, api.ReasonNoSuchDirectory)
-		if d, err := n.manager.Directory(t.Context(), "uploads", ""); err != nil || d.Totals.Files != 2 {
+		if d, err := n.manager.Directory(t.Context(), "uploads", digest.Hot, ""); err != nil || d.Totals.Files != 2 {
 			t.Errorf("the root: %+v, %v", d, err)
 		}
 		n.says(replication.Status{Started: n.manager.All()["uploads"].Since.Add(1)})

@@ -23,9 +23,11 @@ type Side interface {
 	digest.Lister
 }
 
-// Pair is a pair to wait for.
+// Pair is a pair to wait for, or a part of one.
 type Pair struct {
 	Name string
+	// Part is which of its trees.
+	Part digest.Part
 	// Nodes are where the trees are, Sides the trees in the same order.
 	Nodes [2]string
 	Sides [2]Side
@@ -49,6 +51,7 @@ const (
 // State is what is known of a pair.
 type State struct {
 	Pair  string
+	Part  digest.Part
 	Nodes [2]string
 	Phase Phase
 	Sides [2]SideState
@@ -93,7 +96,7 @@ func Wait(ctx context.Context, pairs []Pair, o Options) ([]State, error) {
 	}
 	w := &waiting{pairs: pairs, options: o, states: make([]State, len(pairs)), paused: make([]time.Time, len(pairs))}
 	for i, p := range pairs {
-		w.states[i] = State{Pair: p.Name, Nodes: p.Nodes, Phase: Reading}
+		w.states[i] = State{Pair: p.Name, Part: p.Part, Nodes: p.Nodes, Phase: Reading}
 	}
 	for {
 		equal, err := w.look(ctx, false)

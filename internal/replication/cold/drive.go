@@ -145,6 +145,27 @@ func Round(ctx context.Context, here, there Side, hold Hold, log *slog.Logger) R
 	return r
 }
 
+// Bring brings over what has changed in what is moved, as Round does at its end, and moves nothing. Thorough has it go by the contents of all files:
+// there are ways to change one whose dates do not tell.
+func Bring(ctx context.Context, here, there Side, thorough bool) Result {
+	var r Result
+	r.take(here.Finish(ctx))
+	r.take(there.Finish(ctx))
+	ours, err := fitState(ctx, here)
+	r.take(err)
+	theirs, otherErr := fitState(ctx, there)
+	r.take(otherErr)
+	if errors.Join(err, otherErr) != nil {
+		return r
+	}
+	var all []string
+	if thorough {
+		all = common(ours.Linked, theirs.Linked)
+	}
+	r.take(synchronize(ctx, here, there, all))
+	return r
+}
+
 // fitState is Side.State of one that can move directories.
 func fitState(ctx context.Context, side Side) (State, error) {
 	s, err := side.State(ctx)

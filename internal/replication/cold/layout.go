@@ -3,6 +3,7 @@ package cold
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -55,6 +56,41 @@ type Config struct {
 	Settled time.Duration `json:"settled"`
 	// RunDir is where sockets are.
 	RunDir string `json:"run_dir"`
+}
+
+// Exclude returns the patterns of what in a cold root is no file of the pair's.
+func Exclude() []string { return []string{"/" + Dir, "/lost+found"} }
+
+// There fails with a Problem unless a root is there and the pair's.
+func There(root, pair string) error {
+	dir, err := os.OpenRoot(root)
+	if err != nil {
+		return Problem(fmt.Sprintf("the cold root %s is not there: %v", root, err))
+	}
+	defer func() { _ = dir.Close() }()
+	name, err := readMarker(dir)
+	switch {
+	case err != nil:
+		return Problem(fmt.Sprintf("the cold root %s is not what it was, or was not used yet: %v", root, err))
+	case name != pair:
+		return Problem(fmt.Sprintf("the cold root %s is that of pair %q", root, name))
+	}
+	return nil
+}
+
+// readMarker returns the pair that a root says it belongs to. Whoever owns the root may have put anything there.
+func readMarker(dir *os.Root) (pair string, err error) {
+	f, err := dir.OpenFile(marker, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "", errors.Join(err, fmt.Errorf("%s is no file", marker))
+	}
+	const most = 1 << 10 // more than a name has
+	text, err := io.ReadAll(io.LimitReader(f, most))
+	return strings.TrimSpace(string(text)), err
 }
 
 // Release gives a root up: another pair may take it. What is there stays, and links go on to lead there.

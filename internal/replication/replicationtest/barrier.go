@@ -33,7 +33,7 @@ func (s *side) Digest(ctx context.Context, full bool, progress func(digest.Progr
 
 // Directory implements digest.Lister.
 func (s *side) Directory(ctx context.Context, path string) (digest.Directory, error) {
-	return s.driver.Directory(ctx, pairName, path)
+	return s.driver.Directory(ctx, pairName, digest.Hot, path)
 }
 
 // waitEqual waits until the digests of both sides are equal, and returns how the pair is then.

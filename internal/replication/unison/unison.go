@@ -287,8 +287,8 @@ func (d *Driver) Digest(ctx context.Context, pair string, r digest.Request) (dig
 }
 
 // Directory implements replication.Driver.
-func (d *Driver) Directory(ctx context.Context, pair, path string) (digest.Directory, error) {
-	directory, err := d.worker(pair).Directory(ctx, path)
+func (d *Driver) Directory(ctx context.Context, pair string, part digest.Part, path string) (digest.Directory, error) {
+	directory, err := d.worker(pair).Directory(ctx, part, path)
 	return directory, d.unavailable(ctx, pair, err)
 }
 

@@ -68,7 +68,7 @@ func (c *Client) Canaries(ctx context.Context, after string) (replication.Canary
 	return out, c.ask(ctx, http.MethodGet, "/canaries?after="+url.QueryEscape(after), &out)
 }
 
-// Digest begins a digest of the tree, or asks how the one with that ID goes. It fails with *RefusedError of status 503 while there is no tree to
+// Digest begins a digest of a tree, or asks how the one with that ID goes. It fails with *RefusedError of status 503 while there is no tree to
 // look at.
 func (c *Client) Digest(ctx context.Context, r digest.Request) (digest.Result, error) {
 	var out digest.Result
@@ -79,10 +79,10 @@ func (c *Client) Digest(ctx context.Context, r digest.Request) (digest.Result, e
 	return out, c.send(ctx, http.MethodPost, "/digest", bytes.NewReader(text), &out, maxAnswer)
 }
 
-// Directory returns one directory of the tree, as digest.Lister does. It fails like Digest.
-func (c *Client) Directory(ctx context.Context, path string) (digest.Directory, error) {
+// Directory returns one directory of a tree, as digest.Lister does. It fails like Digest.
+func (c *Client) Directory(ctx context.Context, part digest.Part, path string) (digest.Directory, error) {
 	var out digest.Directory
-	err := c.send(ctx, http.MethodGet, "/directory?path="+url.QueryEscape(path), nil, &out, maxDirectory)
+	err := c.send(ctx, http.MethodGet, "/directory?"+url.Values{"path": {path}, "part": {string(part)}}.Encode(), nil, &out, maxDirectory)
 	var refused *RefusedError
 	if errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound {
 		return out, fmt.Errorf("%w: %w", fs.ErrNotExist, err)

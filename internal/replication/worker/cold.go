@@ -38,6 +38,10 @@ const (
 	restFor = 15 * time.Second
 	// holdAgain is how often whoever wants the engine to rest ends it, should it have begun once more.
 	holdAgain = 100 * time.Millisecond
+	// bringAgain is how long after what was written through links was brought over, because somebody waits for it, that is done again, and sparing how
+	// many times longer than it took.
+	bringAgain = 5 * time.Second
+	sparing    = 5
 	// agreeWithin bounds how long a leader waits for a way to the other node's directories before it begins anew.
 	agreeWithin = dialWithin
 )
@@ -80,6 +84,11 @@ type mover struct {
 	// alone is until when the other node counts as gone.
 	alone  time.Time
 	status spec.ColdStatus
+	// wanted tells that somebody has found the cold roots to differ since they were last made equal. brought is when that last ended because of this, and
+	// bringing how long it took.
+	wanted   bool
+	brought  time.Time
+	bringing time.Duration
 	// following is how many directories are moved before the engine may run.
 	following int
 	// root is what is wrong with the roots whether there are runs or not.
@@ -216,6 +225,9 @@ func (m *mover) drive(ctx context.Context) error {
 			result = cold.Round(ctx, m.here, m.there, m.hold, m.log)
 		case run && !m.linked() && m.permitted():
 			result = cold.Alone(ctx, m.here, m.holdAlone, m.log)
+		case m.asked() && m.linked() && m.cfg.Leads:
+			m.bring(ctx)
+			continue
 		default:
 			if time.Since(looked) > coldLook || m.heardSince(looked) {
 				looked = time.Now()
@@ -242,10 +254,41 @@ func (m *mover) drive(ctx context.Context) error {
 	}
 }
 
+// want has what was written through links be brought over before its time: somebody waits for it.
+func (m *mover) want() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wanted = true
+}
+
+// asked tells whether it is time for that.
+func (m *mover) asked() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wanted && time.Since(m.brought) > max(bringAgain, sparing*m.bringing)
+}
+
+// bring brings over what was written through links. Where that has not made the roots equal a short time ago, dates do not tell what differs.
+func (m *mover) bring(ctx context.Context) {
+	m.mu.Lock()
+	thorough := !m.brought.IsZero() && time.Since(m.brought) < coldRetry
+	m.mu.Unlock()
+	began := time.Now()
+	result := cold.Bring(ctx, m.here, m.there, thorough)
+	m.log.Info("what was written through links is brought over, since somebody waits for it", "contents", thorough, "problems", result.Problems)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wanted, m.brought, m.bringing = false, time.Now(), time.Since(began)
+	if len(result.Problems) > 0 {
+		m.status.Problem = first(result.Problems)
+	}
+}
+
 // ended notes how a run has ended.
 func (m *mover) ended(r cold.Result, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.wanted = false
 	m.status.Last, m.status.Took = time.Now().UTC(), took.Seconds()
 	m.status.Waiting, m.status.Problem = first(r.Busy), first(r.Problems)
 	if took > m.cfg.Cold.Interval && m.status.Problem == "" {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/exclude"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
@@ -40,6 +41,8 @@ type digests struct {
 	log         *slog.Logger
 	// check returns a Problem unless the tree is there.
 	check func() error
+	// untold tells that nobody says what changes in the tree: every digest looks at everything.
+	untold bool
 
 	mu      sync.Mutex
 	options *digest.Options
@@ -69,8 +72,12 @@ func newDigests(ctx context.Context, cfg Config, check func() error, log *slog.L
 // begin lets digests be made, of what an engine keeps.
 func (d *digests) begin(cfg Config, engine Engine) error {
 	options, unfinished := engine.Kept()
+	excluded := slices.Concat(cfg.Exclude, Exclude(), unfinished)
+	if d.untold {
+		excluded = slices.Concat(cold.Exclude(), unfinished)
+	}
 	var err error
-	if options.Exclude, err = exclude.Parse(slices.Concat(cfg.Exclude, Exclude(), unfinished)); err != nil {
+	if options.Exclude, err = exclude.Parse(excluded); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -186,7 +193,7 @@ func (d *digests) forget(id string, j *job) {
 
 func (d *digests) digest(ctx context.Context, tree *digest.Tree, full bool, progress func(digest.Progress)) (*digest.Snapshot, error) {
 	walk := tree.Update
-	if full {
+	if full || d.untold {
 		walk = tree.Digest
 	}
 	snapshot, err := walk(ctx, progress)
@@ -197,7 +204,7 @@ func (d *digests) digest(ctx context.Context, tree *digest.Tree, full bool, prog
 	if err != nil {
 		return nil, err
 	}
-	if snapshot.Read.Files > 0 && full {
+	if snapshot.Read.Files > 0 && (full || d.untold) {
 		if err := tree.SaveCache(d.cache); err != nil {
 			d.log.Warn("the next start reads the whole tree again for its digest", "error", err)
 		}
@@ -233,17 +240,33 @@ func (w *worker) serveDigest(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, fmt.Sprintf("a request that is none: %v", err), http.StatusBadRequest)
 		return
 	}
-	result, err := w.digests.ask(r.Context(), request)
-	answerOr(rw, result, err)
-}
-
-func (w *worker) serveDirectory(rw http.ResponseWriter, r *http.Request) {
-	tree, err := w.digests.open()
+	digests, err := w.digestsOf(request.Part)
 	if err != nil {
 		answerOr(rw, nil, err)
 		return
 	}
-	w.doubted()
+	result, err := digests.ask(r.Context(), request)
+	answerOr(rw, result, err)
+}
+
+func (w *worker) serveDirectory(rw http.ResponseWriter, r *http.Request) {
+	part := digest.Part(r.URL.Query().Get("part"))
+	digests, err := w.digestsOf(part)
+	if err != nil {
+		answerOr(rw, nil, err)
+		return
+	}
+	tree, err := digests.open()
+	if err != nil {
+		answerOr(rw, nil, err)
+		return
+	}
+	// Directories are compared where trees differ.
+	if part == digest.Cold {
+		w.mover.want()
+	} else {
+		w.doubted()
+	}
 	directory, err := tree.Directory(r.Context(), r.URL.Query().Get("path"))
 	answerOr(rw, directory, err)
 }

@@ -26,3 +26,9 @@ func (d Digests) Ask(ctx context.Context, r digest.Request) (digest.Result, erro
 
 // Changed takes in what has changed.
 func (d Digests) Changed(batch watch.Batch) { d.d.changed(batch) }
+
+// NewColdDigests returns what makes digests of a cold root, as a worker does.
+func NewColdDigests(ctx context.Context, cfg Config) Digests {
+	w := &worker{cfg: cfg}
+	return Digests{newColdDigests(ctx, cfg, w.wholeCold, slog.New(slog.DiscardHandler))}
+}

@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger)
 	w.tree = &tree{cfg: cfg, state: state}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w.digests = newDigests(ctx, cfg, w.whole, log)
+	w.digests, w.coldDigests = newDigests(ctx, cfg, w.whole, log), newColdDigests(ctx, cfg, w.wholeCold, log)
 	w.mover = newMover(cfg, w.reached, log)
 	control, err := w.listen(ctx)
 	if err != nil {
@@ -102,7 +102,9 @@ type worker struct {
 	shown    shown
 	doubt    doubt
 	digests  *digests
-	pressure *pressure
+	// coldDigests is nil for a pair that moves no directories.
+	coldDigests *digests
+	pressure    *pressure
 	// mover is nil for a pair that moves no directories.
 	mover *mover
 }
@@ -186,6 +188,10 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err != nil {
 		return err
 	}
+	host.engine = engine
+	if err := w.cfg.makeShim(); err != nil {
+		return err
+	}
 	host.leftovers = sweeping{tree: w.cfg.Path, temporary: engine.Unfinished, resumes: engine.Resumes, log: w.log}
 	if err := host.endEarlier(ctx); err != nil {
 		return err
@@ -231,6 +237,11 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	w.shown.set(engine, watcher)
 	if err := w.digests.begin(w.cfg, engine); err != nil {
 		return err
+	}
+	if w.coldDigests != nil {
+		if err := w.coldDigests.begin(w.cfg, engine); err != nil {
+			return err
+		}
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)

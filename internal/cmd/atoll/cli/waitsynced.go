@@ -25,6 +25,7 @@ const askWithin = 8 * time.Second
 type waitSyncedOptions struct {
 	nodes    nodeFlags
 	pairs    []string
+	hotOnly  bool
 	timeout  time.Duration
 	interval time.Duration
 	json     bool
@@ -43,6 +44,9 @@ contents of everything that the pair does not exclude. Cheap digests, of what is
 for all pairs at once; then every file is looked at once more on both nodes, and only that has the last word. Equal trees stay equal
 only while nobody writes: take the nodes out of service first (atoll maintenance enter --all).
 
+So are the cold roots of pairs that move old directories. Where these differ, what was written there is brought over at once, and not
+only with the next run. The first time each file in them is read, which may take long: --hot-only leaves them out.
+
 A side that has failed, or a node that does not answer, is said at once and waited for; it may come back.
 
 The exit code is 0 when the trees of all pairs are equal, 1 when some are not when the timeout ends, with the first paths that
@@ -56,6 +60,7 @@ differ, and 2 when it could not be found out, such as for a node that was not re
 	flags := cmd.Flags()
 	o.nodes.add(flags)
 	flags.StringArrayVar(&o.pairs, "pair", nil, "the `name` of a pair, instead of all; may be repeated")
+	flags.BoolVar(&o.hotOnly, "hot-only", false, "do not look at the cold roots of pairs that move old directories")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait; 0 is for ever")
 	flags.DurationVar(&o.interval, "interval", time.Second, "how long to wait between two looks")
 	flags.BoolVar(&o.json, "json", false, "print JSON, and nothing while it waits")
@@ -89,7 +94,7 @@ func (o *waitSyncedOptions) run(ctx context.Context, env Environment) error {
 			c.Close()
 		}
 	}()
-	pairs, err := r.sidesOf(names, operatorClients(key, answers, clients))
+	pairs, err := r.sidesOf(names, o.hotOnly, operatorClients(key, answers, clients))
 	if err != nil {
 		return err
 	}
@@ -126,7 +131,7 @@ func (o *waitSyncedOptions) wait(ctx context.Context, env Environment, cluster s
 	for _, s := range states {
 		for i, side := range s.Sides {
 			if errors.Is(side.Err, api.ErrUnreachable) {
-				return fmt.Errorf("pair %s: node %s was not reached: %w", s.Pair, s.Nodes[i], side.Err)
+				return fmt.Errorf("pair %s: node %s was not reached: %w", partName(s), s.Nodes[i], side.Err)
 			}
 		}
 	}
@@ -176,11 +181,12 @@ func operatorClients(key *trust.SigningKey, answers []answer, clients map[string
 	}
 }
 
-// sidesOf returns pairs as they are to be asked.
-func (r report) sidesOf(names []string, client func(node string) *api.Client) ([]barrier.Pair, error) {
+// sidesOf returns pairs as they are to be asked, with their cold roots unless hotOnly.
+func (r report) sidesOf(names []string, hotOnly bool, client func(node string) *api.Client) ([]barrier.Pair, error) {
 	var out []barrier.Pair
 	for _, name := range names {
-		p := barrier.Pair{Name: name}
+		p, cold := barrier.Pair{Name: name}, barrier.Pair{Name: name, Part: digest.Cold}
+		movesOld := false
 		nodes := slices.Sorted(maps.Keys(r.Pairs[name].Sides))
 		if len(nodes) != len(p.Nodes) {
 			return nil, fmt.Errorf("pair %s has %d sides, not two", name, len(nodes))
@@ -190,27 +196,33 @@ func (r report) sidesOf(names []string, client func(node string) *api.Client) ([
 			if c == nil {
 				return nil, fmt.Errorf("node %s of pair %s cannot be asked: it is not in the Terraform state, or give its --endpoint, too", node, name)
 			}
-			p.Nodes[i], p.Sides[i] = node, treeSide{c, name}
+			p.Nodes[i], p.Sides[i] = node, treeSide{c, name, digest.Hot}
+			cold.Nodes[i], cold.Sides[i] = node, treeSide{c, name, digest.Cold}
+			movesOld = movesOld || r.Pairs[name].Sides[node].ColdPath != ""
 		}
 		out = append(out, p)
+		if movesOld && !hotOnly {
+			out = append(out, cold)
+		}
 	}
 	return out, nil
 }
 
-// treeSide is a pair's tree on the node that a client calls.
+// treeSide is one of a pair's trees on the node that a client calls.
 type treeSide struct {
 	client *api.Client
 	pair   string
+	part   digest.Part
 }
 
 // Digest implements barrier.Side.
 func (s treeSide) Digest(ctx context.Context, full bool, progress func(digest.Progress)) (*digest.Snapshot, error) {
-	return s.client.Digest(ctx, s.pair, full, progress)
+	return s.client.Digest(ctx, s.pair, s.part, full, progress)
 }
 
 // Directory implements digest.Lister.
 func (s treeSide) Directory(ctx context.Context, path string) (digest.Directory, error) {
-	return s.client.Directory(ctx, s.pair, path)
+	return s.client.Directory(ctx, s.pair, s.part, path)
 }
 
 // known says what the cluster says of a pair that somebody should look at.

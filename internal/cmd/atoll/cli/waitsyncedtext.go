@@ -49,13 +49,22 @@ func (p *waitProgress) say(format string, args ...any) {
 func (p *waitProgress) report(states []barrier.State) {
 	for _, s := range states {
 		kind, text := waitState(s)
-		last := p.said[s.Pair]
+		name := partName(s)
+		last := p.said[name]
 		if text == "" || text == last.text || kind == last.kind && time.Since(last.at) < sayEvery {
 			continue
 		}
-		p.said[s.Pair] = saidOf{kind, text, time.Now()}
-		p.say("pair %s: %s", s.Pair, text)
+		p.said[name] = saidOf{kind, text, time.Now()}
+		p.say("pair %s: %s", name, text)
 	}
+}
+
+// partName is what a pair, or a part of one, is called.
+func partName(s barrier.State) string {
+	if s.Part == digest.Cold {
+		return s.Pair + ", cold files"
+	}
+	return s.Pair
 }
 
 // waitState says how a pair is, "" for nothing yet.
@@ -160,8 +169,10 @@ type waited struct {
 }
 
 type waitedPair struct {
-	Pair  string `json:"pair"`
-	Equal bool   `json:"equal"`
+	Pair string `json:"pair"`
+	// Part is "cold" for the pair's cold roots.
+	Part  digest.Part `json:"part,omitempty"`
+	Equal bool        `json:"equal"`
 	// Sides are both, by node.
 	Sides map[string]waitedSide `json:"sides"`
 	// Differences are the first that were found, Truncated tells that there are more.
@@ -198,7 +209,7 @@ type difference struct {
 func waitedFor(cluster string, states []barrier.State, took time.Duration) waited {
 	out := waited{Cluster: cluster, Equal: true, TookMS: took.Milliseconds(), Pairs: []waitedPair{}}
 	for _, s := range states {
-		p := waitedPair{Pair: s.Pair, Equal: s.Phase == barrier.Equal, Sides: map[string]waitedSide{}, Problem: s.Problem}
+		p := waitedPair{Pair: s.Pair, Part: s.Part, Equal: s.Phase == barrier.Equal, Sides: map[string]waitedSide{}, Problem: s.Problem}
 		out.Equal = out.Equal && p.Equal
 		var lacks [2]digest.Totals
 		if c := s.Comparison; c != nil {
@@ -283,7 +294,7 @@ func printWaited(env Environment, w waited, states []barrier.State, asJSON bool)
 	for i, s := range states {
 		if w.Pairs[i].Equal {
 			snapshot := s.Sides[0].Snapshot
-			fmt.Fprintf(&b, "pair %s: equal on %s and %s: %s, digest %.*s\n", s.Pair, s.Nodes[0], s.Nodes[1], files(snapshot.Totals), digestShown, snapshot.Sum)
+			fmt.Fprintf(&b, "pair %s: equal on %s and %s: %s, digest %.*s\n", partName(s), s.Nodes[0], s.Nodes[1], files(snapshot.Totals), digestShown, snapshot.Sum)
 			continue
 		}
 		_, text := waitState(s)
@@ -294,7 +305,7 @@ func printWaited(env Environment, w waited, states []barrier.State, asJSON bool)
 		if text == "" {
 			text = "nothing is known of its trees yet"
 		}
-		fmt.Fprintf(&b, "pair %s: %s: %s\n", s.Pair, verdict, text)
+		fmt.Fprintf(&b, "pair %s: %s: %s\n", partName(s), verdict, text)
 		shown := 0
 		if s.Comparison != nil {
 			for n, d := range s.Comparison.Differences[:min(fewDifferences, len(s.Comparison.Differences))] {
