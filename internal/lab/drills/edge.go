@@ -50,7 +50,7 @@ func edgeDrills() []Drill {
 		edgeAgentRestarts(three), edgeRateLimited(three),
 		edgePartitionTwoTwo(four),
 		edgeSessions(four, "edge/sessions", 20*time.Second), long(edgeSessions(four, "edge/sessions-five-minutes", 5*time.Minute)),
-		edgeRouterStopped(data), edgeRoutersStopped(data), edgeHalvesOfADatabase(halves),
+		edgeRouterStopped(data), edgeRouterStuck(data), edgeRoutersStopped(data), edgeDatabaseCutOff(data), edgeHalvesOfADatabase(halves),
 	}
 }
 

@@ -45,12 +45,12 @@ func noteWriters() *visitors {
 // edgeRouterStopped takes one node's way to the database away, and gives it back.
 func edgeRouterStopped(c *Cluster) Drill {
 	v := noteWriters()
-	const node, unfit, fit = "sg1", "the node is unfit", "the node is fit again"
+	const node = "sg1"
 	return Drill{
 		Name: "edge/router-stopped", Proves: "a node that alone has lost its way to the database serves nobody until it has it again", Cluster: c, Traffic: v.begin,
 		Inject: func(ctx context.Context, f *Field) error { return f.HoldDown(ctx, database(f).RouterUnit(), node) },
 		Settle: func(ctx context.Context, f *Field) error {
-			if err := f.Measure(ctx, unfit, 30*time.Second, func(ctx context.Context) error { return servesNot(ctx, f, node) }); err != nil {
+			if err := f.Measure(ctx, unfitFigure, 30*time.Second, func(ctx context.Context) error { return servesNot(ctx, f, node) }); err != nil {
 				return err
 			}
 			if err := serve(ctx, f, "hk1", "hk2"); err != nil {
@@ -64,16 +64,12 @@ func edgeRouterStopped(c *Cluster) Drill {
 			if err := f.LetGo(ctx, database(f).RouterUnit(), node); err != nil {
 				return err
 			}
-			defer func() { f.Found(fit, time.Since(from)) }()
-			return f.Await(ctx, fit, 30*time.Second, func(ctx context.Context) error { return serve(ctx, f, databaseNodes...) })
+			defer func() { f.Found(backFigure, time.Since(from)) }()
+			return f.Await(ctx, backFigure, 30*time.Second, func(ctx context.Context) error { return serve(ctx, f, databaseNodes...) })
 		},
 		Heal: func(ctx context.Context, f *Field) error { return f.LetGo(ctx, database(f).RouterUnit(), node) },
 		Verdict: func(_ context.Context, _ *Field, o Outcome) error {
-			var late error
-			if took := o.Found[unfit]; took > routeObjective {
-				late = fmt.Errorf("the node was unfit after %s, promised are %s", seconds(took), seconds(routeObjective))
-			}
-			return errors.Join(late, v.servedAfter(routeObjective))
+			return errors.Join(withinObjective(o, unfitFigure, routeObjective), v.servedAfter(routeObjective))
 		},
 	}
 }
