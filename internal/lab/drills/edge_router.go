@@ -27,12 +27,12 @@ const (
 // the agent is there to help.
 func edgeRouterStuck(c *Cluster) Drill {
 	v := noteWriters()
-	const node = "sg1"
+	const node = routerNode
 	var before, after string
 	return Drill{
 		Name: "edge/router-stuck", Proves: "a node whose router hangs serves nobody, and soon has a way to the database again by itself", Cluster: c, Traffic: v.begin,
 		Inject: func(ctx context.Context, f *Field) (err error) {
-			if before, err = routerProcess(ctx, f, node); err != nil {
+			if before, err = routerProcess(ctx, f); err != nil {
 				return err
 			}
 			return on(ctx, f, node, "systemctl", "kill", "--signal=STOP", database(f).RouterUnit())
@@ -47,7 +47,7 @@ func edgeRouterStuck(c *Cluster) Drill {
 			if err := f.Measure(ctx, backFigure, time.Minute, func(ctx context.Context) error { return serve(ctx, f, databaseNodes...) }); err != nil {
 				return err
 			}
-			after, err = routerProcess(ctx, f, node)
+			after, err = routerProcess(ctx, f)
 			return err
 		},
 		Heal: func(ctx context.Context, f *Field) error {
@@ -68,13 +68,13 @@ func edgeRouterStuck(c *Cluster) Drill {
 // gives the paths back.
 func edgeDatabaseCutOff(c *Cluster) Drill {
 	v := noteWriters()
-	const node = "sg1"
+	const node = routerNode
 	others := []string{"hk1", "hk2"}
 	return Drill{
 		Name: "edge/database-cut-off", Proves: "a node that was cut off from the others, who have the database, soon has a way to it again", Cluster: c, Traffic: v.begin,
 		Inject: func(ctx context.Context, f *Field) error { return cutBetween(ctx, f, []string{node}, others) },
 		Settle: func(ctx context.Context, f *Field) error {
-			before, err := routerProcess(ctx, f, node)
+			before, err := routerProcess(ctx, f)
 			if err != nil {
 				return err
 			}
@@ -94,7 +94,7 @@ func edgeDatabaseCutOff(c *Cluster) Drill {
 				return err
 			}
 			f.Found(backFigure, time.Since(from))
-			after, err := routerProcess(ctx, f, node)
+			after, err := routerProcess(ctx, f)
 			if before == after {
 				f.Note("the router found the primary by itself")
 			} else {
@@ -109,9 +109,12 @@ func edgeDatabaseCutOff(c *Cluster) Drill {
 	}
 }
 
-// routerProcess tells the router's process on a node from those before and after it.
-func routerProcess(ctx context.Context, f *Field, node string) (string, error) {
-	out, err := f.Exec(ctx, node, "systemctl", "show", "--property=MainPID,ExecMainStartTimestampMonotonic", database(f).RouterUnit())
+// routerNode is the node whose router it is about.
+const routerNode = "sg1"
+
+// routerProcess tells the router's process there from those before and after it.
+func routerProcess(ctx context.Context, f *Field) (string, error) {
+	out, err := f.Exec(ctx, routerNode, "systemctl", "show", "--property=MainPID,ExecMainStartTimestampMonotonic", database(f).RouterUnit())
 	return strings.TrimSpace(string(out)), err
 }
 
