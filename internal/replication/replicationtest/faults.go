@@ -111,6 +111,22 @@ func (r *run) unreadable(t *testing.T) {
 	}
 	r.lead.awaitStatus(t, "has no more to complain of", func(st replication.Status) bool { return st.Problem == "" && st.State == spec.PairSynced })
 	r.awaitSynced(t, long)
+
+	for _, s := range r.sides() {
+		s.Run(t, `mkdir "$1.new"; cd "$1.new"; echo secret >secret; echo open >open; chmod 600 secret; chown www-data:www-data . open; mv "$1.new" "$1/half of $2"`, s.path, s.Name)
+	}
+	st = r.lead.awaitStatus(t, "names what it cannot read in directories that are new", func(st replication.Status) bool {
+		return strings.HasPrefix(st.Problem, "2 paths ") && strings.Contains(st.Problem, "half of "+r.lead.Name+"/secret") && strings.Contains(st.Problem, "half of "+r.back.Name+"/secret")
+	})
+	t.Log(st.Problem)
+	for _, s := range r.sides() {
+		await.NoError(t, "the rest of it is on the other side", long, has(r.other(s), "half of "+s.Name+"/open", "open\n"))
+		s.Run(t, `chown www-data:www-data "$1/half of $2/secret"`, s.path, s.Name)
+		await.NoError(t, "what can be read now is on the other side", long, has(r.other(s), "half of "+s.Name+"/secret", "secret\n"))
+		s.Run(t, `rm -r "$1/half of $2"`, s.path, s.Name)
+	}
+	r.lead.awaitStatus(t, "has no more to complain of", func(st replication.Status) bool { return st.Problem == "" && st.State == spec.PairSynced })
+	r.awaitSynced(t, long)
 }
 
 // ownerAndRightsOfAll changes the owner and the rights of everything in a tree, Atoll's own included.

@@ -11,15 +11,16 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-// manyUnreadable has more files that the account may not read than are told in one word, or named.
+// manyUnreadable has more files that the account may not read than are told in one word, or named: a part of them come with their directory.
 func (r *run) manyUnreadable(t *testing.T) {
 	const many = 2000
 	reached := func() string {
 		return r.lead.Run(t, `{ cat /run/journal 2>/dev/null || journalctl --no-pager -o cat -u "$1"; } | grep -c "the other side is reached"`, r.Unit(pairName))
 	}
 	before := reached()
-	r.lead.Run(t, `mkdir "$1/preview"; chown www-data:www-data "$1/preview"; cd "$1/preview"; umask 077
-for i in $(seq "$2"); do echo secret >"a file that is root's, with a name of some length so that all of them are long $i"; done`, r.lead.path, fmt.Sprint(many))
+	r.lead.Run(t, `name="a file that is root's, with a name of some length so that all of them are long"
+mkdir "$1.new"; cd "$1.new"; (umask 077; for i in $(seq $(($2 / 2))); do echo secret >"$name $i"; done); chown www-data:www-data .; mv "$1.new" "$1/preview"
+umask 077; for i in $(seq $(($2 / 2 + 1)) "$2"); do echo secret >"$1/preview/$name $i"; done`, r.lead.path, fmt.Sprint(many))
 	st := r.lead.awaitStatus(t, "counts what it cannot read", func(st replication.Status) bool { return strings.HasPrefix(st.Problem, fmt.Sprint(many)+" paths ") })
 	if len(st.Problem) > 4000 {
 		t.Errorf("the problem is told in %d bytes", len(st.Problem))

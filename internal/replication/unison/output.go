@@ -12,7 +12,8 @@ import (
 type Round struct {
 	// Failed are the reasons for what was not brought over, by path: it is tried again in each round. Names with newlines are cut.
 	Failed map[string]string
-	// Skipped are the reasons for what was not looked into, by path: it is not until it changes.
+	// Skipped are the reasons for what was not looked into, by path: it is not until it changes. Of a directory that is new only its own name
+	// is here when something in it was not looked into: unison tells what that is when it looks at the directory again.
 	Skipped map[string]string
 	// MoreFailed and MoreSkipped are how many paths there are beside these.
 	MoreFailed, MoreSkipped int
@@ -24,7 +25,7 @@ type Round struct {
 const maxFailed = 1000
 
 var (
-	summaryLine = regexp.MustCompile(`^Synchronization (?:complete|incomplete) at \S+ +\(\d+ items? transferred, (\d+) skipped, (\d+) failed\)$`)
+	summaryLine = regexp.MustCompile(`^Synchronization (?:complete|incomplete) at \S+ +\(\d+ items? transferred, (?:(\d+) partially transferred, )?(\d+) skipped, (\d+) failed(?:, \d+ not started)?\)$`)
 	failedLine  = regexp.MustCompile(`^Failed \[(.*)\]: (.*)$`)
 	skippedLine = regexp.MustCompile(`^  skipped: (.*?) \((.*?)\)?$`)
 	fatalLine   = regexp.MustCompile(`^(?:Fatal error|Error): (.*)$`)
@@ -32,6 +33,9 @@ var (
 
 // nothing is what unison says instead of a summary.
 const nothing = "Nothing to do: "
+
+// partly is the reason of what was brought over without all that is in it.
+const partly = "not everything in it could be read"
 
 // ReadRounds reads what unison 2.52 or 2.53 writes with "terse" and without a terminal, its errors included, until the end, and calls
 // each with what it finds.
@@ -82,9 +86,11 @@ func (p *parser) line(text string) {
 	}
 	switch m := summaryLine.FindStringSubmatch(text); {
 	case m != nil:
-		skipped, _ := strconv.Atoi(m[1]) // digits
-		failed, _ := strconv.Atoi(m[2])
-		p.round, p.left, p.pending = newRound(), skipped+failed, ""
+		p.round, p.left, p.pending = newRound(), 0, ""
+		for _, number := range m[1:] {
+			n, _ := strconv.Atoi(number) // digits, or nothing
+			p.left += n
+		}
 		p.done()
 	case strings.HasPrefix(text, nothing):
 		p.round, p.left = newRound(), 0
@@ -110,6 +116,10 @@ func (p *parser) reason(text string) {
 func (p *parser) summed(text string) bool {
 	if path, ok := strings.CutPrefix(text, "  failed: "); ok {
 		p.fail(p.round.Failed, &p.round.MoreFailed, path, p.reasons[path])
+		return true
+	}
+	if path, ok := strings.CutPrefix(text, "  partially transferred: "); ok {
+		p.fail(p.round.Skipped, &p.round.MoreSkipped, path, partly)
 		return true
 	}
 	if m := skippedLine.FindStringSubmatch(text); m != nil {

@@ -62,6 +62,27 @@ Synchronization complete at 15:37:25  (1 item transferred, 0 skipped, 0 failed)
 				{},
 			},
 		},
+		"a new directory with what cannot be read in it": {
+			`dir      ---->            d  
+[BGN] Copying d from /srv/a to //hk2//srv/b
+[END] Copying d
+Failed [.atoll/pace]: Error in creating file:
+Permission denied
+Synchronization incomplete at 22:07:16  (1 item transferred, 1 partially transferred, 1 skipped, 1 failed)
+  skipped: no (Error in scanning directory:
+Permission denied [opendir(/srv/a/no)])
+  partially transferred: d
+  failed: .atoll/pace
+Synchronization incomplete at 22:07:17  (0 items transferred, 0 skipped, 1 failed, 2 not started)
+  failed: .atoll/pace
+`, []unison.Round{
+				{
+					Skipped: map[string]string{"no": "Error in scanning directory", "d": "not everything in it could be read"},
+					Failed:  map[string]string{".atoll/pace": "Error in creating file: Permission denied"},
+				},
+				{Failed: map[string]string{".atoll/pace": ""}},
+			},
+		},
 		"2.52 overwrites its lines": {
 			"Starting...\r           \rSynchronization complete at 15:37:24  (2 items transferred, 0 skipped, 0 failed)\r\n",
 			[]unison.Round{{}},

@@ -16,8 +16,8 @@ const (
 	// recheckLeast and recheckMost bound how often what was skipped is looked at again.
 	recheckLeast = 5 * time.Second
 	recheckMost  = 5 * time.Minute
-	// recheckWithin is how long unison may take to complain once more.
-	recheckWithin = 3 * time.Second
+	// otherSide is how much later than on this side unison may look at what is on the other: in the round that comes next.
+	otherSide = time.Second
 )
 
 // skipped is what unison did not look into. It says so once, and is silent about it until it is told to look again. It is safe for
@@ -29,24 +29,32 @@ type skipped struct {
 	said    map[string]time.Time
 	// moreFailed and more are how many there are beside these: no more than maxFailed are kept of each.
 	moreFailed, more int
+	// rounds is how many rounds there were since unison was started; rounded is closed with the next one.
+	rounds  int
+	rounded chan struct{}
 	// news is poked when more is skipped, or something begins to fail.
 	news chan struct{}
 }
 
-func newSkipped() *skipped { return &skipped{news: make(chan struct{}, 1)} }
+func newSkipped() *skipped {
+	return &skipped{news: make(chan struct{}, 1), rounded: make(chan struct{})}
+}
 
 // clear forgets everything: unison begins to look at all.
 func (s *skipped) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed, s.reasons, s.said = nil, map[string]string{}, map[string]time.Time{}
-	s.moreFailed, s.more = 0, 0
+	s.moreFailed, s.more, s.rounds = 0, 0, 0
 }
 
 // round takes in a round, and returns everything that fails now.
 func (s *skipped) round(r Round, now time.Time) worker.Failing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.rounds++
+	close(s.rounded)
+	s.rounded = make(chan struct{})
 	news := len(r.Failed) > 0 && len(s.failed) == 0
 	before := len(s.reasons)
 	s.failed, s.moreFailed = r.Failed, r.MoreFailed
@@ -91,6 +99,23 @@ func (s *skipped) paths() (paths []string, failed bool) {
 	return slices.Sorted(maps.Keys(s.reasons)), len(s.failed) > 0
 }
 
+// await waits until a round is over, or ctx.
+func (s *skipped) await(ctx context.Context, round int) {
+	for {
+		s.mu.Lock()
+		rounds, rounded := s.rounds, s.rounded
+		s.mu.Unlock()
+		if rounds >= round {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-rounded:
+		}
+	}
+}
+
 // settle drops what unison has not complained of since it was told to look again, and returns what fails now.
 func (s *skipped) settle(since time.Time) worker.Failing {
 	s.mu.Lock()
@@ -123,22 +148,25 @@ func (e *engine) recheck(ctx context.Context, link *worker.Link) {
 		}
 		asked := time.Now()
 		_ = link.Say(worker.Word{Look: paths}) // the link may be gone
-		e.lookAgain(paths)
+		// How long it takes depends on how much there is to look at.
+		looking, cancel := context.WithTimeout(ctx, recheckMost)
+		e.skipped.await(looking, e.lookAgain(paths))
+		cancel()
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(recheckWithin):
+		case <-time.After(otherSide):
 		}
 		e.host.Failing(e.skipped.settle(asked))
 		pause = min(2*pause, recheckMost)
 	}
 }
 
-// lookAgain has unison look at paths as if they had changed.
-func (e *engine) lookAgain(paths []string) {
+// lookAgain has unison look at paths as if they had changed, and returns the round in which it does.
+func (e *engine) lookAgain(paths []string) int {
 	batch := watch.Batch{}
 	for _, p := range paths {
 		batch.Changes = append(batch.Changes, watch.Change{Path: p, Recursive: true})
 	}
-	e.monitor.Changed(batch)
+	return e.monitor.Changed(batch)
 }

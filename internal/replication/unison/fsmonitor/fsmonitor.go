@@ -115,8 +115,9 @@ var conflict = regexp.MustCompile(` \(conflict(?: #[0-9]+)?_on_[0-9]{4}-[0-9]{2}
 
 // Changed takes in what a watcher has reported. Unison is not told of what it did itself, but for one thing: of a
 // version that it has put aside after a conflict it knows nothing, and neither of what became of the name that the
-// version had.
-func (m *Monitor) Changed(b watch.Batch) {
+// version had. It returns the number of the round in which unison will be told, as its rounds are counted since it has begun to ask over its
+// present connection.
+func (m *Monitor) Changed(b watch.Batch) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if b.All {
@@ -134,9 +135,13 @@ func (m *Monitor) Changed(b watch.Batch) {
 		}
 		m.pending.Add(watch.Change{Path: c.Path, Recursive: c.Recursive})
 	}
-	if m.session != nil && m.pending.Len() > 0 {
+	if m.session == nil {
+		return 1
+	}
+	if m.pending.Len() > 0 {
 		m.session.poke()
 	}
+	return m.session.next()
 }
 
 // temporary reports whether a path is, or is in, what unison is writing at the moment (isTempFile in src/os.ml).

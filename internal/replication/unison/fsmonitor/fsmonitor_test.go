@@ -256,6 +256,25 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// TestRoundOfAChange asks in which round a change is told.
+func TestRoundOfAChange(t *testing.T) {
+	d := begin(t, fsmonitor.Options{Hold: true})
+	want := func(round int, path string) {
+		t.Helper()
+		if got := d.Changed(change(path)); got != round {
+			t.Errorf("%s is told in round %d, want %d", path, got, round)
+		}
+	}
+	d.scan()
+	d.say("CHANGES hash")
+	d.await(fsmonitor.Event{Kind: fsmonitor.Waiting})
+	want(2, "while-unison-waits")
+	d.want("RECURSIVE while-unison-waits", "DONE")
+	want(3, "while-unison-is-busy")
+	d.say("CHANGES hash")
+	d.want("RECURSIVE while-unison-is-busy", "DONE")
+}
+
 func TestGate(t *testing.T) {
 	closed := errors.New("the tree is not there")
 	var gate error

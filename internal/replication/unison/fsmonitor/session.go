@@ -51,6 +51,14 @@ func (s *session) poke() {
 	}
 }
 
+// next is the round in which unison is told what there is by now, with the monitor's mu held.
+func (s *session) next() int {
+	if s.asked == changes || s.asked == scan {
+		return s.round
+	}
+	return s.round + 1
+}
+
 // release is Monitor.Release. The other side is in the same round, or one ahead. Any other number comes from a side whose
 // unison has lost its monitor and counts anew, or is very late: one needless round is nothing against one that never ends.
 func (s *session) release(round int) {
