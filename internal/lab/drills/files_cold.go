@@ -148,7 +148,7 @@ func filesColdKilled(c *Cluster) Drill {
 					return err
 				}
 				for n, node := range u.pair.Nodes {
-					if err := u.start(ctx, node, "make", day(each*i), fmt.Sprintf("from=%d", 100*(n+1)), "count=10"); err != nil {
+					if err := u.start(ctx, node, "make", day(each*i), fmt.Sprintf("from=%d", 10000*(n+1)), "count=10"); err != nil {
 						return err
 					}
 				}
@@ -194,7 +194,7 @@ func filesColdPowerCut(c *Cluster) Drill {
 			if err != nil {
 				return err
 			}
-			if err := u.start(ctx, filesOther, "make", day(0), "from=100", "count=50"); err != nil {
+			if err := u.start(ctx, filesOther, "make", day(0), "from=10000", "count=50"); err != nil {
 				return err
 			}
 			if err := f.PowerOn(ctx, filesOne); err != nil {

@@ -209,7 +209,7 @@ func (d *treeDriver) Digest(_ context.Context, pair string, _ treedigest.Request
 }
 
 // Directory implements replication.Driver.
-func (d *treeDriver) Directory(_ context.Context, pair, _ string) (treedigest.Directory, error) {
+func (d *treeDriver) Directory(_ context.Context, pair string, _ treedigest.Part, _ string) (treedigest.Directory, error) {
 	return treedigest.Directory{}, d.unavailable(pair)
 }
 
