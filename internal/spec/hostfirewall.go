@@ -58,6 +58,9 @@ func ValidateNetwork(field, text string) Problems {
 
 func (f HostFirewall) validate() Problems {
 	var ps Problems
+	if f.Operators != nil && len(f.Operators) == 0 {
+		ps.add("operators", "name at least one address, or leave it out for everybody", "is empty, which would lock everybody out")
+	}
 	for _, text := range f.Operators {
 		ps = append(ps, ValidateNetwork("operators", text)...)
 	}

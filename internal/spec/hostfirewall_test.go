@@ -19,6 +19,7 @@ func TestHostFirewallProblems(t *testing.T) {
 		{"a rule", spec.HostFirewall{ConfirmSeconds: 600, Open: []spec.FirewallRule{{Protocol: "udp", Ports: []string{"514"}, Peers: []string{"hk1"}}}}, ""},
 		{"too short", spec.HostFirewall{ConfirmSeconds: 14}, "host_firewall.confirm_seconds: 14 is out of bounds"},
 		{"too long", spec.HostFirewall{ConfirmSeconds: 601}, "601 is out of bounds"},
+		{"nobody administers", spec.HostFirewall{ConfirmSeconds: 60, Operators: []string{}}, "host_firewall.operators: is empty"},
 		{"host bits", spec.HostFirewall{ConfirmSeconds: 60, Operators: []string{"203.0.113.7/24"}}, "write 203.0.113.0/24"},
 		{"a name", spec.HostFirewall{ConfirmSeconds: 60, Operators: []string{"office.example.com"}}, `host_firewall.operators: "office.example.com" is neither`},
 		{"IPv4 inside IPv6", spec.HostFirewall{ConfirmSeconds: 60, Operators: []string{"::ffff:192.0.2.0/120"}}, "is neither"},

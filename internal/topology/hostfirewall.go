@@ -17,6 +17,8 @@ type HostFirewall struct {
 	// Operators are the networks that the machine is administered from, nil for all: the openings have them, and whoever changes them
 	// could lock the operator out.
 	Operators []netip.Prefix `json:"operators,omitempty"`
+	// Hidden tells that the node has no public address: nobody calls it there, so nobody can confirm that one gets through.
+	Hidden bool `json:"hidden,omitempty"`
 	// ConfirmWithin is how long a change has to be confirmed in, in nanoseconds in JSON.
 	ConfirmWithin time.Duration `json:"confirm_within"`
 }
@@ -65,7 +67,7 @@ func HostFirewallOf(in Input, node string) (*HostFirewall, error) {
 	if wish == nil || !wish.Enforce {
 		return nil, nil
 	}
-	b := &filterBuilder{in: in, self: in.Nodes[node], out: &HostFirewall{ConfirmWithin: wish.ConfirmWithin()}}
+	b := &filterBuilder{in: in, self: in.Nodes[node], out: &HostFirewall{ConfirmWithin: wish.ConfirmWithin(), Hidden: len(in.Nodes[node].Addresses) == 0}}
 	b.operators = sources{four: wish.Operators == nil, six: wish.Operators == nil}
 	for _, text := range wish.Operators {
 		if network, ok := spec.ParseNetwork(text); ok {
