@@ -20,6 +20,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/guard"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison/fsmonitor"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
@@ -37,6 +38,7 @@ const (
 // Programs returns what this program is under other names: what unison and rsync start themselves, and what moves old directories.
 func Programs() map[string]func(context.Context) error {
 	programs := cold.Programs()
+	programs[guard.Name] = guard.Shim
 	programs[monitorName] = func(ctx context.Context) error {
 		return fsmonitor.Shim(ctx, os.Getenv(monitorSocket), os.Stdin, os.Stdout)
 	}
@@ -389,6 +391,25 @@ func (*engine) Becomes(temporary string) string {
 		return ""
 	}
 	return path.Join(path.Dir(temporary), m[1])
+}
+
+// Aside implements worker.Engine.
+func (e *engine) Aside(p string, number uint64) string {
+	hash := strings.Repeat("0", 32)
+	if known := hashes(e.host.Config); len(known) > 0 {
+		hash = known[0] // it is swept away if this side is killed right then
+	}
+	return path.Join(path.Dir(p), fmt.Sprintf(".unison.removed-%x.%s.unison.tmp", number, hash))
+}
+
+// Beside implements worker.Engine, as finishCopy in unison's files.ml does.
+func (*engine) Beside(p string, n int, now time.Time) string {
+	number := ""
+	if n > 0 {
+		number = fmt.Sprintf(" #%d", n)
+	}
+	extension := path.Ext(p)
+	return fmt.Sprintf("%s (conflict%s_on_%s)%s", strings.TrimSuffix(p, extension), number, now.Format(time.DateOnly), extension)
 }
 
 // Temporary implements worker.Engine. Unison replicates no such names itself.

@@ -3,7 +3,7 @@
 // demands that everything be looked at again.
 //
 // It asks the kernel in one of two ways. With fanotify one mark covers a whole file system, whatever number of
-// directories the tree has, and each event names the process that caused it; it needs CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH
+// directories the tree has, and each event names the thread that caused it; it needs CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH
 // and a file system with file handles (fanotify(7), FAN_REPORT_DFID_NAME, Linux 5.9). Otherwise there is inotify, with
 // one watch for each directory. Open finds out by trying; Status says which it is and why.
 //
@@ -42,9 +42,9 @@ type Options struct {
 	// Skip reports whether a path stays out of what is reported, with all below it. It is called for each event, by one
 	// goroutine at a time, and with directories before what they hold. Nil skips nothing.
 	Skip func(path string) bool
-	// Own reports whether a process is one whose changes are marked as Own. It is called for each event, by one
-	// goroutine at a time, and also for processes that have ended since. Only fanotify knows processes. Nil: none is.
-	Own func(pid int) bool
+	// Own reports whether a thread is one whose changes are marked as Own; a process' first thread has its id. It is called for each event, by one
+	// goroutine at a time, and also for threads that have ended since. Only fanotify knows threads. Nil: none is.
+	Own func(thread int) bool
 	// Foreign reports whether changes of a path are never Own, whoever made them. Nil: of none. It is called as Own is.
 	Foreign func(path string) bool
 	// Settle and SettleMost are the defaults when 0. A file that is closed is reported at once.

@@ -23,7 +23,8 @@ type board struct {
 	failing               Failing
 	// problem is what keeps this side from working, peer what keeps the other.
 	problem, peer string
-	program       int
+	// program is the process that runs, guard the thread that acts for it.
+	program, guard int
 }
 
 func (b *board) set(fn func()) {
@@ -49,10 +50,10 @@ func (b *board) settled() {
 	b.set(func() { b.working, b.once, b.synced, b.peer = false, true, time.Now(), "" })
 }
 
-func (b *board) own(pid int) bool {
+func (b *board) own(thread int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.program != 0 && pid == b.program
+	return thread != 0 && (thread == b.program || thread == b.guard)
 }
 
 // status returns the state of a side and its problem.

@@ -36,6 +36,10 @@ type Engine interface {
 	// the same tree. Unfinished tells whether it is this pair's.
 	Temporary(path string) bool
 	Unfinished(path string) bool
+	// Beside is where a version of a file is kept that has lost its name: the nth such path, from 0, all of which Conflict knows.
+	Beside(path string, n int, now time.Time) string
+	// Aside is an unfinished path in the same directory, for a file that has a number of its own there.
+	Aside(path string, number uint64) string
 	// Resumes tells whether the program goes on with a file that it has not completed, by the length of what it has.
 	Resumes(size int64) bool
 	// Kept is what is the same on both sides once they are synchronized, and what is not to be looked at, beside what a pair excludes: the
@@ -57,6 +61,7 @@ type Host struct {
 	board *board
 
 	leftovers sweeping
+	engine    Engine
 
 	// syncing has below it how often the program was told to go on, how many of these rounds have ended, and whether anything of them may not
 	// be on the disk yet.
@@ -65,6 +70,8 @@ type Host struct {
 	unsynced      bool
 
 	mu sync.Mutex
+	// looked is when the program last began to look at what has changed.
+	looked time.Time
 	// tidied is when Tidy was last heeded.
 	tidied time.Time
 	// left is what an earlier run of the program has left for the one that began then.
@@ -103,15 +110,21 @@ func (h *Host) Gate() error {
 	if err := h.tree.check(); err != nil {
 		return err
 	}
-	return h.writes()
+	if err := h.writes(); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.looked = time.Now()
+	return nil
 }
 
 // Behind tells that this side is not what it was when it was last synchronized: of versions that conflict the other side's counts, until
 // Settled.
 func (h *Host) Behind() bool { return h.state.behind() }
 
-// Own tells whether a process is the program that runs, or one that it started.
-func (h *Host) Own(pid int) bool { return h.board.own(pid) }
+// Own tells whether a thread, which has the process' id where it is the only one, is that of the program that runs, or acts for it.
+func (h *Host) Own(thread int) bool { return h.board.own(thread) }
 
 // Busy tells that changes are being looked at, or brought over.
 func (h *Host) Busy() { h.board.busy() }

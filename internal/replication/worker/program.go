@@ -8,6 +8,8 @@ import (
 	"net"
 	"os/exec"
 	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/guard"
 )
 
 // stopWithin is how long a program may take to end by itself before it is killed.
@@ -30,10 +32,15 @@ func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*
 		return nil, err
 	}
 	cmd.Dir = h.Config.Home()
-	wait, err := startAs(cmd, h.Account)
+	guarded, err := guard.Wrap(cmd, h.Config.shim())
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+		return nil, err
 	}
+	wait, err := startAs(cmd, h.Account)
+	if err := errors.Join(err, guarded.Started()); err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Args[1], errors.Join(err, guarded.Close()))
+	}
+	served := h.serve(guarded, func() { _ = killGroup(cmd.Process.Pid, true) })
 	p := &Program{cmd: cmd, exited: make(chan struct{})}
 	h.mu.Lock()
 	h.began = time.Now()
@@ -48,6 +55,10 @@ func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*
 		_ = killGroup(cmd.Process.Pid, true) // what it has left, if anything
 		if ctx.Err() == nil {
 			h.sweep()
+		}
+		select {
+		case <-served: // which is when all that it guards have ended
+		case <-time.After(stopWithin): // kernels before 5.8 do not tell
 		}
 		// Another process may get its id.
 		h.board.set(func() { h.board.program = 0 })
