@@ -7,10 +7,15 @@ type MeshDriver string
 const (
 	// MeshTinc is tinc 1.0: it routes round a dead link by itself.
 	MeshTinc MeshDriver = "tinc"
+	// MeshWireGuard is WireGuard, whose packets the agent's own program sends round a dead or bad link.
+	MeshWireGuard MeshDriver = "wireguard"
 )
 
 // MeshDrivers lists every mesh driver.
 func MeshDrivers() []MeshDriver { return []MeshDriver{MeshTinc} }
+
+// TCP tells whether the driver can send a pair's packets over TCP, and then listens for TCP on the mesh's port beside UDP.
+func (d MeshDriver) TCP() bool { return d == MeshTinc }
 
 // Mesh is how the nodes of a cluster are joined to a private network.
 type Mesh struct {

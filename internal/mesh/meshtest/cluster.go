@@ -137,7 +137,7 @@ func never(t *testing.T, d time.Duration, what string, fn func(context.Context) 
 // allConnected waits until every node has every other on its direct path and gets its echoes back.
 func (c *cluster) allConnected(t *testing.T, names ...string) {
 	t.Helper()
-	took := machinetest.Eventually(t, 30*time.Second, fmt.Sprintf("%v all directly connected", names), func(ctx context.Context) bool {
+	took := machinetest.Eventually(t, patience, fmt.Sprintf("%v all directly connected", names), func(ctx context.Context) bool {
 		for _, a := range names {
 			for _, b := range names {
 				if a != b && (!c.nodes[a].peer(ctx, t, c.nodes[b]).Direct || !c.nodes[a].pings(ctx, c.nodes[b])) {
