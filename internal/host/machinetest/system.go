@@ -250,13 +250,13 @@ func (u units) Stop(_ context.Context, name string) error {
 }
 
 func (u units) Signal(_ context.Context, name, signal string) error {
-	numbers := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2}
+	numbers := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "ALRM": syscall.SIGALRM, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2}
 	number, known := numbers[signal]
 	p := u.process(name)
 	if !known || p == nil {
 		return fmt.Errorf("signal %s to unit %s: cannot be sent", signal, name)
 	}
-	if signal == "HUP" {
+	if signal == "HUP" || signal == "ALRM" {
 		u.changed("signal %s to %s", signal, name)
 	}
 	return syscall.Kill(p.pid, number)

@@ -108,6 +108,10 @@ func (d *Driver) applyFilter(ctx context.Context, c config) error {
 	if err := d.run(ctx, host.Command{Name: "nft", Args: []string{"-f", filterPath}}); err != nil {
 		return err
 	}
+	if len(d.away) > 0 {
+		// The new table has forgotten them.
+		coming.WriteString(d.awayElements(d.away))
+	}
 	if coming.Len() == 0 {
 		return nil
 	}

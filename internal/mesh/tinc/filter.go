@@ -37,6 +37,7 @@ func filterRules(peers []netip.Addr, port int) string {
 		}
 		elements = "\n\t\telements = { " + strings.Join(words, ", ") + " }"
 	}
+	awaySets, awayOut, awayIn := awayRules(port)
 	rules := fmt.Sprintf(`	set peers {
 		type ipv4_addr%s
 	}
@@ -52,18 +53,18 @@ func filterRules(peers []netip.Addr, port int) string {
 		type ipv6_addr
 		flags timeout
 	}
-	chain output {
+%s	chain output {
 		type filter hook output priority -150; policy accept;
 		oifname %q ip daddr @fresh reject with icmpx type no-route
 		udp sport %d ip daddr @fresh_public4 drop
 		udp sport %d ip6 daddr @fresh_public6 drop
-	}
+%s	}
 	chain input {
 		type filter hook input priority -150; policy accept;
 		iifname %q meta nfproto ipv6 drop
 		iifname %q ip saddr != @peers drop
-	}
-`, elements, interfaceName, port, port, interfaceName, interfaceName)
+%s	}
+`, elements, awaySets, interfaceName, port, port, awayOut, interfaceName, interfaceName, awayIn)
 	sum := sha256.Sum256([]byte(rules))
 	return fmt.Sprintf("table inet %s\ndelete table inet %s\ntable inet %s {\n\tcomment %q\n%s}\n",
 		tableName, tableName, tableName, filterMark+hex.EncodeToString(sum[:16]), rules)

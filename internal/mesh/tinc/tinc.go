@@ -40,10 +40,13 @@ type Driver struct {
 	ready int
 	// detours keeps the last known next hop to each peer that has one.
 	detours map[string]string
+	// away are the peers whose direct links are left alone, sorted.
+	away []string
 }
 
 var (
 	_ mesh.Driver   = (*Driver)(nil)
+	_ mesh.Steerer  = (*Driver)(nil)
 	_ host.Packager = (*Driver)(nil)
 )
 
@@ -91,7 +94,7 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if v == nil {
-		d.view, d.logRead = nil, 0
+		d.view, d.logRead, d.away = nil, 0, nil
 		clear(d.connected)
 		return d.remove(ctx)
 	}
