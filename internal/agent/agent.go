@@ -17,6 +17,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/database"
+	"github.com/atollhq/terraform-provider-atoll/internal/firewall"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
@@ -35,6 +36,7 @@ type Agent struct {
 	// replications keep the sides of pairs.
 	replications map[spec.ReplicationDriver]replication.Driver
 	gate         *balancer.Gate
+	filter       *firewall.Firewall
 	keys         *serverKeys
 	bootID       string
 	http         healthServer
@@ -91,6 +93,7 @@ func (a *Agent) makeDrivers() {
 		a.replications[name] = driver(a.cfg.System, a.log.With("driver", string(name)))
 	}
 	a.gate = balancer.NewGate(a.cfg.System)
+	a.filter = newFilter(a.cfg)
 	a.keys = &serverKeys{state: a.state, now: a.cfg.Now, log: a.log}
 }
 

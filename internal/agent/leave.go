@@ -117,6 +117,9 @@ func (a *Agent) takeBack(ctx context.Context) error {
 	if err := a.gate.Refuse(ctx, nil, nil); err != nil {
 		return err
 	}
+	if _, err := a.filter.Apply(ctx, nil); err != nil {
+		return err
+	}
 	for name, driver := range a.drivers {
 		if err := driver.Apply(ctx, nil); err != nil {
 			return fmt.Errorf("remove the mesh of driver %s: %w", name, err)

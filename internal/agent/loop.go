@@ -51,6 +51,7 @@ func (s *session) hostSteps() []step {
 		firewallStep{system: s.a.cfg.System, ports: func(in input) openPorts {
 			return memberPorts(s.ports(in.snapshot.Cluster), in.snapshot.Cluster, in.view)
 		}},
+		filterStep{s},
 		meshStep{s},
 		proxyStep{s},
 		filesStep{s},

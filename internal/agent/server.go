@@ -46,6 +46,7 @@ func (a *apiServer) listen(ctx context.Context, host string, port int) error {
 		return fmt.Errorf("serve the API: %w", err)
 	}
 	server := api.NewServer(a.tls, a.handler, a.log)
+	server.ConnContext = markAccepted
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

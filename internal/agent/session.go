@@ -162,7 +162,7 @@ func (s *session) start() error {
 	if err != nil {
 		return fmt.Errorf("prepare the API: %w", err)
 	}
-	s.api.handler, s.api.tls, s.api.log = api.NewHandler(s.m.root, newBackend(s), s.a.cfg.Now), cfg, s.log
+	s.api.handler, s.api.tls, s.api.log = s.confirming(api.NewHandler(s.m.root, newBackend(s), s.a.cfg.Now)), cfg, s.log
 	s.syncer = gossip.NewSyncer(s.direct(), s.seeds)
 	return nil
 }
@@ -179,7 +179,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		s.watchHome, s.loop, s.observe, s.watchServing, s.watchProxy, s.removeDead, s.askPublic, s.keepDatabases, s.judgeDatabases, s.pairs.Run, s.judgePairs, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+		s.watchHome, s.loop, s.observe, s.watchServing, s.watchProxy, s.watchFilters, s.removeDead, s.askPublic, s.keepDatabases, s.judgeDatabases, s.pairs.Run, s.judgePairs, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

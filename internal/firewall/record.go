@@ -60,8 +60,8 @@ func (f *Firewall) load() (record, error) {
 	case err != nil:
 		return r, fmt.Errorf("read what is known of the firewall: %w", err)
 	}
-	if json.Unmarshal(data, &r) != nil || r.Trial != nil && r.Trial.Filter == nil || r.Rejected != nil && r.Rejected.Filter == nil {
-		return record{}, nil
+	if damaged := json.Unmarshal(data, &r); damaged != nil || r.Trial != nil && r.Trial.Filter == nil || r.Rejected != nil && r.Rejected.Filter == nil {
+		return record{}, nil //nolint:nilerr // see above
 	}
 	return r, nil
 }

@@ -290,12 +290,15 @@ func (f *HostFirewall) covers(o Opening) bool {
 		if p.Protocol != o.Protocol || p.Mesh != o.Mesh || p.First > o.First || p.Last < o.Last || o.Anybody4 && !p.Anybody4 || o.Anybody6 && !p.Anybody6 {
 			return false
 		}
-		return !slices.ContainsFunc(o.From, func(network netip.Prefix) bool {
-			return !(network.Addr().Is4() && p.Anybody4 || network.Addr().Is6() && p.Anybody6) &&
-				!slices.ContainsFunc(p.From, func(wide netip.Prefix) bool {
-					return wide.Bits() <= network.Bits() && wide.Contains(network.Addr())
-				})
-		})
+		for _, network := range o.From {
+			if network.Addr().Is4() && p.Anybody4 || network.Addr().Is6() && p.Anybody6 {
+				continue
+			}
+			if !slices.ContainsFunc(p.From, func(wide netip.Prefix) bool { return wide.Bits() <= network.Bits() && wide.Contains(network.Addr()) }) {
+				return false
+			}
+		}
+		return true
 	})
 }
 

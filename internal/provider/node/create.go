@@ -183,7 +183,9 @@ func (t *task) join(ctx context.Context, mem *memory, save saver) diag.Diagnosti
 	diags.Append(t.introduce(ctx, mem, endpoints)...)
 	if _, err := t.op.AwaitConditions(ctx, agent, t.name, addresses, t.health, spec.ConditionJoined, spec.ConditionApplied); err != nil {
 		diags.AddError("Node is not ready", t.notReady(err, addresses))
+		return diags
 	}
+	diags.Append(asWarnings(t.awaitFilter(ctx, Model{HostFirewall: types.ObjectNull(hostFirewallTypes())}, mem.Generation))...)
 	return diags
 }
 

@@ -53,39 +53,11 @@ func firewallAcceptTypes() map[string]attr.Type {
 }
 
 func firewallAttribute() schema.SingleNestedAttribute {
-	var protocols []string
-	for _, p := range spec.FirewallProtocols() {
-		protocols = append(protocols, string(p))
-	}
-	rules := func(description string) schema.ListNestedAttribute {
-		return schema.ListNestedAttribute{
-			Optional: true, MarkdownDescription: description,
-			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
-				"protocol": schema.StringAttribute{
-					Required: true, Validators: []validator.String{stringvalidator.OneOf(protocols...)}, MarkdownDescription: "`tcp` or `udp`.",
-				},
-				"ports": schema.SetAttribute{
-					Optional: true, ElementType: types.StringType,
-					Validators: []validator.Set{setvalidator.SizeAtLeast(1), setvalidator.ValueStringsAre(specValidator{"is a port or a range of ports", func(text string) spec.Problems {
-						if _, _, ok := spec.ParsePorts(text); !ok {
-							return spec.Problems{{Field: "ports", Message: `"` + text + `" is no port`, Remedy: `write one from 1 to 65535, or a range such as "8000-8080"`}}
-						}
-						return nil
-					}})},
-					MarkdownDescription: "Ports of the side that is connected to, for example `[655, \"8000-8080\"]`. Default: all.",
-				},
-				"peers": schema.SetAttribute{
-					Optional: true, ElementType: types.StringType,
-					Validators:          []validator.Set{setvalidator.ValueStringsAre(specValidator{"is a node's name, an address or a network", func(text string) spec.Problems { return spec.ValidatePeer("peers", text) }})},
-					MarkdownDescription: "Who is on the other side: names of nodes, IP addresses and networks, for example `[\"hk1\", \"192.0.2.0/24\"]`. Default: everybody; `[]` is nobody.",
-				},
-			}},
-		}
-	}
+	rules := rulesAttribute
 	return schema.SingleNestedAttribute{
 		Optional: true,
 		MarkdownDescription: "What stands between the node and the others and is not Atoll's: a firewall of the provider's, such as the one of `linode.firewall_id`, " +
-			"or an adopted machine's own. Atoll changes nothing of it. It is written down so that a plan can say who is kept from whom: a firewall that is open to one side " +
+			"or an adopted machine's own. Atoll changes nothing of it (the one that it keeps itself is `host_firewall`). It is written down so that a plan can say who is kept from whom: a firewall that is open to one side " +
 			"only is found otherwise when another node dies. Without it nothing is known to stand there. Answers to what was let out are let in, as with every firewall that keeps state.",
 		Attributes: map[string]schema.Attribute{
 			"inbound":  rules("What it lets in at the node's public addresses. Default: everything; `[]` is nothing."),
@@ -103,6 +75,37 @@ func firewallAttribute() schema.SingleNestedAttribute {
 				},
 			},
 		},
+	}
+}
+
+// rulesAttribute is a list of rules of a firewall.
+func rulesAttribute(description string) schema.ListNestedAttribute {
+	var protocols []string
+	for _, p := range spec.FirewallProtocols() {
+		protocols = append(protocols, string(p))
+	}
+	return schema.ListNestedAttribute{
+		Optional: true, MarkdownDescription: description,
+		NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+			"protocol": schema.StringAttribute{
+				Required: true, Validators: []validator.String{stringvalidator.OneOf(protocols...)}, MarkdownDescription: "`tcp` or `udp`.",
+			},
+			"ports": schema.SetAttribute{
+				Optional: true, ElementType: types.StringType,
+				Validators: []validator.Set{setvalidator.SizeAtLeast(1), setvalidator.ValueStringsAre(specValidator{"is a port or a range of ports", func(text string) spec.Problems {
+					if _, _, ok := spec.ParsePorts(text); !ok {
+						return spec.Problems{{Field: "ports", Message: `"` + text + `" is no port`, Remedy: `write one from 1 to 65535, or a range such as "8000-8080"`}}
+					}
+					return nil
+				}})},
+				MarkdownDescription: "Ports of the side that is connected to, for example `[655, \"8000-8080\"]`. Default: all.",
+			},
+			"peers": schema.SetAttribute{
+				Optional: true, ElementType: types.StringType,
+				Validators:          []validator.Set{setvalidator.ValueStringsAre(specValidator{"is a node's name, an address or a network", func(text string) spec.Problems { return spec.ValidatePeer("peers", text) }})},
+				MarkdownDescription: "Who is on the other side: names of nodes, IP addresses and networks, for example `[\"hk1\", \"192.0.2.0/24\"]`. Default: everybody; `[]` is nobody.",
+			},
+		}},
 	}
 }
 
@@ -144,17 +147,9 @@ func (m Model) firewall(ctx context.Context) (f *spec.Firewall, whole bool, diag
 		from types.List
 		to   *[]spec.FirewallRule
 	}{{fm.Inbound, &f.Inbound}, {fm.Outbound, &f.Outbound}, {fm.Mesh, &f.Mesh}} {
-		if list.from.IsNull() {
-			continue
-		}
-		var rules []ruleModel
-		diags.Append(list.from.ElementsAs(ctx, &rules, false)...)
-		*list.to = make([]spec.FirewallRule, 0, len(rules))
-		for _, r := range rules {
-			*list.to = append(*list.to, spec.FirewallRule{
-				Protocol: spec.FirewallProtocol(r.Protocol.ValueString()), Ports: textsOf(r.Ports), Peers: textsOf(r.Peers),
-			})
-		}
+		rules, more := rulesFrom(ctx, list.from)
+		diags.Append(more...)
+		*list.to = rules
 	}
 	if known(fm.Accept) {
 		var accept firewallAcceptModel
@@ -164,6 +159,22 @@ func (m Model) firewall(ctx context.Context) (f *spec.Firewall, whole bool, diag
 		}
 	}
 	return f, true, diags
+}
+
+// rulesFrom returns the rules of a list that is known, nil for one that is null.
+func rulesFrom(ctx context.Context, list types.List) ([]spec.FirewallRule, diag.Diagnostics) {
+	if list.IsNull() {
+		return nil, nil
+	}
+	var rules []ruleModel
+	diags := list.ElementsAs(ctx, &rules, false)
+	out := make([]spec.FirewallRule, 0, len(rules))
+	for _, r := range rules {
+		out = append(out, spec.FirewallRule{
+			Protocol: spec.FirewallProtocol(r.Protocol.ValueString()), Ports: textsOf(r.Ports), Peers: textsOf(r.Peers),
+		})
+	}
+	return out, diags
 }
 
 // textsOf returns the elements of a set, sorted; nil for a set that is null.

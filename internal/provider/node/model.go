@@ -25,6 +25,7 @@ type Model struct {
 	Addresses     types.List     `tfsdk:"addresses"`
 	PublicPorts   types.Object   `tfsdk:"public_ports"`
 	Firewall      types.Object   `tfsdk:"firewall"`
+	HostFirewall  types.Object   `tfsdk:"host_firewall"`
 	Linode        types.Object   `tfsdk:"linode"`
 	SSH           types.Object   `tfsdk:"ssh"`
 	Seed          types.Object   `tfsdk:"seed"`
@@ -73,6 +74,8 @@ func (m Model) ToSpec(ctx context.Context) (spec.Node, diag.Diagnostics) {
 	diags.Append(more...)
 	n.Firewall, _, more = m.firewall(ctx)
 	diags.Append(more...)
+	n.HostFirewall, more = m.hostFirewall(ctx)
+	diags.Append(more...)
 	n.Machine = spec.Machine{Variant: m.variant(), ID: m.InstanceID.ValueString()}
 	return n, diags
 }
@@ -96,6 +99,7 @@ func (m *Model) FromSpec(ctx context.Context, cluster, name string, n spec.Node,
 	m.setAddresses(n.Addresses, apiPort)
 	m.setPublicPorts(ctx, n.PublicPorts)
 	m.setFirewall(ctx, n.Firewall)
+	m.setHostFirewall(ctx, n.HostFirewall)
 	m.Identity = stringOrNull(n.Identity)
 	m.InstanceID = stringOrNull(n.Machine.ID)
 }

@@ -75,11 +75,12 @@ func Schema(ctx context.Context) schema.Schema {
 				MarkdownDescription: "Public addresses or host names at which the other nodes and the operator reach the node, best first. " +
 					"A Linode's are known; other machines have `ssh.host` or `seed.host` unless others are given. An empty list is for a machine that can reach others but not be reached.",
 			},
-			"public_ports": portsAttribute(),
-			"firewall":     firewallAttribute(),
-			"linode":       linodeAttribute(),
-			"ssh":          sshAttribute(),
-			"seed":         seedAttribute(),
+			"public_ports":  portsAttribute(),
+			"firewall":      firewallAttribute(),
+			"host_firewall": hostFirewallAttribute(),
+			"linode":        linodeAttribute(),
+			"ssh":           sshAttribute(),
+			"seed":          seedAttribute(),
 			"endpoints": schema.ListAttribute{
 				Computed: true, ElementType: types.StringType,
 				MarkdownDescription: "`host:port` of the agent's API at each of `addresses`.",

@@ -55,6 +55,7 @@ func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp 
 	resp.Diagnostics.Append(mem.save(ctx, resp.Private)...)
 	if t.pushed && !resp.Diagnostics.HasError() {
 		resp.Diagnostics.Append(t.awaitPorts(ctx, state, mem.Generation)...)
+		resp.Diagnostics.Append(t.awaitFilter(ctx, state, mem.Generation)...)
 	}
 }
 
