@@ -119,7 +119,7 @@ func NewInternet(t *testing.T) *Internet {
 	return &Internet{router: New(t, "router")}
 }
 
-// Attach gives a machine its public address and a way to all others.
+// Attach gives a machine its public address, of either family, and a way to all others of that family.
 func (n *Internet) Attach(t *testing.T, m *Machine, addr netip.Addr) {
 	t.Helper()
 	port := "to-" + strconv.Itoa(m.PID)
@@ -130,6 +130,10 @@ func (n *Internet) Attach(t *testing.T, m *Machine, addr netip.Addr) {
 		t.Fatalf("connect machine %s: %v: %s", m.Name, err, out)
 	}
 	n.router.Run(t, "ip", "link", "set", "dev", port, "up")
+	if addr.Is6() {
+		n.attach6(t, m, port, addr)
+		return
+	}
 	n.router.Run(t, "ip", "address", "add", "192.0.2.1/32", "dev", port)
 	n.router.Run(t, "ip", "route", "add", addr.String()+"/32", "dev", port)
 	m.Run(t, "ip", "address", "add", addr.String()+"/32", "dev", "eth0")
@@ -138,8 +142,41 @@ func (n *Internet) Attach(t *testing.T, m *Machine, addr netip.Addr) {
 	m.Run(t, "ip", "route", "add", "default", "via", "192.0.2.1", "src", addr.String())
 }
 
+// attach6 gives a machine an IPv6 address and nothing else.
+func (n *Internet) attach6(t *testing.T, m *Machine, port string, addr netip.Addr) {
+	t.Helper()
+	n.router.Run(t, "sh", "-ec", "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
+	n.router.Run(t, "ip", "address", "add", "fe80::1/64", "dev", port, "nodad")
+	n.router.Run(t, "ip", "route", "add", addr.String()+"/128", "dev", port)
+	m.Run(t, "ip", "address", "add", addr.String()+"/128", "dev", "eth0", "nodad")
+	m.Run(t, "ip", "link", "set", "dev", "eth0", "up")
+	m.Run(t, "ip", "route", "add", "default", "via", "fe80::1", "dev", "eth0")
+}
+
+// Hide puts an attached machine behind address translation: others see it as public, and only what answers it comes in.
+func (n *Internet) Hide(t *testing.T, private, public netip.Addr) {
+	t.Helper()
+	n.router.Run(t, "nft", "add table ip hide; add chain ip hide post { type nat hook postrouting priority 100; }; "+
+		fmt.Sprintf("add rule ip hide post ip saddr %s snat to %s; ", private, public)+
+		"add chain ip hide forward { type filter hook forward priority 0; }; "+
+		fmt.Sprintf("add rule ip hide forward ip daddr %s ct state new drop", private))
+}
+
 // Drop is the rule that drops every packet from one address to another, in that direction only.
-func Drop(from, to netip.Addr) string { return fmt.Sprintf("ip saddr %s ip daddr %s drop\n", from, to) }
+func Drop(from, to netip.Addr) string { return match(from, to) + "drop\n" }
+
+// DropSome is the rule that drops so many packets of a hundred from one address to another, in that direction only.
+func DropSome(from, to netip.Addr, percent int) string {
+	return match(from, to) + fmt.Sprintf("numgen random mod 100 < %d drop\n", percent)
+}
+
+func match(from, to netip.Addr) string {
+	family := "ip"
+	if from.Is6() {
+		family = "ip6"
+	}
+	return fmt.Sprintf("%[1]s saddr %[2]s %[1]s daddr %[3]s ", family, from, to)
+}
 
 // Cut drops every packet from one address to another, in that direction only.
 func (n *Internet) Cut(t *testing.T, from, to netip.Addr) {
@@ -174,7 +211,7 @@ func (n *Internet) Heal(t *testing.T) {
 func (n *Internet) SetCuts(ctx context.Context, rules ...string) error {
 	_, err := n.router.Sys.System.Run(ctx, host.Command{
 		Name: "nft", Args: []string{"-f", "-"},
-		Stdin: []byte("table ip cuts\ndelete table ip cuts\ntable ip cuts {\nchain forward {\ntype filter hook forward priority 0;\n" +
+		Stdin: []byte("table inet cuts\ndelete table inet cuts\ntable inet cuts {\nchain forward {\ntype filter hook forward priority 0;\n" +
 			strings.Join(rules, "") + "}\n}\n"),
 	})
 	return err

@@ -27,12 +27,20 @@ type node struct {
 	machine *machinetest.Machine
 	driver  mesh.Driver
 	public  netip.Addr
-	mesh    netip.Addr
+	// hidden is for a node that the others have no address of.
+	hidden bool
+	mesh   netip.Addr
 	key     string
 }
 
 // newCluster makes a machine and a driver for each name; nothing is applied yet. Edit may change what the cluster says.
 func newCluster(t *testing.T, d spec.MeshDriver, newDriver mesh.New, edit func(*spec.Cluster), names ...string) *cluster {
+	t.Helper()
+	return newClusterAt(t, d, newDriver, edit, func(i int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + i)}) }, names...)
+}
+
+// newClusterAt is newCluster with public addresses of choice.
+func newClusterAt(t *testing.T, d spec.MeshDriver, newDriver mesh.New, edit func(*spec.Cluster), public func(int) netip.Addr, names ...string) *cluster {
 	t.Helper()
 	c := &cluster{
 		internet: machinetest.NewInternet(t),
@@ -48,7 +56,7 @@ func newCluster(t *testing.T, d spec.MeshDriver, newDriver mesh.New, edit func(*
 	}
 	taken := map[netip.Addr]string{}
 	for i, name := range names {
-		n := &node{name: name, machine: machinetest.New(t, name), public: netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + i)})}
+		n := &node{name: name, machine: machinetest.New(t, name), public: public(i)}
 		c.internet.Attach(t, n.machine, n.public)
 		var err error
 		if n.mesh, err = topology.AllocateMeshAddress(c.spec.MeshCIDR, name, taken); err != nil {
@@ -77,10 +85,14 @@ func (c *cluster) view(t *testing.T, self string, members ...string) *topology.V
 	in := topology.Input{ClusterName: "test", Cluster: c.spec, Nodes: map[string]spec.Node{}, Links: c.links, MeshKeys: map[string]string{}}
 	for _, name := range members {
 		n := c.nodes[name]
-		in.Nodes[name] = spec.Node{
-			Provider: "test", Site: "test", MeshAddress: n.mesh, Addresses: []string{n.public.String()},
+		one := spec.Node{
+			Provider: "test", Site: "test", MeshAddress: n.mesh,
 			Machine: spec.Machine{Variant: spec.MachineManual},
 		}
+		if !n.hidden {
+			one.Addresses = []string{n.public.String()}
+		}
+		in.Nodes[name] = one
 		in.MeshKeys[name] = n.key
 	}
 	v, err := topology.Derive(in, self)

@@ -41,6 +41,8 @@ func Run(t *testing.T, d spec.MeshDriver, newDriver mesh.New, unit string) {
 	t.Run("Detour", s.detour)
 	t.Run("Removal", s.removal)
 	t.Run("Distance", s.distance)
+	t.Run("IPv6Only", s.ipv6Only)
+	t.Run("BehindTranslation", s.behindTranslation)
 }
 
 type suite struct {

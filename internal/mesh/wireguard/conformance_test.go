@@ -53,3 +53,8 @@ func TestConformance(t *testing.T) {
 	meshtest.Require(t)
 	meshtest.Run(t, spec.MeshWireGuard, newDriver(t), unit)
 }
+
+func TestLoss(t *testing.T) {
+	meshtest.Require(t)
+	meshtest.Loss(t, spec.MeshWireGuard, newDriver(t))
+}
