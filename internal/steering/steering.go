@@ -151,23 +151,11 @@ func Decide(before State, in Input) (State, []Change) {
 			}
 		}
 	}
-	// A link that was left just now may have been another one's detour.
+	// A link that was left just now may have been another one's detour: leave saw to it that there is one more.
 	for _, name := range after.Away() {
 		link := after[name]
-		if via, _ := in.detour(name, after); via != "" {
-			link.Via = via
-			after[name] = link
-			continue
-		}
-		if link.Why, link.Away, link.Via = NoDetour, false, ""; before[name].Away {
-			set(name, link, true)
-			continue
-		}
-		// It was not left at all.
-		delete(changed, name)
-		if delete(after, name); before[name].Why != "" {
-			after[name] = before[name]
-		}
+		link.Via, _ = in.detour(name, after)
+		after[name] = link
 	}
 	var changes []Change
 	for _, name := range slices.Sorted(maps.Keys(changed)) {
@@ -216,6 +204,14 @@ func leave(link Link, known bool, peer string, state State, in Input) (Link, boo
 	}
 	if !dead && !cheaper(detour, Cost(there.orClean(), back.orClean())) {
 		return link, false
+	}
+	for _, name := range state.Away() {
+		// One that is the only detour of another stays in use: that would end both.
+		without := maps.Clone(state)
+		without[peer] = Link{Away: true}
+		if other, _ := in.detour(name, without); other == "" {
+			return link, false
+		}
 	}
 	next := Link{Away: true, Via: via, Why: Lossy, Hold: holdFirst}
 	if dead {
