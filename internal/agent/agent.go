@@ -68,6 +68,7 @@ func New(cfg Config) *Agent {
 	}
 	a.makeDrivers()
 	a.http.current, a.http.currentFor = a.currentHealth, a.currentHealthFor
+	a.http.what, a.http.create = "health", a.http.newServer
 	a.herald.console, a.herald.log = cfg.Console, cfg.Log
 	return a
 }

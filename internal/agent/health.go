@@ -1,15 +1,9 @@
 package agent
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
@@ -22,11 +16,7 @@ type healthServer struct {
 	current    func() api.Health
 	currentFor func(hostname string) (h api.Health, known bool)
 
-	mu     sync.Mutex
-	addr   string
-	server *http.Server
-	// done is closed when the server has given up its port.
-	done chan struct{}
+	plainServer
 }
 
 // ServeHTTP implements http.Handler.
@@ -71,20 +61,9 @@ func (h *healthServer) of(hostname string) (health api.Health, known bool) {
 	return h.currentFor(strings.ToLower(hostname))
 }
 
-// listen answers on host:port from now on; the same address again changes nothing.
-func (h *healthServer) listen(ctx context.Context, host string, port int) error {
-	addr := net.JoinHostPort(host, strconv.Itoa(port))
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.addr == addr {
-		return nil
-	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return fmt.Errorf("serve health: %w", err)
-	}
-	server := &http.Server{
+// newServer returns a server whose limits suit strangers.
+func (h *healthServer) newServer() *http.Server {
+	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 2 * time.Second,
 		ReadTimeout:       2 * time.Second,
@@ -92,32 +71,4 @@ func (h *healthServer) listen(ctx context.Context, host string, port int) error 
 		IdleTimeout:       10 * time.Second,
 		MaxHeaderBytes:    4 << 10,
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// It only ends when the server is closed.
-		_ = server.Serve(listener)
-	}()
-	err = h.closeLocked()
-	h.addr, h.server, h.done = addr, server, done
-	return err
-}
-
-func (h *healthServer) close() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.closeLocked()
-}
-
-func (h *healthServer) closeLocked() error {
-	if h.server == nil {
-		return nil
-	}
-	err := h.server.Close()
-	<-h.done
-	h.server, h.addr = nil, ""
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
 }

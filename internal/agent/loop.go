@@ -41,7 +41,7 @@ type input struct {
 
 // steps is what an agent does, in this order.
 func (s *session) steps() []step {
-	return append([]step{portsStep{s}}, append(s.hostSteps(), gossipStep{s})...)
+	return append([]step{portsStep{s}}, append(s.hostSteps(), gossipStep{s}, mapStep{s})...)
 }
 
 // hostSteps are those steps that change the machine, which is what a plan shows.
@@ -98,6 +98,8 @@ func (s *session) loop(ctx context.Context) error {
 			timer.Stop()
 			return s.depart(ctx, d)
 		case <-changed:
+		case <-s.reorder:
+			next = time.Now()
 		case <-timer.C:
 		}
 		timer.Stop()

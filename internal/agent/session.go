@@ -50,8 +50,8 @@ type session struct {
 	urgent atomic.Bool
 	// poked wakes report, look wakes observe, suspicion wakes watchHome.
 	poked, look, suspicion chan struct{}
-	// weigh wakes watchServing, proxied wakes watchProxy.
-	weigh, proxied chan struct{}
+	// weigh wakes watchServing, proxied wakes watchProxy, reorder has loop run the steps again.
+	weigh, proxied, reorder chan struct{}
 	// databased wakes judgeDatabases, paired judgePairs.
 	databased, paired chan struct{}
 	// public asks peers at their public addresses.
@@ -63,6 +63,8 @@ type session struct {
 	firstSeen map[string]time.Time
 	// announced tells that the console has been told that this node is up; only observe uses it.
 	announced bool
+	// livePage is the live map, where the cluster has a port for it.
+	livePage plainServer
 	// twin watches for a copy of this node.
 	twin twin
 
@@ -115,7 +117,7 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
 		prober: prober,
 		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
-		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), proxied: make(chan struct{}, 1), databased: make(chan struct{}, 1), paired: make(chan struct{}, 1),
+		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), proxied: make(chan struct{}, 1), reorder: make(chan struct{}, 1), databased: make(chan struct{}, 1), paired: make(chan struct{}, 1),
 		firstSeen: map[string]time.Time{}, lost: lostPeers{},
 	}
 	s.fitness.remember(a.state, log)
@@ -163,6 +165,7 @@ func (s *session) start() error {
 		return fmt.Errorf("prepare the API: %w", err)
 	}
 	s.api.handler, s.api.tls, s.api.log = s.confirming(api.NewHandler(s.m.root, newBackend(s), s.a.cfg.Now)), cfg, s.log
+	s.livePage.what, s.livePage.create = "the live map", s.newLivePage
 	s.syncer = gossip.NewSyncer(s.direct(), s.seeds)
 	return nil
 }
@@ -186,7 +189,7 @@ func (s *session) run(ctx context.Context) error {
 	err := group.Wait()
 	s.pairs.Close()
 	s.api.close()
-	return errors.Join(err, s.stopGossip(), s.prober.Close())
+	return errors.Join(err, s.livePage.close(), s.stopGossip(), s.prober.Close())
 }
 
 // depart spreads the removal and ends the session.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
@@ -18,6 +19,24 @@ func changesInPlace(node string) resource.ConfigPlanChecks {
 		PreApply:             []plancheck.PlanCheck{plancheck.ExpectResourceAction(node, plancheck.ResourceActionUpdate)},
 		PostApplyPostRefresh: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()},
 	}
+}
+
+// TestPortOfTheLiveMap names a port for the live map, in place, and takes it back.
+func TestPortOfTheLiveMap(t *testing.T) {
+	t.Parallel()
+	const cluster = "atoll_cluster.web"
+	with := func(ports string) string {
+		return "resource \"atoll_cluster\" \"web\" {\n  name      = \"web\"\n  mesh_cidr = \"10.66.0.0/16\"\n" + ports + "\n}\n"
+	}
+	at := func(port knownvalue.Check) []statecheck.StateCheck {
+		return []statecheck.StateCheck{statecheck.ExpectKnownValue(cluster, tfjsonpath.New("ports").AtMapKey("map"), port)}
+	}
+	newWorld(t).test(t,
+		resource.TestStep{Config: with(""), ConfigStateChecks: at(knownvalue.Null())},
+		resource.TestStep{Config: with("  ports = { map = 7470 }"), ConfigPlanChecks: changesInPlace(cluster), ConfigStateChecks: at(knownvalue.Int64Exact(7470))},
+		resource.TestStep{Config: with("  ports = { map = 0 }"), ExpectError: says("ports.map", "between 1 and 65535")},
+		resource.TestStep{Config: with("  ports = { api = 7443 }"), ConfigPlanChecks: changesInPlace(cluster), ConfigStateChecks: at(knownvalue.Null())},
+	)
 }
 
 // TestPublicPorts opens, changes and closes the ports of an application on a node, in place, imports them, and is told when the

@@ -23,7 +23,7 @@ func TestPortsFunction(t *testing.T) {
 		return fmt.Sprintf(`
 locals {
   web = {
-    name = "web", mesh = { driver = "tinc", port = 655, tinc = { ping_interval = 2 } }, ports = { api = 7443, health = 7480, gossip = 7946 }
+    name = "web", mesh = { driver = "tinc", port = 655, tinc = { ping_interval = 2 } }, ports = { api = 7443, health = 7480, gossip = 7946, map = null }
     signed_object = sensitive("x")
   }
   nodes = {

@@ -22,6 +22,8 @@ type Ports struct {
 	Health int `json:"health"`
 	// Gossip is the port of gossip on the mesh address (TCP and UDP).
 	Gossip int `json:"gossip"`
+	// Map is the port of the live map on the mesh address (TCP, HTTP), 0 when it is not served.
+	Map int `json:"map,omitempty"`
 }
 
 // DefaultPorts returns the ports of a cluster that names none.
@@ -46,7 +48,10 @@ func (c Cluster) Validate() Problems {
 	for _, p := range []struct {
 		name string
 		port int
-	}{{"mesh.port", c.Mesh.Port}, {"ports.api", c.Ports.API}, {"ports.health", c.Ports.Health}, {"ports.gossip", c.Ports.Gossip}} {
+	}{{"mesh.port", c.Mesh.Port}, {"ports.api", c.Ports.API}, {"ports.health", c.Ports.Health}, {"ports.gossip", c.Ports.Gossip}, {"ports.map", c.Ports.Map}} {
+		if p.port == 0 && p.name == "ports.map" {
+			continue // it is not served
+		}
 		if p.port < 1 || p.port > 65535 {
 			ps.add(p.name, "choose one from 1 to 65535", "%d is not a port", p.port)
 			continue

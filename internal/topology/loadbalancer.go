@@ -86,6 +86,9 @@ func portOwners(in Input, node string) map[int]owner {
 		ports.API: {what: "the port of the cluster's API"}, ports.Health: {what: "the port of the health endpoint"},
 		ports.Gossip: {what: "the port of gossip"}, in.Cluster.Mesh.Port: {what: "the port of the mesh"},
 	}
+	if ports.Map != 0 {
+		out[ports.Map] = owner{what: "the port of the live map"}
+	}
 	hostnames := slices.Sorted(maps.Keys(in.LoadBalancers))
 	for _, hostname := range hostnames {
 		if part, ours := in.LoadBalancers[hostname].Nodes[node]; ours {

@@ -41,6 +41,7 @@ type portsModel struct {
 	API    types.Int64 `tfsdk:"api"`
 	Health types.Int64 `tfsdk:"health"`
 	Gossip types.Int64 `tfsdk:"gossip"`
+	Map    types.Int64 `tfsdk:"map"`
 }
 
 // ToSpec returns the cluster that the model describes. What is null or unknown has its default, so that the rest can be
@@ -58,6 +59,7 @@ func (m Model) ToSpec(ctx context.Context) (spec.Cluster, diag.Diagnostics) {
 		set(&c.Ports.API, ports.API)
 		set(&c.Ports.Health, ports.Health)
 		set(&c.Ports.Gossip, ports.Gossip)
+		set(&c.Ports.Map, ports.Map)
 	}
 	var mesh meshModel
 	if known(m.Mesh) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -107,6 +108,11 @@ func portsAttribute() schema.SingleNestedAttribute {
 			"api":    portAttribute(p.API, "The agents' API (TCP, TLS with pinned keys), on public addresses."),
 			"health": portAttribute(p.Health, "The health endpoint (TCP, HTTP), on public addresses."),
 			"gossip": portAttribute(p.Gossip, "Gossip (TCP and UDP), on mesh addresses only."),
+			"map": schema.Int64Attribute{
+				Optional: true, Validators: []validator.Int64{int64validator.Between(1, 65535)},
+				MarkdownDescription: "The live map (TCP, HTTP), on mesh addresses only: a page that shows how the cluster is, to every program on a node, without a login. " +
+					"It changes nothing. Not served unless a port is named, such as 7470.",
+			},
 		},
 	}
 }
@@ -120,7 +126,7 @@ func portAttribute(value int, description string) schema.Int64Attribute {
 }
 
 func portTypes() map[string]attr.Type {
-	return map[string]attr.Type{"api": types.Int64Type, "health": types.Int64Type, "gossip": types.Int64Type}
+	return map[string]attr.Type{"api": types.Int64Type, "health": types.Int64Type, "gossip": types.Int64Type, "map": types.Int64Type}
 }
 
 func tincTypes() map[string]attr.Type {
@@ -136,8 +142,12 @@ func meshTypes() map[string]attr.Type {
 func number(n int) attr.Value { return types.Int64Value(int64(n)) }
 
 func portsValue(p spec.Ports) types.Object {
+	livePage := types.Int64Null()
+	if p.Map != 0 {
+		livePage = types.Int64Value(int64(p.Map))
+	}
 	return types.ObjectValueMust(portTypes(), map[string]attr.Value{
-		"api": number(p.API), "health": number(p.Health), "gossip": number(p.Gossip),
+		"api": number(p.API), "health": number(p.Health), "gossip": number(p.Gossip), "map": livePage,
 	})
 }
 

@@ -129,7 +129,7 @@ func (c cluster) spec() spec.Cluster {
 		out.Mesh = spec.Mesh{Driver: spec.MeshDriver(m.Driver.ValueString()), Port: number64(m.Port)}
 	}
 	if p := c.Ports; p != nil {
-		out.Ports = spec.Ports{API: number64(p.API), Health: number64(p.Health), Gossip: number64(p.Gossip)}
+		out.Ports = spec.Ports{API: number64(p.API), Health: number64(p.Health), Gossip: number64(p.Gossip), Map: number64(p.Map)}
 	}
 	return out
 }

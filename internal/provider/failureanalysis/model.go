@@ -46,6 +46,7 @@ type clusterPorts struct {
 	API    types.Int64 `tfsdk:"api"`
 	Health types.Int64 `tfsdk:"health"`
 	Gossip types.Int64 `tfsdk:"gossip"`
+	Map    types.Int64 `tfsdk:"map"`
 }
 
 // node is read while parts of it are unknown.

@@ -66,6 +66,7 @@ func Schema(context.Context) schema.Schema {
 					"mesh": object("The cluster's `mesh`.", map[string]schema.Attribute{"driver": text("Technology."), "port": number("Port.")}),
 					"ports": object("The cluster's `ports`.", map[string]schema.Attribute{
 						"api": number("Of the agents' API."), "health": number("Of the health endpoint."), "gossip": number("Of gossip."),
+						"map": schema.Int64Attribute{Optional: true, MarkdownDescription: "Of the live map."},
 					}),
 				},
 			},

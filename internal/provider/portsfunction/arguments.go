@@ -42,16 +42,17 @@ type mesh struct {
 }
 
 type ports struct {
-	API    int64 `tfsdk:"api"`
-	Health int64 `tfsdk:"health"`
-	Gossip int64 `tfsdk:"gossip"`
+	API    int64  `tfsdk:"api"`
+	Health int64  `tfsdk:"health"`
+	Gossip int64  `tfsdk:"gossip"`
+	Map    *int64 `tfsdk:"map"`
 }
 
 func clusterTypes() map[string]attr.Type {
 	return map[string]attr.Type{
 		"name":  types.StringType,
 		"mesh":  objectOf(map[string]attr.Type{"driver": types.StringType, "port": types.Int64Type}),
-		"ports": objectOf(map[string]attr.Type{"api": types.Int64Type, "health": types.Int64Type, "gossip": types.Int64Type}),
+		"ports": objectOf(map[string]attr.Type{"api": types.Int64Type, "health": types.Int64Type, "gossip": types.Int64Type, "map": types.Int64Type}),
 	}
 }
 
@@ -164,6 +165,9 @@ func (a arguments) input() (topology.Input, error) {
 			Ports: spec.Ports{API: int(a.cluster.Ports.API), Health: int(a.cluster.Ports.Health), Gossip: int(a.cluster.Ports.Gossip)},
 		},
 		Nodes: map[string]spec.Node{}, Databases: map[string]spec.Database{}, DatabaseMembers: map[string]spec.Member{}, LoadBalancers: map[string]spec.LoadBalancer{},
+	}
+	if p := a.cluster.Ports.Map; p != nil {
+		in.Cluster.Ports.Map = int(*p)
 	}
 	for _, add := range []func(*topology.Input) error{a.addNodes, a.addDatabases, a.addBalancers} {
 		if err := add(&in); err != nil {
