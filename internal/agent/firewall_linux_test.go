@@ -121,6 +121,8 @@ func TestFirewallOpensWhatTheModelNames(t *testing.T) {
 			cluster, opens([]int{80, 81, 82, 655, 7443, 65535}, []int{1, 2}), "80, 81, 82, 655, 7443, 7480, 65535", "1, 2, 655", 0,
 		},
 		{"no application any more", "", cluster, none, "655, 7443, 7480", "655", 1},
+		{"what the node's own filter opens beside", "", cluster, filtering(10, 8000, 8100), "10, 655, 7443, 7480, 8000-8100", "655", 1},
+		{"what it opens still", "", cluster, filtering(10, 8000, 8100), "10, 655, 7443, 7480, 8000-8100", "655", 0},
 		{"other ports", "", &spec.Cluster{Mesh: spec.Mesh{Driver: spec.MeshTinc, Port: 656}, Ports: spec.Ports{API: 443, Health: 80}}, none, "80, 443, 656", "656", 1},
 	}
 	for _, tt := range steps {
@@ -138,6 +140,15 @@ func TestFirewallOpensWhatTheModelNames(t *testing.T) {
 			t.Errorf("%s: open ports (-want +got):\n%s", tt.name, diff)
 		}
 	}
+}
+
+// filtering is the view of a node whose own packet filter opens a port and a range of ports for an application.
+func filtering(port, first, last int) *topology.View {
+	opening := func(first, last int, mesh bool) topology.Opening {
+		return topology.Opening{Protocol: topology.TCP, First: first, Last: last, Service: topology.ServiceApplication, Anybody4: true, Mesh: mesh}
+	}
+	ssh := topology.Opening{Protocol: topology.TCP, First: 22, Last: 22, Service: topology.ServiceSSH}
+	return &topology.View{HostFirewall: &topology.HostFirewall{Openings: []topology.Opening{ssh, opening(port, port, false), opening(first, last, false), opening(9999, 9999, true)}}}
 }
 
 // TestFirewallLeavesOthersAlone has machines that were adopted with a firewall of their own, or with none.

@@ -47,8 +47,28 @@ func memberPorts(p spec.Ports, c *spec.Cluster, v *topology.View) openPorts {
 	if v != nil {
 		out.tcp, out.udp = append(out.tcp, v.PublicPorts.TCP...), append(out.udp, v.PublicPorts.UDP...)
 		out.tcp = append(out.tcp, proxyPorts(v)...)
+		out.add(v.HostFirewall)
 	}
 	return out
+}
+
+// add adds what the node's own packet filter lets in beside what the cluster needs, or the image's would keep it out.
+func (o *openPorts) add(f *topology.HostFirewall) {
+	if f == nil {
+		return
+	}
+	for _, opening := range f.Openings {
+		if opening.Mesh || opening.Service != topology.ServiceApplication {
+			continue
+		}
+		set := &o.tcp
+		if opening.Protocol == topology.UDP {
+			set = &o.udp
+		}
+		for port := opening.First; port <= opening.Last; port++ {
+			*set = append(*set, port)
+		}
+	}
 }
 
 // firewallStep keeps exactly these ports open in the image's firewall.
@@ -97,10 +117,24 @@ func (f firewallStep) reconcile(ctx context.Context, in input) error {
 	return nil
 }
 
+// longRun is how many ports in a row are written as a range.
+const longRun = 16
+
+// join writes ports that are in ascending order as the elements of a set.
 func join(ports []int) string {
-	texts := make([]string, len(ports))
-	for i, p := range ports {
-		texts[i] = strconv.Itoa(p)
+	var texts []string
+	for i := 0; i < len(ports); {
+		end := i
+		for end+1 < len(ports) && ports[end+1] == ports[end]+1 {
+			end++
+		}
+		if end-i < longRun {
+			end = i
+			texts = append(texts, strconv.Itoa(ports[i]))
+		} else {
+			texts = append(texts, fmt.Sprintf("%d-%d", ports[i], ports[end]))
+		}
+		i = end + 1
 	}
 	return strings.Join(texts, ", ")
 }

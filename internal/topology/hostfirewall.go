@@ -2,9 +2,11 @@ package topology
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -59,15 +61,15 @@ func (f *HostFirewall) Admits(protocol Protocol, port int, overMesh bool, from n
 // family of addresses that this node has and the other has not, its packets may come from anywhere, and the port is open to
 // everybody in that family: what protects it then is that it answers only who proves to be a member.
 func HostFirewallOf(in Input, node string) (*HostFirewall, error) {
-	ports, err := PortsOf(in, node)
-	if err != nil {
-		return nil, err
+	self, there := in.Nodes[node]
+	if !there {
+		return nil, fmt.Errorf("derive the packet filter of node %q of cluster %q: %w", node, in.ClusterName, ErrUnknownNode)
 	}
-	wish := in.Nodes[node].HostFirewall
+	wish := self.HostFirewall
 	if wish == nil || !wish.Enforce {
 		return nil, nil
 	}
-	b := &filterBuilder{in: in, self: in.Nodes[node], out: &HostFirewall{ConfirmWithin: wish.ConfirmWithin(), Hidden: len(in.Nodes[node].Addresses) == 0}}
+	b := &filterBuilder{in: in, self: self, out: &HostFirewall{ConfirmWithin: wish.ConfirmWithin(), Hidden: len(self.Addresses) == 0}}
 	b.operators = sources{four: wish.Operators == nil, six: wish.Operators == nil}
 	for _, text := range wish.Operators {
 		if network, ok := spec.ParseNetwork(text); ok {
@@ -75,7 +77,7 @@ func HostFirewallOf(in Input, node string) (*HostFirewall, error) {
 		}
 	}
 	b.out.Operators = b.operators.reduced().networks
-	for _, p := range ports {
+	for _, p := range newPortModel(in).of(node).ports {
 		b.port(p)
 	}
 	for _, r := range wish.Open {
@@ -308,4 +310,33 @@ func (o Opening) PortText() string {
 		return strconv.Itoa(o.First)
 	}
 	return strconv.Itoa(o.First) + "-" + strconv.Itoa(o.Last)
+}
+
+// maxNamed is how many ports of a range are named one by one where ports are listed.
+const maxNamed = 32
+
+// opened adds what the node's packet filter lets in beside, while it is enforced. Of ranges of more than maxNamed ports there is none.
+func (l *portList) opened() {
+	wish := l.in.Nodes[l.node].HostFirewall
+	if wish == nil || !wish.Enforce {
+		return
+	}
+	for _, r := range wish.Open {
+		for _, text := range r.Ports {
+			first, last, ok := spec.ParsePorts(text)
+			if !ok || last-first >= maxNamed {
+				continue
+			}
+			for number := first; number <= last; number++ {
+				p := Port{
+					Protocol: Protocol(r.Protocol), Number: number, Service: ServiceApplication, OpenTo: OpenToPublic, Nodes: l.others(r.Peers...),
+					Anybody: r.Peers == nil, Objects: []spec.Ref{{Kind: spec.KindNode, Name: l.node}}, Purpose: "by host_firewall.open of the node",
+				}
+				if r.Peers != nil {
+					p.Purpose += ", for " + strings.Join(r.Peers, ", ")
+				}
+				l.add(p)
+			}
+		}
+	}
 }

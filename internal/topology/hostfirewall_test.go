@@ -259,3 +259,30 @@ func TestHostFirewallNarrower(t *testing.T) {
 		}
 	}
 }
+
+// TestPortsThatAFilterOpens has the table of ports name what a packet filter lets in beside what the cluster needs.
+func TestPortsThatAFilterOpens(t *testing.T) {
+	t.Parallel()
+	in := enforcing(spec.HostFirewall{Open: []spec.FirewallRule{
+		{Protocol: "tcp", Ports: []string{"9100-9101"}, Peers: []string{"c", "203.0.113.7"}}, {Protocol: "udp", Ports: []string{"514", "20000-30000"}},
+	}})
+	named := func(in topology.Input) []string {
+		ports, err := topology.PortsOf(in, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.DeleteFunc(lines(ports), func(line string) bool { return !strings.Contains(line, " application ") })
+	}
+	want := []string{
+		"a 514/udp application public <- ANYBODY node/a", "a 9100/tcp application public <- c node/a", "a 9101/tcp application public <- c node/a",
+	}
+	if diff := cmp.Diff(want, named(in)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	n := in.Nodes["a"]
+	n.HostFirewall = &spec.HostFirewall{Open: n.HostFirewall.Open, ConfirmSeconds: 60}
+	in.Nodes["a"] = n
+	if got := named(in); len(got) != 0 {
+		t.Errorf("without a filter it names %v", got)
+	}
+}

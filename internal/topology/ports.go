@@ -88,7 +88,7 @@ func PortsOf(in Input, node string) ([]Port, error) {
 	if _, ok := in.Nodes[node]; !ok {
 		return nil, fmt.Errorf("derive the ports of node %q of cluster %q: %w", node, in.ClusterName, ErrUnknownNode)
 	}
-	return newPortModel(in).of(node), nil
+	return newPortModel(in).all(node), nil
 }
 
 // Ports returns the ports of all nodes, by their names.
@@ -96,7 +96,7 @@ func Ports(in Input) map[string][]Port {
 	m := newPortModel(in)
 	out := make(map[string][]Port, len(m.names))
 	for _, name := range m.names {
-		out[name] = m.of(name)
+		out[name] = m.all(name)
 	}
 	return out
 }
@@ -167,8 +167,16 @@ func newPortModel(in Input) *portModel {
 	return m
 }
 
-// of returns the ports of a node that is there.
-func (m *portModel) of(node string) []Port {
+// all returns the ports of a node that is there, those that only its packet filter names among them.
+func (m *portModel) all(node string) []Port {
+	l := m.of(node)
+	l.opened()
+	l.sort()
+	return l.ports
+}
+
+// of collects what the cluster and its services need of a node that is there.
+func (m *portModel) of(node string) *portList {
 	l := &portList{portModel: m, node: node, rest: make([]string, 0, len(m.names))}
 	for _, name := range m.names {
 		if name != node {
@@ -181,7 +189,7 @@ func (m *portModel) of(node string) []Port {
 	l.databases()
 	l.public(m.in.Nodes[node].PublicPorts)
 	l.sort()
-	return l.ports
+	return l
 }
 
 // portList is the ports of one node while they are collected.

@@ -16,6 +16,7 @@ resource "atoll_node" "machine" {
   cluster        = atoll_cluster.web
   name           = each.key
   failure_domain = { provider = each.value.provider, site = each.value.site }
+  host_firewall  = var.host_firewall
 
   ssh = {
     host     = each.value.host
@@ -33,6 +34,7 @@ resource "atoll_node" "seeded" {
   cluster        = atoll_cluster.web
   name           = each.key
   failure_domain = { provider = each.value.provider, site = each.value.site }
+  host_firewall  = var.host_firewall
 
   seed = { host = each.value.host }
 }
@@ -50,8 +52,9 @@ resource "atoll_image" "node" {
 resource "atoll_node" "linode" {
   for_each = var.linodes
 
-  cluster = atoll_cluster.web
-  name    = each.key
+  cluster       = atoll_cluster.web
+  name          = each.key
+  host_firewall = var.host_firewall
 
   linode = {
     label  = each.key
