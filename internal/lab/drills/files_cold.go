@@ -108,7 +108,8 @@ func (u *uploads) clearCold(ctx context.Context, f *Field) error {
 	}
 	err := u.clear(ctx, f)
 	for _, node := range u.pair.Nodes {
-		err = errors.Join(err, on(ctx, f, node, "sh", "-c", "rm -rf "+rig.ColdPath+"/"+u.dir))
+		// What the other node has still may be brought over meanwhile: it is in nobody's way.
+		err = errors.Join(err, on(ctx, f, node, "sh", "-c", "rm -rf "+rig.ColdPath+"/"+u.dir+" || true"))
 	}
 	return err
 }

@@ -46,13 +46,14 @@
 //
 // The node that leads drives (Round). Each node copies its own directory, which the hot part keeps equal, so that nothing travels; both
 // copies are verified, and both digests have to be the same before either node exchanges anything. The hot part's program must never see a
-// link on one node and the directory on the other: it would replace the directory. So it is ended for the seconds of the exchanges (Hold),
-// and it is never started before Agree has found that no directory is moved on one node alone. Where one is, after a crash, a restored
-// backup, or a time without the other node, the other moves it as well, without asking for equal digests: rsync merges the two copies.
+// link on one node and the directory on the other: it would replace the directory. So it is ended for the seconds of the exchanges (Hold); where
+// there are many, it runs in between. Before it starts Apart finds the directories that are moved on one node alone, after a crash, a restored
+// backup, or a time without the other node. It leaves these alone, and meanwhile the other node copies them as well (Follow), without asking for
+// equal digests: rsync merges the two copies.
 //
 // When the other node has been gone for long by the cluster's view, the one that is left, leading or not, goes on alone: its own copy is
-// verified against its own directory, and the other node's directory stays until that node is back and Agree has moved it there. Should
-// both nodes believe this of each other, both move, and nothing is lost either: Agree finds two links, and rsync merges.
+// verified against its own directory, and the other node's directory stays until that node is back and Follow has moved it there. Should
+// both nodes believe this of each other, both move, and nothing is lost either: there are two links, and rsync merges.
 //
 // # After the move
 //

@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// batch is how many directories are exchanged in one pause of the hot part, and batchFor how long the first of them waits for the others.
+	// batch is how many directories are exchanged together, and batchFor how long the first of them waits for the others.
 	batch    = 64
 	batchFor = 10 * time.Minute
+	// restFor is after how long in which the hot part has rested no further directory is exchanged.
+	restFor = 2 * time.Second
 	// stateWithin is how long the sides may take to tell what they have.
 	stateWithin = 2 * time.Minute
 )
@@ -45,37 +47,57 @@ func (r *Result) take(err error) {
 	}
 }
 
-// Agree moves every directory that is moved on one side alone on the other, too. The hot part's program must not run from before Agree is called
-// until it has succeeded.
-//
-// Moves, which may be nil, is told how many directories that are: to copy them may take long.
-func Agree(ctx context.Context, one, other Side, moves func(number int)) error {
-	asking, cancel := context.WithTimeout(ctx, stateWithin)
+// Apart returns the directories that are moved on one side alone. The hot part's program must not have run since, and has to leave them alone, until
+// Follow has moved them on the other side, too: it would take a link in the place of a directory for a change.
+func Apart(ctx context.Context, one, other Side) ([]string, error) {
+	moves, err := apart(ctx, one, other)
+	dirs := make([]string, 0, len(moves))
+	for _, m := range moves {
+		dirs = append(dirs, m.dir)
+	}
+	return dirs, err
+}
+
+// apart returns what is to be done about them.
+func apart(ctx context.Context, one, other Side) ([]move, error) {
+	ctx, cancel := context.WithTimeout(ctx, stateWithin)
 	defer cancel()
-	ours, err := one.State(asking)
+	ours, err := one.State(ctx)
 	if err != nil {
-		return fmt.Errorf("this node: %w", err)
+		return nil, fmt.Errorf("this node: %w", err)
 	}
-	theirs, err := other.State(asking)
+	theirs, err := other.State(ctx)
 	if err != nil {
-		return fmt.Errorf("the other node: %w", err)
+		return nil, fmt.Errorf("the other node: %w", err)
 	}
-	var problems []error
-	there, here := common(ours.Linked, theirs.Plain), common(theirs.Linked, ours.Plain)
-	if moves != nil {
-		moves(len(there) + len(here))
+	var moves []move
+	for _, dir := range common(ours.Linked, theirs.Plain) {
+		moves = append(moves, move{dir: dir, sides: []Side{other}})
 	}
-	for _, dir := range there {
-		if err := other.Adopt(ctx, dir); err != nil {
-			problems = append(problems, fmt.Errorf("the other node: %w", err))
+	for _, dir := range common(theirs.Linked, ours.Plain) {
+		moves = append(moves, move{dir: dir, sides: []Side{one}})
+	}
+	return moves, nil
+}
+
+// Follow moves the directories that are moved on one side alone on the other one, too. They are copied while the hot part's program runs.
+func Follow(ctx context.Context, one, other Side, hold Hold, log *slog.Logger) Result {
+	var r Result
+	moves, err := apart(ctx, one, other)
+	if err != nil {
+		r.take(err)
+		return r
+	}
+	var copied []move
+	for _, m := range moves {
+		if err := m.sides[0].Follow(ctx, m.dir); err != nil {
+			r.take(err)
+			continue
 		}
+		copied = append(copied, m)
 	}
-	for _, dir := range here {
-		if err := one.Adopt(ctx, dir); err != nil {
-			problems = append(problems, fmt.Errorf("this node: %w", err))
-		}
-	}
-	return errors.Join(problems...)
+	r.moved(exchangeAll(ctx, hold, copied, &r), log)
+	return r
 }
 
 // common returns what is in both of two sorted lists.
@@ -101,27 +123,17 @@ func Round(ctx context.Context, here, there Side, hold Hold, log *slog.Logger) R
 	if errors.Join(err, otherErr) != nil {
 		return r
 	}
-	type ready struct {
-		dir   string
-		bytes int64
-	}
-	var waiting []ready
+	var waiting []move
 	var fresh []string
 	var since time.Time
 	flush := func() {
 		if len(waiting) == 0 {
 			return
 		}
-		dirs := make([]string, 0, len(waiting))
-		for _, w := range waiting {
-			dirs = append(dirs, w.dir)
-		}
-		for _, dir := range swap(ctx, here, there, dirs, hold, &r) {
-			i := slices.Index(dirs, dir)
-			fresh = append(fresh, dir)
-			r.Directories++
-			r.Bytes += waiting[i].bytes
-			log.Info("a directory is in the cold root", "directory", dir, "bytes", waiting[i].bytes)
+		done := exchangeAll(ctx, hold, waiting, &r)
+		r.moved(done, log)
+		for _, m := range done {
+			fresh = append(fresh, m.dir)
 		}
 		waiting = nil
 		r.take(here.Finish(ctx))
@@ -136,7 +148,9 @@ func Round(ctx context.Context, here, there Side, hold Hold, log *slog.Logger) R
 		if len(waiting) == 0 {
 			since = time.Now()
 		}
-		if waiting = append(waiting, ready{dir, copied.Bytes}); len(waiting) >= batch || time.Since(since) > batchFor {
+		// The other side first: what is broken here is known.
+		waiting = append(waiting, move{dir, copied.Bytes, []Side{there, here}})
+		if len(waiting) >= batch || time.Since(since) > batchFor {
 			flush()
 		}
 	}
@@ -198,30 +212,59 @@ func copyBoth(ctx context.Context, here, there Side, dir string) (Copied, error)
 	return ours, nil
 }
 
-// swap exchanges directories on both sides while the hot part rests, and returns those that are moved on both.
-func swap(ctx context.Context, here, there Side, dirs []string, hold Hold, r *Result) []string {
+// move is a directory whose copies are there, and the sides on which it is to be exchanged.
+type move struct {
+	dir   string
+	bytes int64
+	sides []Side
+}
+
+// exchangeAll exchanges directories while the hot part rests, as often as it takes: one rest has to be short. It returns those that are moved.
+func exchangeAll(ctx context.Context, hold Hold, moves []move, r *Result) []move {
+	var done []move
+	for len(moves) > 0 {
+		number, err := exchangeSome(ctx, hold, moves, &done, r)
+		if err != nil {
+			r.take(err)
+			break
+		}
+		moves = moves[number:]
+	}
+	return done
+}
+
+// exchangeSome exchanges as many directories as one rest of the hot part has time for, one at least, and returns how many these were.
+func exchangeSome(ctx context.Context, hold Hold, moves []move, done *[]move, r *Result) (number int, err error) {
 	release, err := hold(ctx)
 	if err != nil {
-		r.take(err)
-		return nil
+		return 0, err
 	}
 	defer release()
-	var swapped []string
-	for _, dir := range dirs {
-		// The other side first: what is broken here is known.
-		if err := there.Swap(ctx, dir); err != nil {
-			r.take(err)
-			continue
+	for until := time.Now().Add(restFor); number < len(moves) && (number == 0 || time.Now().Before(until)); number++ {
+		m := moves[number]
+		whole := true
+		for _, side := range m.sides {
+			// Where it has failed in between, the hot part leaves it alone.
+			if err := side.Swap(ctx, m.dir); err != nil {
+				r.take(err)
+				whole = false
+				break
+			}
 		}
-		if err := here.Swap(ctx, dir); err != nil {
-			r.take(err)
-			continue
+		if whole {
+			*done = append(*done, m)
 		}
-		swapped = append(swapped, dir)
 	}
-	// Where that has failed in between, the hot part asks again before it starts.
-	r.take(Agree(ctx, here, there, nil))
-	return swapped
+	return number, ctx.Err()
+}
+
+// moved counts directories that were moved.
+func (r *Result) moved(moves []move, log *slog.Logger) {
+	for _, m := range moves {
+		r.Directories++
+		r.Bytes += m.bytes
+		log.Info("a directory is in the cold root", "directory", m.dir, "bytes", m.bytes)
+	}
 }
 
 // Alone moves what is due on one side while the other has been gone for long.

@@ -222,8 +222,8 @@ func TestWire(t *testing.T) {
 	if got := w.hk1.read(t, old+"/b"); got != "through" {
 		t.Errorf("got %q", got)
 	}
-	if err := cold.Agree(t.Context(), here, there, nil); err != nil {
-		t.Error(err)
+	if dirs, err := cold.Apart(t.Context(), here, there); err != nil || len(dirs) > 0 {
+		t.Errorf("apart: %q, %v", dirs, err)
 	}
 	// Errors keep their kinds.
 	var busy *cold.BusyError

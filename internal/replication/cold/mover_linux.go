@@ -322,20 +322,15 @@ func (m *Mover) takeable(dir string) error {
 	return nil
 }
 
-// Adopt implements Side.
-func (m *Mover) Adopt(ctx context.Context, dir string) error {
+// Follow implements Side.
+func (m *Mover) Follow(ctx context.Context, dir string) error {
 	m.moving.Lock()
 	defer m.moving.Unlock()
 	if err := m.takeable(dir); err != nil {
-		if isBusy(err) && (m.isLinked(dir) || !exists(m.cfg.hot(dir))) {
-			return nil
-		}
 		return err
 	}
-	if _, err := m.copy(ctx, dir, false); err != nil {
-		return err
-	}
-	return m.swap(ctx, dir)
+	_, err := m.copy(ctx, dir, false)
+	return err
 }
 
 func exists(path string) bool {

@@ -195,7 +195,7 @@ func TestTreeGone(t *testing.T) {
 	w.mustRound()
 	must(t, os.Rename(w.hk1.cfg.Tree, w.hk1.cfg.Tree+".away"))
 	must(t, os.Mkdir(w.hk1.cfg.Tree, 0o755))
-	if err := cold.Agree(t.Context(), w.hk1, w.sg1, nil); err == nil {
+	if _, err := cold.Apart(t.Context(), w.hk1, w.sg1); err == nil {
 		t.Error("the nodes agree without a tree")
 	}
 	if entries, err := os.ReadDir(w.hk1.cfg.Tree); err != nil || len(entries) > 0 {

@@ -16,8 +16,8 @@ type Side interface {
 	Copy(ctx context.Context, dir string) (Copied, error)
 	// Swap puts a link in the place of a directory that was copied.
 	Swap(ctx context.Context, dir string) error
-	// Adopt moves a directory that is moved on the other node already.
-	Adopt(ctx context.Context, dir string) error
+	// Follow is Copy for a directory that is moved on the other node already: it may be in use, and what differs from its copy is merged later.
+	Follow(ctx context.Context, dir string) error
 	// Finish removes what is aside and is in the root.
 	Finish(ctx context.Context) error
 	// Serve returns a stream on which rsync answers for the root.

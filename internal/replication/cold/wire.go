@@ -67,8 +67,8 @@ func NewHandler(side Side, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST /swap", func(rw http.ResponseWriter, r *http.Request) {
 		reply(rw)(nil, side.Swap(r.Context(), r.URL.Query().Get("dir")))
 	})
-	mux.HandleFunc("POST /adopt", func(rw http.ResponseWriter, r *http.Request) {
-		reply(rw)(nil, side.Adopt(r.Context(), r.URL.Query().Get("dir")))
+	mux.HandleFunc("POST /follow", func(rw http.ResponseWriter, r *http.Request) {
+		reply(rw)(nil, side.Follow(r.Context(), r.URL.Query().Get("dir")))
 	})
 	mux.HandleFunc("POST /finish", func(rw http.ResponseWriter, r *http.Request) { reply(rw)(nil, side.Finish(r.Context())) })
 	mux.HandleFunc("POST /serve", h.serve)
@@ -257,9 +257,9 @@ func (c *Client) Swap(ctx context.Context, dir string) error {
 	return c.ask(ctx, "/swap", url.Values{"dir": {dir}}, nil)
 }
 
-// Adopt implements Side.
-func (c *Client) Adopt(ctx context.Context, dir string) error {
-	return c.ask(ctx, "/adopt", url.Values{"dir": {dir}}, nil)
+// Follow implements Side.
+func (c *Client) Follow(ctx context.Context, dir string) error {
+	return c.ask(ctx, "/follow", url.Values{"dir": {dir}}, nil)
 }
 
 // Finish implements Side.

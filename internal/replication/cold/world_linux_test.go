@@ -252,9 +252,13 @@ func (w *world) mustRound() cold.Result {
 	return r
 }
 
+// mustAgree moves on both nodes what one has moved alone.
 func (w *world) mustAgree() {
 	w.t.Helper()
-	if err := cold.Agree(w.t.Context(), w.hk1, w.sg1, nil); err != nil {
-		w.t.Fatal(err)
+	if r := cold.Follow(w.t.Context(), w.hk1, w.sg1, w.hold, slog.New(slog.DiscardHandler)); len(r.Problems)+len(r.Busy) > 0 {
+		w.t.Fatalf("one node does not follow the other: %+v", r)
+	}
+	if dirs, err := cold.Apart(w.t.Context(), w.hk1, w.sg1); err != nil || len(dirs) > 0 {
+		w.t.Fatalf("moved on one node alone: %q, %v", dirs, err)
 	}
 }

@@ -265,7 +265,7 @@ func (e *engine) logEnd(ctx context.Context, p *worker.Program, said string) {
 }
 
 func (e *engine) writeProfile() error {
-	text, err := Profile(e.host.Config, e.socket("tunnel"), e.attributes)
+	text, err := Profile(e.host.Config, e.socket("tunnel"), e.attributes, e.host.Apart())
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,12 @@ func own(c worker.Config, line func(key, value string)) {
 	line("ignore", "Path "+cold.Dir)
 }
 
+// special are the characters that mean something in a pattern of package exclude, unwritable those that cannot be in one.
+var (
+	special    = regexp.MustCompile(`[\\*?\[\]!]`)
+	unwritable = regexp.MustCompile(`[\x00-\x1f\x7f]`)
+)
+
 // otherRoot is what unison calls the other side's tree.
 func otherRoot(c worker.Config, tunnel string) string {
 	return "socket://{" + tunnel + "}/" + path.Clean(c.PeerPath)
@@ -49,9 +55,18 @@ func Arguments(c worker.Config, tunnel string, thorough, behind bool) []string {
 }
 
 // Profile returns the profile by which unison keeps a pair on the node that leads. Tunnel is the Unix socket that leads to the other
-// side. Attributes says that unison keeps extended attributes, which versions before 2.53 do not.
-func Profile(c worker.Config, tunnel string, attributes bool) ([]byte, error) {
+// side. Attributes says that unison keeps extended attributes, which versions before 2.53 do not. Apart are paths that it leaves alone.
+func Profile(c worker.Config, tunnel string, attributes bool, apart []string) ([]byte, error) {
 	set, err := exclude.Parse(c.Exclude)
+	if err != nil {
+		return nil, err
+	}
+	alone := make([]string, 0, 2*len(apart))
+	for _, path := range apart {
+		pattern := "/" + unwritable.ReplaceAllString(special.ReplaceAllString(path, `\$0`), "?")
+		alone = append(alone, pattern, pattern+"/**")
+	}
+	asides, err := exclude.Parse(alone)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +113,12 @@ func Profile(c worker.Config, tunnel string, attributes bool) ([]byte, error) {
 	out.WriteString("\n# What stays on its node.\n")
 	own(c, line)
 	for _, expression := range set.Regexps() {
+		line("ignore", "Regex "+expression)
+	}
+	if len(apart) > 0 {
+		out.WriteString("\n# One node alone has moved these directories: the other one follows.\n")
+	}
+	for _, expression := range asides.Regexps() {
 		line("ignore", "Regex "+expression)
 	}
 	return out.Bytes(), nil

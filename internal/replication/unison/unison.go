@@ -159,7 +159,7 @@ func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
 		}
 	}
 	c := workerConfig(p)
-	if _, err := Profile(c, "", true); err != nil {
+	if _, err := Profile(c, "", true, nil); err != nil {
 		return err
 	}
 	text, err := c.Marshal()

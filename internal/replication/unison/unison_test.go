@@ -56,7 +56,7 @@ func uploads() replication.Pair {
 func TestProfile(t *testing.T) {
 	c := worker.Config{Pair: "uploads", Node: "hk1", Peer: "sg1", Path: "/srv/uploads", PeerPath: "/srv/all uploads", Exclude: uploads().Exclude}
 	for name, attributes := range map[string]bool{"profile": true, "profile-2.52": false} {
-		text, err := unison.Profile(c, "/run/atoll-pair-uploads/tunnel.sock", attributes)
+		text, err := unison.Profile(c, "/run/atoll-pair-uploads/tunnel.sock", attributes, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,9 +75,15 @@ func TestProfile(t *testing.T) {
 			t.Errorf("arguments: %q, want %q", got, test.want)
 		}
 	}
+	apart, err := unison.Profile(c, "/run/tunnel.sock", true, []string{"2026/03/01", "a[*\nb/2026/03/02"})
+	for _, want := range []string{"ignore = Regex 2026/03/01\n", "ignore = Regex 2026/03/01/.+\n", "ignore = Regex a\\[\\*"} {
+		if err != nil || !strings.Contains(string(apart), want) {
+			t.Errorf("directories that one node alone has moved: %v, no %q in\n%s", err, want, apart)
+		}
+	}
 	c.Exclude = []string{"[broken"}
 	var wrong *exclude.PatternError
-	if _, err := unison.Profile(c, "/run/tunnel.sock", true); !errors.As(err, &wrong) {
+	if _, err := unison.Profile(c, "/run/tunnel.sock", true, nil); !errors.As(err, &wrong) {
 		t.Errorf("a pattern that is none: %v", err)
 	}
 }

@@ -21,6 +21,8 @@ type board struct {
 	linked, working, once bool
 	synced                time.Time
 	failing               Failing
+	// apart are the directories that one node alone has moved to its cold root.
+	apart []string
 	// problem is what keeps this side from working, peer what keeps the other.
 	problem, peer string
 	// program is the process that runs, guard the thread that acts for it.

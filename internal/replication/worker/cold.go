@@ -65,8 +65,9 @@ type mover struct {
 	// here is this node's side, there the other node's, for the node that leads.
 	here, there cold.Side
 	offers      chan *offer
-	// linked tells whether the other side is reached.
+	// linked tells whether the other side is reached, synced when the engine has found both sides equal last.
 	linked func() bool
+	synced func() time.Time
 
 	// running is full while the engine runs or may not start.
 	running chan struct{}
@@ -89,8 +90,13 @@ type mover struct {
 	wanted   bool
 	brought  time.Time
 	bringing time.Duration
-	// following is how many directories are moved before the engine may run.
-	following int
+	// rested is when the engine has rested last.
+	rested time.Time
+	// apart are the directories that one node alone has moved, followed is when they were last to be moved on the other one, and unfollowed why that
+	// has failed.
+	apart      []string
+	followed   time.Time
+	unfollowed string
 	// root is what is wrong with the roots whether there are runs or not.
 	root string
 	// since is when that began. aside is how many replaced directories are left.
@@ -104,12 +110,18 @@ func (w *worker) reached() (linked bool) {
 	return linked
 }
 
+// equalAt returns when the engine has found both sides equal last.
+func (w *worker) equalAt() (at time.Time) {
+	w.board.set(func() { at = w.board.synced })
+	return at
+}
+
 // newMover returns nil for a pair that moves nothing.
-func newMover(cfg Config, linked func() bool, log *slog.Logger) *mover {
+func newMover(cfg Config, linked func() bool, synced func() time.Time, log *slog.Logger) *mover {
 	if cfg.Cold == nil {
 		return nil
 	}
-	m := &mover{cfg: cfg, log: log, linked: linked, offers: make(chan *offer), running: make(chan struct{}, 1), swapping: make(chan struct{}, 1)}
+	m := &mover{cfg: cfg, log: log, linked: linked, synced: synced, offers: make(chan *offer), running: make(chan struct{}, 1), swapping: make(chan struct{}, 1)}
 	m.here = cold.NewClient(m.dialHere)
 	m.there = cold.NewClient(func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, agreeWithin)
@@ -225,6 +237,9 @@ func (m *mover) drive(ctx context.Context) error {
 			result = cold.Round(ctx, m.here, m.there, m.hold, m.log)
 		case run && !m.linked() && m.permitted():
 			result = cold.Alone(ctx, m.here, m.holdAlone, m.log)
+		case m.behind() && m.linked() && m.cfg.Leads:
+			m.follow(ctx)
+			continue
 		case m.asked() && m.linked() && m.cfg.Leads:
 			m.bring(ctx)
 			continue
@@ -365,9 +380,9 @@ func (m *mover) said() *spec.ColdStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.status
-	s.Problem = cmp.Or(m.root, s.Problem)
-	if m.following > 0 {
-		s.Waiting = fmt.Sprintf("%d directories that one node has moved are moved on the other before anything else is synchronized", m.following)
+	s.Problem = cmp.Or(m.root, m.unfollowed, s.Problem)
+	if len(m.apart) > 0 {
+		s.Waiting = fmt.Sprintf("%d directories that one node has moved are to be moved on the other", len(m.apart))
 	}
 	return &s
 }

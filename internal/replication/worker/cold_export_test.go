@@ -11,7 +11,7 @@ type Mover struct{ m *mover }
 
 // NewMover makes one; linked tells whether the other side is reached.
 func NewMover(leads bool, linked func() bool) Mover {
-	return Mover{newMover(Config{Leads: leads, Cold: &Cold{}}, linked, slog.New(slog.DiscardHandler))}
+	return Mover{newMover(Config{Leads: leads, Cold: &Cold{}}, linked, time.Now, slog.New(slog.DiscardHandler))}
 }
 
 // Permit tells it that the other node is gone.
@@ -33,4 +33,9 @@ func (m Mover) Hold(ctx context.Context) (release func(), err error) { return m.
 // Admit lets the engine run; cancel ends it.
 func (m Mover) Admit(ctx context.Context, cancel context.CancelFunc) (release func(), err error) {
 	return m.m.admit(ctx, cancel)
+}
+
+// NewMoverThat makes one that is told when both sides were found equal last.
+func NewMoverThat(synced func() time.Time) Mover {
+	return Mover{newMover(Config{Leads: true, Cold: &Cold{}}, func() bool { return true }, synced, slog.New(slog.DiscardHandler))}
 }

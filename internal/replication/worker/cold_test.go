@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,5 +99,49 @@ func TestHold(t *testing.T) {
 			t.Fatal(err)
 		}
 		release()
+	})
+}
+
+// Between two rests the engine has its turn: until it has made both sides equal, or for a minute.
+func TestTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var synced time.Time
+		m := worker.NewMoverThat(func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return synced
+		})
+		rest := func() time.Duration {
+			t.Helper()
+			began := time.Now()
+			release, err := m.Hold(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			release()
+			return time.Since(began)
+		}
+		if took := rest(); took > 0 {
+			t.Errorf("the first rest begins after %s", took)
+		}
+		go func() {
+			<-time.After(7 * time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			synced = time.Now()
+		}()
+		if took := rest(); took < 7*time.Second || took > 8*time.Second {
+			t.Errorf("the next rest begins after %s, and the sides were equal after 7 s", took)
+		}
+		if took := rest(); took < time.Minute || took > 61*time.Second {
+			t.Errorf("the sides do not become equal, and the next rest begins after %s", took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := m.Hold(ctx); err == nil {
+			t.Error("a rest after the end")
+		}
 	})
 }

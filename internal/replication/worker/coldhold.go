@@ -9,8 +9,16 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 )
 
-// admit waits until the engine may run, and keeps directories from being replaced while it does. On the node that leads it first sees to it that no
-// directory is moved on one node alone: the engine would take that for a change. Cancel ends the run.
+const (
+	// turnFor is how long the engine has at most between two rests, should it not find both sides equal before, and turnLook how often that is looked at.
+	turnFor  = time.Minute
+	turnLook = 100 * time.Millisecond
+	// followAgain is how soon after directories that one node alone has moved were to be moved on the other that is tried again.
+	followAgain = time.Minute
+)
+
+// admit waits until the engine may run, and keeps directories from being replaced while it does. On the node that leads it first finds out which
+// directories are moved on one node alone: the engine has to leave them alone, or it would take that for a change. Cancel ends the run.
 func (m *mover) admit(ctx context.Context, cancel context.CancelFunc) (release func(), err error) {
 	if m == nil {
 		return func() {}, nil
@@ -21,12 +29,13 @@ func (m *mover) admit(ctx context.Context, cancel context.CancelFunc) (release f
 		return nil, ctx.Err()
 	}
 	if m.cfg.Leads {
-		if err := cold.Agree(ctx, m.here, m.there, m.follows); err != nil {
+		dirs, err := cold.Apart(ctx, m.here, m.there)
+		if err != nil {
 			<-m.running
 			return nil, fmt.Errorf("see which old directories are moved: %w", err)
 		}
+		m.setApart(dirs)
 	}
-	m.follows(0)
 	m.setRest(cancel)
 	return func() {
 		m.setRest(nil)
@@ -34,11 +43,61 @@ func (m *mover) admit(ctx context.Context, cancel context.CancelFunc) (release f
 	}, nil
 }
 
-// follows notes how many directories are moved on one of the nodes before the engine may run, since the other one has moved them.
-func (m *mover) follows(number int) {
+// setApart notes which directories are moved on one of the nodes alone.
+func (m *mover) setApart(dirs []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.following = number
+	if m.apart = dirs; len(dirs) == 0 {
+		m.followed, m.unfollowed = time.Time{}, ""
+	}
+}
+
+// apartNow returns what the engine has to leave alone.
+func (m *mover) apartNow() []string {
+	if m == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.apart
+}
+
+// behind tells whether it is time to move what one node alone has moved on the other, too.
+func (m *mover) behind() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.apart) > 0 && time.Since(m.followed) > followAgain
+}
+
+// follow does so.
+func (m *mover) follow(ctx context.Context) {
+	r := cold.Follow(ctx, m.here, m.there, m.hold, m.log)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	// Where everything is moved the engine's next start has said so.
+	m.unfollowed = first(r.Problems)
+	if m.followed = time.Now(); len(r.Problems)+len(r.Busy) == 0 {
+		m.followed = time.Time{}
+	}
+}
+
+// turn waits until the engine has made both sides equal since it last rested, or has had its time.
+func (m *mover) turn(ctx context.Context) error {
+	tick := time.NewTicker(turnLook)
+	defer tick.Stop()
+	for {
+		m.mu.Lock()
+		rested := m.rested
+		m.mu.Unlock()
+		if time.Since(rested) > turnFor || m.synced().After(rested) {
+			return ctx.Err()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 func (m *mover) setRest(cancel context.CancelFunc) {
@@ -47,8 +106,16 @@ func (m *mover) setRest(cancel context.CancelFunc) {
 	m.rest = cancel
 }
 
-// hold is cold.Hold.
+// hold is cold.Hold. The engine has its turn between two rests: there may be many.
 func (m *mover) hold(ctx context.Context) (release func(), err error) {
+	if err := m.turn(ctx); err != nil {
+		return nil, err
+	}
+	return m.holdNow(ctx)
+}
+
+// holdNow keeps the engine from running, and ends it.
+func (m *mover) holdNow(ctx context.Context) (release func(), err error) {
 	m.mu.Lock()
 	m.resting++
 	m.mu.Unlock()
@@ -56,7 +123,7 @@ func (m *mover) hold(ctx context.Context) (release func(), err error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.resting--
-		m.heard = time.Now()
+		m.heard, m.rested = time.Now(), time.Now()
 	}
 	for {
 		m.mu.Lock()
@@ -84,7 +151,7 @@ var errNotAlone = errors.New("the other node is there again")
 // holdAlone is cold.Hold for a node that is alone. What the other node is told of this one's directories, before its engine starts, is told either
 // before such a hold, which then fails, or after it.
 func (m *mover) holdAlone(ctx context.Context) (func(), error) {
-	release, err := m.hold(ctx)
+	release, err := m.holdNow(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.digests, w.coldDigests = newDigests(ctx, cfg, w.whole, log), newColdDigests(ctx, cfg, w.wholeCold, log)
-	w.mover = newMover(cfg, w.reached, log)
+	w.mover = newMover(cfg, w.reached, w.equalAt, log)
 	control, err := w.listen(ctx)
 	if err != nil {
 		return err
@@ -329,7 +329,7 @@ func (w *worker) synchronize(ctx context.Context, engine Engine) {
 		} else {
 			began := time.Now()
 			w.over(ctx, engine, stream)
-			if time.Since(began) > steady {
+			if time.Since(began) > steady || w.mover.rests() {
 				pause = pauseLeast
 			}
 		}
@@ -400,6 +400,7 @@ func (w *worker) run(ctx context.Context, cancel context.CancelFunc, engine Engi
 		return ignoreEnd(admitting, err)
 	}
 	defer release()
+	w.board.set(func() { w.board.apart = w.mover.apartNow() })
 	return engine.Run(ctx, link)
 }
 
