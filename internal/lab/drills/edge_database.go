@@ -15,9 +15,11 @@ import (
 )
 
 // How soon a node that alone has lost its way to the database must be unfit, and how soon visitors must be served by others than
-// those who have: a node gives a database that nobody is known to write to 15 s, and the monitor asks every 10 s, twice.
+// those who have: a node gives a database that nobody is known to write to 15 s, and the monitor asks every 10 s, twice. Who is on a
+// connection through the proxy of a node that is unfit is served by another node that soon.
 const (
 	routeObjective     = 5 * time.Second
+	leaveObjective     = time.Second
 	partitionObjective = 45 * time.Second
 )
 
@@ -69,7 +71,7 @@ func edgeRouterStopped(c *Cluster) Drill {
 		},
 		Heal: func(ctx context.Context, f *Field) error { return f.LetGo(ctx, database(f).RouterUnit(), node) },
 		Verdict: func(_ context.Context, _ *Field, o Outcome) error {
-			return errors.Join(withinObjective(o, unfitFigure, routeObjective), v.servedAfter(routeObjective))
+			return errors.Join(withinObjective(o, unfitFigure, routeObjective), v.servedAfter(o.Found[unfitFigure]+leaveObjective))
 		},
 	}
 }

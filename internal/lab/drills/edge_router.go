@@ -59,7 +59,7 @@ func edgeRouterStuck(c *Cluster) Drill {
 			if before == after {
 				again = errors.New("it is the same router as before, which was stopped: the drill has shown nothing")
 			}
-			return errors.Join(again, withinObjective(o, unfitFigure, routeObjective), withinObjective(o, backFigure, backObjective), v.servedAfter(routeObjective))
+			return errors.Join(again, withinObjective(o, unfitFigure, routeObjective), withinObjective(o, backFigure, backObjective), v.servedAfter(o.Found[unfitFigure]+leaveObjective))
 		},
 	}
 }
