@@ -85,6 +85,9 @@ type Status struct {
 	Databases map[string]DatabaseStatus `json:"databases,omitempty"`
 	// Pairs is this node's side of each pair, by name.
 	Pairs map[string]PairStatus `json:"pairs,omitempty"`
+	// Links is what this node measures of the direct way between itself and each other node that has a public address, by that
+	// node's name.
+	Links map[string]LinkStatus `json:"links,omitempty"`
 }
 
 // ServingStatus is how fit a node is to serve one load balancer.
