@@ -202,6 +202,18 @@ func Floor(self string, minimum int, statuses map[string]spec.Status, reached []
 	return keptInService(minimum, append(others(lb, in, peers, nil, now, problems), server{name: self, keepable: true}))
 }
 
+// PassedBy returns the nodes of www.example.com that the proxy of node self asks only when there is nobody else. Own is how fit that node
+// has found itself, statuses are the last reports of all, its own as well.
+func PassedBy(self string, check *spec.ApplicationCheck, own spec.ServingStatus, statuses map[string]spec.Status) []string {
+	const hostname = "www.example.com"
+	s := &session{m: &membership{record: joinRecord{Node: self}}}
+	s.fitness.serving = map[string]spec.ServingStatus{hostname: own}
+	lb := topology.LoadBalancer{Hostname: hostname, Nodes: slices.Sorted(maps.Keys(statuses)), Check: check, Proxy: &spec.Proxy{}}
+	plain := lb
+	plain.Hostname, plain.Proxy = "plain.example.com", nil
+	return s.passedBy(input{snapshot: &store.Snapshot{Statuses: statuses}, view: &topology.View{LoadBalancers: []topology.LoadBalancer{plain, lb}}})
+}
+
 // LostPeers is lostPeers for tests.
 type LostPeers struct{ lost lostPeers }
 

@@ -30,6 +30,8 @@ type proxyWatch struct {
 	problem string
 	// silent is since when a proxy that served a hostname has not said that it does, by hostname.
 	silent map[string]time.Time
+	// passed is what the proxies were told to pass by last.
+	passed []string
 	// dead are the nodes whose requests were ended, since they were found dead.
 	dead map[string]bool
 	// hung is since when applications hang, and released those whose requests were ended since then.
@@ -51,10 +53,15 @@ func (s *session) watchProxy(ctx context.Context) error {
 	for {
 		changed := s.fitness.changed()
 		if in := s.input(); in.view != nil && in.admitted {
+			if passed := s.passedBy(in); !slices.Equal(passed, w.passed) {
+				w.passed = passed
+				poke(s.reorder)
+			}
+			// First what keeps visitors away: a look waits for a proxy that is being told of something.
+			s.keepGate(ctx, w, in)
 			found := s.lookAtProxies(ctx, w, in)
 			s.releaseDead(ctx, w, in)
 			s.releaseHung(ctx, w, in, found)
-			s.keepGate(ctx, w, in)
 		}
 		select {
 		case <-ctx.Done():

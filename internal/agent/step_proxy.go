@@ -9,6 +9,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
 
@@ -29,13 +30,8 @@ func (p proxyStep) reconcile(ctx context.Context, in input) error {
 	for _, name := range slices.Sorted(maps.Keys(p.s.a.proxies)) {
 		c, bad := balancer.Derive(balancer.Input{
 			Driver: name, View: in.view, Key: p.s.a.keys.pem,
-			Unwell: func(hostname, node string) bool {
-				return in.snapshot.Statuses[node].Serving[hostname].Application != ""
-			},
-			Without: func(hostname, node string) bool {
-				trouble := in.snapshot.Statuses[node].Serving[hostname].Node
-				return trouble == partDatabase || trouble == partFiles
-			},
+			Unwell:  func(hostname, node string) bool { return p.s.servingOf(in, hostname, node).Application != "" },
+			Without: func(hostname, node string) bool { return without(p.s.servingOf(in, hostname, node)) },
 		})
 		for _, hostname := range slices.Sorted(maps.Keys(bad)) {
 			// Only the operator's next apply can mend it, which waits for nodes that are made again to be as described.
@@ -74,6 +70,37 @@ func (p proxyStep) reconcile(ctx context.Context, in input) error {
 	p.s.mu.Unlock()
 	poke(p.s.proxied)
 	return errors.Join(problems...)
+}
+
+// servingOf returns how fit a node is to serve a hostname by its own word; of this node it is what was found last.
+func (s *session) servingOf(in input, hostname, node string) spec.ServingStatus {
+	if node == s.m.record.Node {
+		if own, known := s.fitness.of(hostname); known {
+			return own
+		}
+	}
+	return in.snapshot.Statuses[node].Serving[hostname]
+}
+
+// without tells whether a node lacks something that its application needs.
+func without(s spec.ServingStatus) bool { return s.Node == partDatabase || s.Node == partFiles }
+
+// passedBy returns which applications the proxies here ask only when there is nobody else, each as hostname and node, in order. Visitors
+// are on connections through the proxy that were made before, which nobody refuses: what changes here concerns them at once.
+func (s *session) passedBy(in input) []string {
+	var out []string
+	for _, b := range in.view.LoadBalancers {
+		if b.Proxy == nil {
+			continue
+		}
+		asked := b.Check == nil || b.Check.Type != spec.CheckCommand // by the proxy itself
+		for _, node := range b.Nodes {
+			if serving := s.servingOf(in, b.Hostname, node); without(serving) || !asked && serving.Application != "" {
+				out = append(out, b.Hostname+" "+node)
+			}
+		}
+	}
+	return out
 }
 
 // told returns what was wrong with a load balancer's proxy up to now.
