@@ -27,8 +27,10 @@ const (
 // stuckRouter finds routers that have to be started again. What it guards against was MySQL Router 9.7 with epoll (see the driver): when it
 // had lost all members for some seconds it kept its port for writes closed, also when it knew the primary again.
 type stuckRouter struct {
-	// since is when it was first found that the way is missing and should be there, zero while that is not so.
-	since time.Time
+	// since is when it was first found that the way is missing and should be there, zero while that is not so. One look that reaches
+	// nobody, as on a line that loses packets, does not end that: unreached tells that the last look was one.
+	since     time.Time
+	unreached bool
 	// restarted is when the router was started again last, vain how often since it last led to a member that takes writes.
 	restarted time.Time
 	vain      int
@@ -41,8 +43,12 @@ func (s *stuckRouter) due(missing, reached bool, now time.Time) bool {
 		*s = stuckRouter{}
 		return false
 	}
+	again := s.unreached
+	s.unreached = !reached
 	if !reached {
-		s.since = time.Time{}
+		if again {
+			s.since = time.Time{}
+		}
 		return false
 	}
 	if s.since.IsZero() {
