@@ -32,10 +32,12 @@ func (w *world) trouble(steps int, operator bool) {
 		case what < 90:
 			// The server alone is started again.
 			if m.up {
-				m.life = nil
+				m.out()
 				w.renew(m)
 				w.settle()
 			}
+		case what < 92:
+			w.copied(m)
 		case what < 96:
 			w.write()
 		case what < 98:
@@ -71,6 +73,9 @@ func (w *world) round() {
 		if luck < 5 {
 			cut = luck - 2
 		}
+		if luck > 14 {
+			w.copied(w.members[n])
+		}
 		w.step(w.members[n], cut)
 		for _, to := range w.nodes {
 			if luck := rapid.IntRange(0, 9).Draw(w.t, "line"); luck > 0 {
@@ -87,6 +92,7 @@ func (w *world) heal(rounds int) {
 	}
 	for range rounds {
 		for _, n := range w.nodes {
+			w.copied(w.members[n])
 			w.step(w.members[n], 0)
 		}
 		for _, to := range w.nodes {

@@ -40,7 +40,7 @@ type Journal struct {
 	// Joining is the life that this member went to join last. Once it is in a group, it is in that life or a newer one, even if
 	// whoever told of it is gone by then.
 	Joining uint64 `json:"joining,omitempty"`
-	// Shared tells that another member was ever in the group beside this one.
+	// Shared tells that another member ever had all data beside this one.
 	Shared bool `json:"shared,omitempty"`
 	// Promise is what this member has promised to follow, nil for nothing. PromiseSeen is the number of the leader's report that
 	// proposed it: only later ones can end it.
@@ -204,15 +204,19 @@ func (e Evidence) inGroup() Decision {
 	j := e.Journal
 	known := j.Joining
 	for _, node := range e.others() {
-		if _, there := e.Own.View[node]; !there {
+		state, there := e.Own.View[node]
+		if !there {
 			continue
 		}
-		j.Shared = true
+		j.Shared = j.Shared || state == spec.MemberOnline
 		if r, heard := e.Heard[node]; heard && r.State == spec.MemberOnline {
 			known = max(known, r.Incarnation)
 		}
 	}
-	if known > j.Incarnation {
+	switch {
+	case e.newcomer():
+		j.Joining = known
+	case known > j.Incarnation:
 		j.Incarnation, j.Base, j.Leader = known, "", ""
 		if p := j.Promise; p != nil && p.Incarnation == known {
 			j.Base, j.Leader = p.Position, p.Leader
@@ -231,6 +235,12 @@ func (e Evidence) inGroup() Decision {
 		}
 	}
 	return e.do(Wait)
+}
+
+// newcomer tells whether this member, which is in a group, never had any data and has none yet. It is no part of the group's life before it
+// has: what is acknowledged meanwhile is on the disk of whoever acknowledged it, and this member has lost nothing when it has to begin again.
+func (e Evidence) newcomer() bool {
+	return e.Own.State == spec.MemberRecovering && e.Own.Fresh && e.Journal.Incarnation == 0
 }
 
 // overtaken returns a member that is in a newer life of the group, in which this one has no part; "" for none. Whoever is in an

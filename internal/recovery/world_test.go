@@ -43,6 +43,9 @@ type member struct {
 	id       string
 	proposal *spec.RecoveryProposal
 	life     *life
+	// copying tells that the member is in its life without having the data yet. It counts, and queue is what it has been told of since.
+	copying bool
+	queue   []int
 	// told are the reports, the newest last; sees is the number of the newest that this member has of each other one, and
 	// heard whether it came lately.
 	told  []recovery.Report
@@ -71,11 +74,17 @@ func (w *world) running(l *life) []string {
 	return slices.DeleteFunc(slices.Clone(l.view), func(n string) bool { return w.members[n].life != l })
 }
 
-// quorate tells whether a life takes writes.
+// online returns the members of a life that run and have the data.
+func (w *world) online(l *life) []string {
+	return slices.DeleteFunc(w.running(l), func(n string) bool { return w.members[n].copying })
+}
+
+// quorate tells whether a life has a majority.
 func (w *world) quorate(l *life) bool { return 2*len(w.running(l)) > len(l.view) }
 
+// alive returns the lives that take writes.
 func (w *world) alive() []*life {
-	return slices.DeleteFunc(slices.Clone(w.lives), func(l *life) bool { return !w.quorate(l) })
+	return slices.DeleteFunc(slices.Clone(w.lives), func(l *life) bool { return !w.quorate(l) || len(w.online(l)) == 0 })
 }
 
 // settle lets every life with a majority drop its dead, and agree on what it has.
@@ -86,7 +95,7 @@ func (w *world) settle() {
 		}
 		l.view = w.running(l)
 		all := w.union(l.view)
-		for _, n := range l.view {
+		for _, n := range w.online(l) {
 			w.members[n].data = all
 		}
 	}
@@ -98,7 +107,7 @@ func (w *world) settle() {
 func (w *world) union(nodes []string) []int {
 	var all []int
 	for _, n := range nodes {
-		all = append(all, w.members[n].data...)
+		all = append(append(all, w.members[n].data...), w.members[n].queue...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -118,8 +127,26 @@ func (w *world) start(m *member) {
 }
 
 func (w *world) kill(m *member) {
-	m.up, m.life, m.proposal, m.id = false, nil, nil, ""
+	m.up, m.proposal, m.id = false, nil, ""
+	m.out()
 	w.settle()
+}
+
+// out takes a member out of its life. What it was told of there is forgotten if it has not the data that came before.
+func (m *member) out() { m.life, m.copying, m.queue = nil, false, nil }
+
+// copied ends a member's copy, if there is somebody to copy from; else the member drops out.
+func (w *world) copied(m *member) {
+	switch {
+	case !m.copying || !w.quorate(m.life):
+	case len(w.online(m.life)) == 0:
+		m.out()
+		w.renew(m)
+		w.settle()
+	default:
+		m.data, m.fresh, m.copying, m.queue = w.union(w.running(m.life)), false, false, nil
+		w.settle()
+	}
 }
 
 func (*world) renew(m *member) {
@@ -152,11 +179,18 @@ func (w *world) remake(m *member) {
 func (w *world) write() {
 	for _, l := range w.alive() {
 		w.settle()
-		running := rapid.Permutation(w.running(l)).Draw(w.t, "who gets it")
+		// Whoever takes the write has it on its disk, and so a majority has it.
+		primary := w.online(l)[0]
+		others := slices.DeleteFunc(w.running(l), func(n string) bool { return n == primary })
+		others = rapid.Permutation(others).Draw(w.t, "who gets it")
 		one := w.next(w.union(l.view))
-		for _, n := range running[:len(l.view)/2+1] {
-			w.members[n].data = append(slices.Clone(w.members[n].data), one)
-			w.members[n].fresh = false
+		for _, n := range append([]string{primary}, others[:len(l.view)/2]...) {
+			m := w.members[n]
+			if m.copying {
+				m.queue = append(slices.Clone(m.queue), one)
+				continue
+			}
+			m.data, m.fresh = append(slices.Clone(m.data), one), false
 		}
 		w.acked = append(w.acked, one)
 	}
@@ -191,13 +225,20 @@ func (w *world) own(m *member) recovery.Own {
 		o.Position = position(m.data)
 		return o
 	}
-	o.ID, o.Proposal, o.Fresh = "", nil, false
+	o.ID, o.Proposal, o.Fresh = "", nil, m.copying
 	o.State, o.View = spec.MemberBlocked, map[string]spec.MemberState{}
 	for _, n := range m.life.view {
-		o.View[n] = spec.MemberOnline
+		switch other := w.members[n]; {
+		case other.life != m.life:
+			o.View[n] = spec.MemberDown
+		case other.copying:
+			o.View[n] = spec.MemberRecovering
+		default:
+			o.View[n] = spec.MemberOnline
+		}
 	}
 	if w.quorate(m.life) {
-		o.State = spec.MemberOnline
+		o.State = o.View[m.name]
 	}
 	return o
 }
@@ -209,7 +250,7 @@ func (w *world) tell(m *member) {
 	r := recovery.Report{Sequence: m.sequence}
 	r.State, r.View, r.Incarnation = own.State, own.View, m.journal.Incarnation
 	if own.State == spec.MemberOnline {
-		r.Primary = w.running(m.life)[0]
+		r.Primary = w.online(m.life)[0]
 	}
 	if m.life == nil {
 		if m.fresh {
@@ -292,7 +333,7 @@ func (w *world) leave(m *member) {
 		w.settle()
 		l.view = slices.DeleteFunc(slices.Clone(l.view), func(n string) bool { return n == m.name })
 	}
-	m.life = nil
+	m.out()
 	w.renew(m)
 	w.settle()
 }
@@ -312,8 +353,11 @@ func (w *world) join(m *member) {
 	if own := missing(have, m.data); len(own) > 0 {
 		w.t.Fatalf("%s joins life %d with %v, which are other writes there", m.name, l.incarnation, own)
 	}
-	m.data, m.fresh, m.life, m.id = have, false, l, ""
+	m.life, m.id = l, ""
 	l.view = append(slices.Clone(l.view), m.name)
+	if m.copying = m.fresh; !m.fresh {
+		m.data = have
+	}
 }
 
 func (w *world) begin(m *member, d recovery.Decision) {
@@ -377,10 +421,15 @@ func (w *world) recover(given []string) {
 func (w *world) whole() error {
 	alive := w.alive()
 	if len(alive) != 1 {
-		return fmt.Errorf("%d groups take writes", len(alive))
+		var texts []string
+		for _, n := range w.nodes {
+			m := w.members[n]
+			texts = append(texts, fmt.Sprintf("%s: %+v of %+v", n, recovery.Decide(w.evidence(m)), m.journal))
+		}
+		return fmt.Errorf("%d groups take writes:\n%s", len(alive), strings.Join(texts, "\n"))
 	}
 	for _, n := range w.nodes {
-		if m := w.members[n]; m.life != alive[0] {
+		if m := w.members[n]; m.life != alive[0] || m.copying {
 			return fmt.Errorf("%s is not in it: %+v", n, recovery.Decide(w.evidence(m)))
 		}
 	}
