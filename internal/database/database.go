@@ -34,7 +34,8 @@ type Driver interface {
 	Bootstrap(ctx context.Context) error
 	// Join joins the group, which must be there, and takes over what the member has missed; a copy of everything where that is
 	// needed, but never over data that the group does not have. It returns when the member is let in or not; Status says how
-	// far it has come since. It fails with *DivergedError when the member has data that the group does not.
+	// far it has come since. It fails with *DivergedError when the member has data that the group does not. A member may be let
+	// in after ctx has ended; while that is so it is not MemberStranded.
 	Join(ctx context.Context) error
 	// Leave takes the member out of the group in an orderly way, and leaves its server running. The primary hands over first.
 	Leave(ctx context.Context) error

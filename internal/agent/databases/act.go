@@ -47,7 +47,7 @@ type act struct {
 	name string
 	// membership tells that the member goes into a group or out of one: what it says of being in none is over.
 	membership bool
-	// join tells that it makes sense only while somebody is there to join, while that it does only for such a server; nil for any.
+	// join tells that it is a join; while that it makes sense only for such a server, nil for any.
 	join   bool
 	while  func(database.Status) bool
 	cancel context.CancelFunc
@@ -158,7 +158,9 @@ func (p *part) decide(ctx context.Context, v view) (recovery.Decision, error) {
 		}
 	}
 	if p.doing != nil {
-		if p.doing.join && !someoneOnline(v.evidence) || p.doing.while != nil && !p.doing.while(v.st) {
+		// A join that has begun is not given up while nobody seems to be there: who is online is not so at every look, and the server would
+		// go on with it.
+		if p.doing.while != nil && !p.doing.while(v.st) {
 			p.doing.cancel()
 		}
 		return recovery.Decision{Reason: recovery.ReasonJoining, Message: p.doing.name}, nil
@@ -292,16 +294,6 @@ func findings(found []database.Finding) []spec.Finding {
 		out = append(out, spec.Finding{Check: f.Check, Blocks: f.Severity == database.Blocks, Message: f.Message})
 	}
 	return out
-}
-
-// someoneOnline tells whether there is anybody to join.
-func someoneOnline(e recovery.Evidence) bool {
-	for _, r := range e.Heard {
-		if r.State == spec.MemberOnline {
-			return true
-		}
-	}
-	return false
 }
 
 // applyDue tells whether the server is to be applied now: for another description, for a server that is down, and from time

@@ -12,7 +12,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 const nearlyFull = "12 MiB are left: make room"
 

@@ -29,6 +29,8 @@ func Run(t *testing.T, e Engine) {
 		{"no password is left behind", testSecrets},
 		{"join by copying everything", testClone},
 		{"join by taking over what was missed", testIncrement},
+		{"a member that is not fit does not join", testUnfit},
+		{"a join that is given up", testGivenUp},
 		{"a member without a group does not join", testNoGroup},
 		{"the primary dies", testPrimaryDies},
 		{"no password is left behind by members", testSecrets},

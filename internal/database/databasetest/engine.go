@@ -36,6 +36,16 @@ type Engine struct {
 	Crowd int
 	// Bad are settings that are refused, by name.
 	Bad map[string]string
+	// Unfit are what keeps a member from joining that is made at a server in no group, without leaving a trace in what it has executed.
+	Unfit []Unfit
 	// ReadSetting asks a running server for a setting.
 	ReadSetting func(ctx context.Context, dial Dial, name string) (string, error)
+}
+
+// Unfit is something that keeps a member from joining.
+type Unfit struct {
+	// Check is what the finding is called.
+	Check string
+	// Make makes it so, Undo undoes that.
+	Make, Undo func(ctx context.Context, dial Dial) error
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,6 +94,83 @@ func testIncrement(t *testing.T, w *world, acked *record) {
 	if now := n.pid(t, w.engine); now != pid {
 		t.Error("the server was started again, so everything was copied")
 	}
+}
+
+// testUnfit has a member that must not join as it is: it stays out, says why, and joins when that is mended.
+func testUnfit(t *testing.T, w *world, acked *record) {
+	n := w.others(w.primary(t, w.members))[0]
+	if err := n.Driver.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	blocks := func() (checks []string) {
+		t.Helper()
+		findings, err := n.Driver.Preflight(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range findings {
+			if f.Severity == database.Blocks {
+				checks = append(checks, f.Check)
+			}
+		}
+		return checks
+	}
+	if found := blocks(); len(found) > 0 {
+		t.Errorf("a member that was in the group a moment ago: %q", found)
+	}
+	for _, u := range w.engine.Unfit {
+		if err := u.Make(t.Context(), n.Dial); err != nil {
+			t.Fatalf("%s: %v", u.Check, err)
+		}
+		if found := blocks(); !slices.Contains(found, u.Check) {
+			t.Errorf("%s is not found, but %q", u.Check, found)
+		}
+		if err := n.Driver.Join(t.Context()); err == nil || !strings.Contains(err.Error(), u.Check) {
+			t.Errorf("joining ends with %v, want that %s is in the way", err, u.Check)
+		}
+		if st := n.mustStatus(t); st.State != spec.MemberStranded || !strings.Contains(st.Problem, u.Check) {
+			t.Errorf("%+v, want a stranded member and why", st)
+		}
+		if err := u.Undo(t.Context(), n.Dial); err != nil {
+			t.Fatalf("%s: %v", u.Check, err)
+		}
+	}
+	if err := n.in(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.equal(t)
+	acked.check(t, w, w.members...)
+}
+
+// testGivenUp gives joins up at several moments: a member that then says that it is in no group stays out until it is told to join again.
+func testGivenUp(t *testing.T, w *world, acked *record) {
+	const quiet = 8 * time.Second
+	n := w.others(w.primary(t, w.members))[0]
+	for _, patience := range []time.Duration{200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second} {
+		if err := n.Driver.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		err := n.Driver.Join(ctx)
+		cancel()
+		said := n.mustStatus(t)
+		t.Logf("given up after %s: %v; %s", patience, err, said.State)
+		if said.State == spec.MemberStranded {
+			since := time.Now()
+			await.True(t, "nothing happens", time.Minute, func() bool {
+				if st := n.mustStatus(t); st.State != spec.MemberStranded {
+					t.Errorf("%s after a join was given up after %s, and it was out of the group, it is %s", time.Since(since), patience, st.State)
+					return true
+				}
+				return time.Since(since) > quiet
+			})
+		}
+		if err := n.in(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.equal(t)
+	acked.check(t, w, w.members...)
 }
 
 // testNoGroup has a member look for a group whose other members are all out of it.

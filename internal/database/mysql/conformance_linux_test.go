@@ -48,6 +48,17 @@ func asRoot(ctx context.Context, dial databasetest.Dial, statements ...string) e
 	return nil
 }
 
+// unlogged is something that a server is not fit with, and of which its position knows nothing.
+func unlogged(check, statement, undo string) databasetest.Unfit {
+	do := func(statement string) func(context.Context, databasetest.Dial) error {
+		return func(ctx context.Context, dial databasetest.Dial) error {
+			return asRoot(ctx, dial, "SET SESSION sql_log_bin = OFF", "SET SESSION sql_require_primary_key = OFF",
+				"SET GLOBAL super_read_only = OFF", statement, "SET GLOBAL super_read_only = ON")
+		}
+	}
+	return databasetest.Unfit{Check: check, Make: do(statement), Undo: do(undo)}
+}
+
 func TestConformance(t *testing.T) {
 	databasetest.Run(t, databasetest.Engine{
 		New: func(sys host.System, log *slog.Logger, dial databasetest.Dial) database.Driver {
@@ -69,6 +80,11 @@ func TestConformance(t *testing.T) {
 		Bad: map[string]string{
 			"no_such_setting": "1", "innodb_read_io_threads": "plenty", "max_connections": "-5", "sync_binlog": "0",
 			"transaction_isolation": "READ-UNCOMMITTED", "innodb_io_capacity": "7",
+		},
+		Unfit: []databasetest.Unfit{
+			unlogged("primary-keys", "CREATE TABLE shop_1.keyless (id INT)", "DROP TABLE shop_1.keyless"),
+			unlogged("engine", "CREATE TABLE shop_1.elsewhere (id INT NOT NULL) ENGINE = CSV", "DROP TABLE shop_1.elsewhere"),
+			unlogged("gtid", "SET GLOBAL gtid_mode = ON_PERMISSIVE", "SET GLOBAL gtid_mode = ON"),
 		},
 		ReadSetting: func(ctx context.Context, dial databasetest.Dial, name string) (value string, err error) {
 			db, err := connect(dial, "unix", socket, "root", "", "")

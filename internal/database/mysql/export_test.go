@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -59,6 +60,39 @@ func Room(ctx context.Context, sys host.System) (unfit string, none bool) {
 	var r room
 	unfit = r.unfit(ctx, sys)
 	return unfit, r.none()
+}
+
+// Donor is a member of a group that a new one is compared with.
+type Donor struct {
+	Version string
+	ID      uint32
+	Bytes   uint64
+}
+
+func donorsOf(list []Donor) []donor {
+	var out []donor
+	for _, one := range list {
+		out = append(out, donor{node: "hk2", version: one.Version, id: one.ID, bytes: one.Bytes})
+	}
+	return out
+}
+
+// CheckDonors returns what is found when hk1, with that version and ID, is compared with members of a group.
+func CheckDonors(version string, id uint32, others ...Donor) []database.Finding {
+	var out []database.Finding
+	checkDonors("hk1", version, id, donorsOf(others), func(check string, severity database.Severity, format string, args ...any) {
+		out = append(out, database.Finding{Check: check, Severity: severity, Message: fmt.Sprintf(format, args...)})
+	})
+	return out
+}
+
+// CheckMachine returns what is found at hk1's machine; own is what its server has.
+func CheckMachine(ctx context.Context, sys host.System, own string, others ...Donor) (out []database.Finding, err error) {
+	d := &Driver{sys: sys}
+	err = d.checkMachine(ctx, &database.Member{Node: "hk1"}, own, donorsOf(others), func(check string, severity database.Severity, format string, args ...any) {
+		out = append(out, database.Finding{Check: check, Severity: severity, Message: fmt.Sprintf(format, args...)})
+	})
+	return out, err
 }
 
 // Seen is a member as a server sees it.

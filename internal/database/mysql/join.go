@@ -205,6 +205,16 @@ func (d *Driver) join(ctx context.Context, m *database.Member) error {
 	return d.startGroup(ctx, conn, m)
 }
 
+// starting tells whether the server asks to be let into a group at this moment. It goes on with that by itself, whatever becomes of who
+// told it to, for more than a minute if nobody answers; no statement ends it. To end the server instead leaves the group with a member that
+// it has half let in, which keeps the server out for minutes.
+func starting(ctx context.Context, db querier) (bool, error) {
+	var is bool
+	err := db.QueryRowContext(ctx, `SELECT COUNT(*) > 0 FROM performance_schema.threads
+WHERE processlist_command = 'Query' AND processlist_info LIKE 'START GROUP\_REPLICATION%'`).Scan(&is)
+	return is, err
+}
+
 // startGroup makes the server a member.
 func (d *Driver) startGroup(ctx context.Context, conn *sql.Conn, m *database.Member) error {
 	err := quietly(ctx, conn, func() error {

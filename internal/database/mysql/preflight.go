@@ -50,17 +50,22 @@ func (d *Driver) preflight(ctx context.Context, m *database.Member, donors []don
 	if err := d.checkTables(ctx, m, find); err != nil {
 		return nil, err
 	}
+	checkDonors(m.Node, version, id, donors, find)
+	return out, d.checkMachine(ctx, m, own, donors, find)
+}
+
+// checkDonors compares a server with those of the group.
+func checkDonors(node, version string, id uint32, donors []donor, find func(string, database.Severity, string, ...any)) {
 	for _, donor := range donors {
 		if donor.id == id {
-			find("server-id", database.Blocks, "%s and %s have the same server_id, %d", m.Node, donor.node, id)
+			find("server-id", database.Blocks, "%s and %s have the same server_id, %d", node, donor.node, id)
 		}
 		if lessThan(series(version), series(donor.version)) {
-			find("version", database.Blocks, "%s has MySQL %s, %s has %s: a member cannot be older than the group; upgrade it", m.Node, version, donor.node, donor.version)
+			find("version", database.Blocks, "%s has MySQL %s, %s has %s: a member cannot be older than the group; upgrade it", node, version, donor.node, donor.version)
 		} else if series(version) != series(donor.version) {
-			find("version", database.Warns, "%s has MySQL %s, %s has %s: bring all members to one series soon", m.Node, version, donor.node, donor.version)
+			find("version", database.Warns, "%s has MySQL %s, %s has %s: bring all members to one series soon", node, version, donor.node, donor.version)
 		}
 	}
-	return out, d.checkMachine(ctx, m, own, donors, find)
 }
 
 // series returns the two first numbers of a version.

@@ -118,7 +118,7 @@ func (d *Driver) ask(ctx context.Context, m *database.Member, st *database.Statu
 	if g.in() {
 		err = behind(ctx, conn, st)
 	} else {
-		err = wrong(ctx, conn, g, st)
+		err = outside(ctx, conn, g, st)
 	}
 	if err != nil {
 		return false, err
@@ -146,6 +146,20 @@ COALESCE((SELECT MAX(TIMESTAMPDIFF(MICROSECOND, applying_transaction_original_co
 	// A member whose clock is behind the primary's is not ahead of it.
 	st.Lag = time.Duration(math.Max(0, late)) * time.Microsecond
 	return err
+}
+
+// outside fills in what is so of a server in no group. One that asks to be let in may be in one the next moment, so it must not say that it
+// is in none.
+func outside(ctx context.Context, db querier, g group, st *database.Status) error {
+	asks, err := starting(ctx, db)
+	if err != nil {
+		return err
+	}
+	if asks {
+		st.State, st.Progress = spec.MemberPreparing, "is on its way into the group"
+		return nil
+	}
+	return wrong(ctx, db, g, st)
 }
 
 // wrong fills in what the server says of why it is in no group.
