@@ -43,12 +43,12 @@ func (s *shown) conflicts() []string {
 // scan looks for copies where something has changed.
 func (s *shown) scan(root string, batch watch.Batch) {
 	if batch.All {
-		s.replace("", s.below(root, ""))
+		s.replace("", withoutCanaries(root, s.below(root, "")))
 		return
 	}
 	for _, c := range batch.Changes {
 		if c.Recursive {
-			s.replace(c.Path, s.below(root, c.Path))
+			s.replace(c.Path, withoutCanaries(root, s.below(root, c.Path)))
 			continue
 		}
 		if !s.engine.Conflict(path.Base(c.Path)) {
@@ -58,8 +58,26 @@ func (s *shown) scan(root string, batch watch.Batch) {
 		if _, err := os.Lstat(filepath.Join(root, c.Path)); err == nil {
 			found = []string{c.Path}
 		}
-		s.replace(c.Path, found)
+		s.replace(c.Path, withoutCanaries(root, found))
 	}
+}
+
+// withoutCanaries removes copies of canaries from a tree, and returns the others: an old version of a canary, which a loss of power may leave, is
+// nobody's.
+func withoutCanaries(root string, found []string) []string {
+	ours := func(p string) bool { return strings.HasPrefix(p, CanaryDir+"/") }
+	if !slices.ContainsFunc(found, ours) {
+		return found
+	}
+	if tree, err := OpenTree(root); err == nil {
+		for _, p := range found {
+			if ours(p) {
+				_ = tree.Remove(p) // the next look finds it again
+			}
+		}
+		_ = tree.Close()
+	}
+	return slices.DeleteFunc(found, ours)
 }
 
 // replace makes found what is known of a path and everything below it.
