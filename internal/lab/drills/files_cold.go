@@ -18,6 +18,9 @@ import (
 //go:embed files_cold_phase.pl
 var coldPhase string
 
+// coldInterval is how often old directories are moved in a drill.
+const coldInterval = 5 * time.Second
+
 // filesColdDrills are what may happen while old directories are moved.
 func filesColdDrills() []Drill {
 	c := filesColdCluster()
@@ -34,7 +37,7 @@ func filesColdCluster() *Cluster {
 			if err := f.Apply(ctx); err != nil {
 				return err
 			}
-			return filesPair(f).Hasten(ctx)
+			return filesPair(f).Hasten(ctx, coldInterval)
 		},
 		Ready: filesReady,
 	}

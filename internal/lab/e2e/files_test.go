@@ -30,7 +30,7 @@ func TestFiles(t *testing.T) {
 	onceForAllEngines(t)
 	s := newSite(t)
 	f := filesSite{site: s, pair: s.Pair("hk1", "sg1"), one: "hk1", other: "sg1"}
-	f.Work.Env = append(f.Work.Env, rig.WithPair(f.one, f.other))
+	f.Work.Env = append(f.Work.Env, rig.WithColdPair(f.one, f.other))
 	f.apply(t)
 	for _, step := range []struct {
 		name string
@@ -44,6 +44,7 @@ func TestFiles(t *testing.T) {
 		{"barrier", f.barrier},
 		{"a node loses power", f.losesPower},
 		{"a tree is not there", f.treeIsNotThere},
+		{"old directories are moved", f.oldAreMoved},
 		{"no secret leaks", func(t *testing.T) { noSecretLeaks(t, s) }},
 		{"goes", f.goes},
 	} {
@@ -307,11 +308,61 @@ func (f filesSite) treeIsNotThere(t *testing.T) {
 	f.reads(t, f.other, "cat again", "again", arrival)
 }
 
+// oldAreMoved files what is old: it is moved on both nodes, found under its old path, and brought over at once when somebody waits for it. Then the pair
+// moves nothing any more, and everything stays where it is.
+func (f filesSite) oldAreMoved(t *testing.T) {
+	const day = "shop/2020/02/03"
+	f.do(t, f.one, "mkdir -p "+day+" shop/2020/02/04 shop/latest; echo old >"+day+"/a; echo old >shop/2020/02/04/b; echo new >shop/latest/c")
+	f.reads(t, f.other, "cat shop/latest/c", "new", time.Minute)
+	// Once, when the pair's programs have started: what is brought over later is so for whoever waits.
+	if err := f.pair.Hasten(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range []string{f.one, f.other} {
+		f.eventually(t, "old directories are moved on "+node, 2*time.Minute, func(ctx context.Context) error {
+			return f.pair.Moved(ctx, node, day, "shop/2020/02/04")
+		})
+		f.reads(t, node, "cat "+day+"/a shop/2020/02/04/b shop/latest/c; test ! -L shop/latest", "old\nold\nnew", time.Minute)
+	}
+	f.do(t, f.other, "echo through >"+day+"/late; echo changed >>"+day+"/a")
+	if out, err := f.Atoll(t.Context(), "wait-synced", "--timeout", "2m"); err != nil || !strings.Contains(out, "pair "+rig.PairName+", cold files: equal on ") {
+		t.Errorf("wait-synced: %v\n%s", err, out)
+	}
+	if out, err := f.pair.Run(t.Context(), f.one, "cat "+day+"/late "+day+"/a"); err != nil || out != "through\nold\nchanged\n" {
+		t.Errorf("after wait-synced %s reads %q, %v", f.one, out, err)
+	}
+	f.eventually(t, "the trees are equal", time.Minute, f.pair.Equal)
+	f.eventually(t, "the cluster is healthy", time.Minute, f.healthy)
+	f.wantNoChange(t)
+
+	// Without cold nothing is moved back, and the links go on to lead there.
+	if err := f.pair.Unhasten(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.Work.Env = append(f.Work.Env, rig.WithPair(f.one, f.other))
+	f.apply(t)
+	for _, node := range []string{f.one, f.other} {
+		if err := f.pair.Moved(t.Context(), node, day); err != nil {
+			t.Error(err)
+		}
+		f.reads(t, node, "cat "+day+"/late shop/latest/c", "through\nnew", time.Minute)
+	}
+	f.do(t, f.one, "mkdir -p shop/2020/02/05; echo old >shop/2020/02/05/d")
+	f.reads(t, f.other, "cat shop/2020/02/05/d", "old", time.Minute)
+	if out, err := f.Atoll(t.Context(), "wait-synced", "--timeout", "1m"); err != nil || strings.Contains(out, "cold files") {
+		t.Errorf("wait-synced without cold: %v\n%s", err, out)
+	}
+	// A directory comes back as the guide says.
+	f.do(t, f.one, "rm "+day+"; cp -a .atoll-cold/root/"+day+" "+day)
+	f.reads(t, f.other, "test ! -L "+day+" && cat "+day+"/late", "through", time.Minute)
+	f.wantNoChange(t)
+}
+
 // goes destroys everything: the trees stay.
 func (f filesSite) goes(t *testing.T) {
 	f.mustRun(t, "destroy", "-auto-approve", "-target=atoll_replication_pair.files")
 	for _, node := range []string{f.one, f.other} {
-		if out, err := f.Exec(t.Context(), node, "sh", "-euc", "cat "+rig.PairPath+"/again; systemctl list-unit-files 'atoll-*pair-*' --no-legend || true; ls -A "+rig.PairPath+" | grep ^.atoll || true"); err != nil || strings.TrimSpace(string(out)) != "again" {
+		if out, err := f.Exec(t.Context(), node, "sh", "-euc", "cat "+rig.PairPath+"/again; cat "+rig.PairPath+"/shop/2020/02/04/b; systemctl list-unit-files 'atoll-*pair-*' --no-legend || true; ls -A "+rig.PairPath+" | grep ^.atoll | grep -v ^.atoll-cold$ || true"); err != nil || strings.TrimSpace(string(out)) != "again\nold" {
 			t.Errorf("%s: %q, %v, want the tree alone", node, out, err)
 		}
 	}

@@ -31,20 +31,20 @@ verb=start` + tryAgain
 
 // HoldDown stops a unit on nodes and keeps it from being started, until LetGo or the end of the node's power.
 func (s *Site) HoldDown(ctx context.Context, unit string, nodes ...string) error {
-	return s.onEach(ctx, holdUnit, unit, nodes)
+	return s.onEach(ctx, holdUnit, nodes, unit)
 }
 
 // LetGo ends HoldDown and starts the unit. Where it was not held it is started.
 func (s *Site) LetGo(ctx context.Context, unit string, nodes ...string) error {
-	return s.onEach(ctx, freeUnit, unit, nodes)
+	return s.onEach(ctx, freeUnit, nodes, unit)
 }
 
-// onEach runs a script about a unit on nodes, at the same time.
-func (s *Site) onEach(ctx context.Context, script, unit string, nodes []string) error {
+// onEach runs a script about a unit, and other arguments of it, on nodes, at the same time.
+func (s *Site) onEach(ctx context.Context, script string, nodes []string, unit string, more ...string) error {
 	done := make(chan error, len(nodes))
 	for _, n := range nodes {
 		go func() {
-			_, err := s.Exec(ctx, n, "sh", "-c", script, "sh", unit)
+			_, err := s.Exec(ctx, n, append([]string{"sh", "-c", script, "sh", unit}, more...)...)
 			if err != nil {
 				err = fmt.Errorf("%s of %s: %w", unit, n, err)
 			}

@@ -95,6 +95,32 @@ func TestWritersOfWhatIsAside(t *testing.T) {
 	w.checkHas(map[string]bool{"one": true, "two": true})
 }
 
+// What was replaced goes to the root also when its place in the tree, and that in the root, were removed meanwhile.
+func TestRemovedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.writeBoth(old+"/a", "one")
+	var open *os.File
+	w.hk1.SetStep(func(step string) (err error) {
+		if step == "exchange" {
+			open, err = os.OpenFile(w.hk1.hot(old+"/a"), os.O_RDWR, 0)
+			must(t, err)
+		}
+		return nil
+	})
+	w.mustRound()
+	for _, n := range w.nodes() {
+		must(t, errors.Join(os.RemoveAll(n.hot("2026")), os.RemoveAll(n.root("2026"))))
+	}
+	_, err := open.WriteString("one, and more")
+	must(t, errors.Join(err, open.Close()))
+	w.mustRound()
+	w.checkHas(map[string]bool{"one, and more": true})
+	if s, err := w.hk1.State(t.Context()); err != nil || s.Aside > 0 {
+		t.Errorf("something is left: %+v, %v", s, err)
+	}
+}
+
 // Nodes that do not have the same yet move nothing.
 func TestNotEqual(t *testing.T) {
 	t.Parallel()

@@ -135,11 +135,12 @@ func (m *Mover) makeParents(dir string) error {
 		return err
 	}
 	info, err := os.Stat(m.cfg.hot(parent))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return m.do("make parent", func() error {
-		if err := mkdir(m.cfg.cold(parent), 0o700); err != nil {
+		err := mkdir(m.cfg.cold(parent), 0o700)
+		if err != nil || info == nil { // it was removed from the tree meanwhile
 			return err
 		}
 		return os.Chmod(m.cfg.cold(parent), info.Mode()&(fs.ModePerm|fs.ModeSetgid|fs.ModeSticky))
