@@ -40,7 +40,7 @@ func refusedPorts(in refusalInput) []int {
 			if port == 0 {
 				continue
 			}
-			want := !own.Fit && in.othersServe(b)
+			want := !own.Fit && in.othersServe(b, own)
 			if !known {
 				want = slices.Contains(in.before, port)
 			}
@@ -63,8 +63,10 @@ func refusedPorts(in refusalInput) []int {
 // othersServe tells whether another node serves a load balancer, as far as this one knows: it said not long ago that it is fit,
 // and has not fallen silent since, in the mesh or in public, nor is it removed at the vendor. A node that hears nobody at all is no
 // judge of who is silent in the mesh. In public it need not be: not to refuse what another node would have taken costs little,
-// since the proxy passes it on.
-func (in refusalInput) othersServe(b topology.LoadBalancer) bool {
+// since the proxy passes it on. One that is kept in service by a floor is no better than this node with the same kind of trouble, and not
+// all would find it: an edge tries one other node, which may refuse as well.
+func (in refusalInput) othersServe(b topology.LoadBalancer, own spec.ServingStatus) bool {
+	keepable := own.Node == partDatabase || own.Node == partFiles || own.Node == "" && own.Application != ""
 	heard := false
 	for _, p := range in.peers {
 		heard = heard || p.Reachable || p.Alive
@@ -75,7 +77,8 @@ func (in refusalInput) othersServe(b topology.LoadBalancer) bool {
 		seen := in.peers[p.Name]
 		silent := heard && !seen.Reachable && !seen.Alive
 		hidden := seen.Public != nil && !seen.Public.Answers
-		if p.Enabled && report.Serving[b.Hostname].Fit && api.Fresh(at, in.now) && !silent && !hidden && !slices.Contains(out, p.Name) {
+		serving := report.Serving[b.Hostname]
+		if p.Enabled && serving.Fit && !(serving.Kept && keepable) && api.Fresh(at, in.now) && !silent && !hidden && !slices.Contains(out, p.Name) {
 			return true
 		}
 	}

@@ -31,7 +31,7 @@ func (p proxyStep) reconcile(ctx context.Context, in input) error {
 		c, bad := balancer.Derive(balancer.Input{
 			Driver: name, View: in.view, Key: p.s.a.keys.pem,
 			Unwell:  func(hostname, node string) bool { return p.s.servingOf(in, hostname, node).Application != "" },
-			Without: func(hostname, node string) bool { return without(p.s.servingOf(in, hostname, node)) },
+			Without: func(hostname, node string) bool { return p.s.lacks(in, hostname, node) },
 		})
 		for _, hostname := range slices.Sorted(maps.Keys(bad)) {
 			// Only the operator's next apply can mend it, which waits for nodes that are made again to be as described.
@@ -82,8 +82,14 @@ func (s *session) servingOf(in input, hostname, node string) spec.ServingStatus 
 	return in.snapshot.Statuses[node].Serving[hostname]
 }
 
-// without tells whether a node lacks something that its application needs.
-func without(s spec.ServingStatus) bool { return s.Node == partDatabase || s.Node == partFiles }
+// lacks tells whether a node is without something that its application needs. Where this node has lost the database, another one that has
+// lost its way to it, too, is no better, though it may call itself fit for a moment longer: what all lose at once is to change nothing.
+func (s *session) lacks(in input, hostname, node string) bool {
+	if trouble := s.servingOf(in, hostname, node).Node; trouble == partDatabase || trouble == partFiles {
+		return true
+	}
+	return s.servingOf(in, hostname, s.m.record.Node).Node == partDatabase && lostDatabase(in.snapshot.Statuses[node])
+}
 
 // passedBy returns which applications the proxies here ask only when there is nobody else, each as hostname and node, in order. Visitors
 // are on connections through the proxy that were made before, which nobody refuses: what changes here concerns them at once.
@@ -95,7 +101,7 @@ func (s *session) passedBy(in input) []string {
 		}
 		asked := b.Check == nil || b.Check.Type != spec.CheckCommand // by the proxy itself
 		for _, node := range b.Nodes {
-			if serving := s.servingOf(in, b.Hostname, node); without(serving) || !asked && serving.Application != "" {
+			if s.lacks(in, b.Hostname, node) || !asked && s.servingOf(in, b.Hostname, node).Application != "" {
 				out = append(out, b.Hostname+" "+node)
 			}
 		}

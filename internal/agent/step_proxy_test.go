@@ -2,12 +2,14 @@ package agent_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
 
 // TestPassedBy says which applications a node's proxy asks last: whose change the proxy is told of at once.
@@ -21,30 +23,70 @@ func TestPassedBy(t *testing.T) {
 		unwell   = spec.ServingStatus{Application: "exit code 1"}
 	)
 	tests := []struct {
-		name     string
-		check    *spec.ApplicationCheck
-		own      spec.ServingStatus
-		reported spec.ServingStatus // what hk1 itself, and sg1, have reported
-		other    spec.ServingStatus
-		want     []string
+		name  string
+		check *spec.ApplicationCheck
+		own   spec.ServingStatus
+		// What hk1 itself, and sg1, have reported, and whether sg1's router leads nowhere.
+		reported, other spec.ServingStatus
+		lost            bool
+		want            []string
 	}{
-		{"all are well", nil, fit, fit, fit, nil},
-		{"its own, before it has reported that", nil, database, fit, fit, []string{"www.example.com hk1"}},
-		{"its own is well again, before it has reported that", nil, fit, database, fit, nil},
-		{"another's", nil, fit, fit, files, []string{"www.example.com sg1"}},
-		{"all", nil, kept, kept, database, []string{"www.example.com hk1", "www.example.com sg1"}},
-		{"what the proxy asks itself", &spec.ApplicationCheck{Type: spec.CheckHTTP}, unwell, unwell, unwell, nil},
-		{"what it cannot ask", &spec.ApplicationCheck{Type: spec.CheckCommand}, fit, fit, unwell, []string{"www.example.com sg1"}},
+		{"all are well", nil, fit, fit, fit, false, nil},
+		{"its own, before it has reported that", nil, database, fit, fit, false, []string{"www.example.com hk1"}},
+		{"its own is well again, before it has reported that", nil, fit, database, fit, false, nil},
+		{"another's", nil, fit, fit, files, false, []string{"www.example.com sg1"}},
+		{"all", nil, kept, kept, database, true, []string{"www.example.com hk1", "www.example.com sg1"}},
+		{"all, of whom the other calls itself fit still", nil, database, database, fit, true, []string{"www.example.com hk1", "www.example.com sg1"}},
+		{"the other's way is lost for a moment", nil, fit, fit, fit, true, nil},
+		{"what the proxy asks itself", &spec.ApplicationCheck{Type: spec.CheckHTTP}, unwell, unwell, unwell, false, nil},
+		{"what it cannot ask", &spec.ApplicationCheck{Type: spec.CheckCommand}, fit, fit, unwell, false, []string{"www.example.com sg1"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			report := func(s spec.ServingStatus) spec.Status {
-				return spec.Status{Serving: map[string]spec.ServingStatus{"www.example.com": s, "plain.example.com": database}}
+			report := func(s spec.ServingStatus, writable bool) spec.Status {
+				return spec.Status{
+					Serving:   map[string]spec.ServingStatus{"www.example.com": s, "plain.example.com": database},
+					Databases: map[string]spec.DatabaseStatus{"app": {Router: spec.RouterStatus{Running: true, Writable: writable}}},
+				}
 			}
-			got := agent.PassedBy("hk1", tt.check, tt.own, map[string]spec.Status{"hk1": report(tt.reported), "sg1": report(tt.other)})
+			got := agent.PassedBy("hk1", tt.check, tt.own, map[string]spec.Status{"hk1": report(tt.reported, true), "sg1": report(tt.other, !tt.lost)})
 			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("passed by (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRefusalBesideKeptNodes: a node sends strangers away to one that is kept in service only if it is worse than that one.
+func TestRefusalBesideKeptNodes(t *testing.T) {
+	t.Parallel()
+	lb := topology.LoadBalancer{
+		Hostname: "www.example.com", Proxy: &spec.Proxy{Port: 80},
+		Peers: []topology.ServingPeer{{Peer: topology.Peer{Name: "sg1"}, ServingNode: spec.ServingNode{Enabled: true}}},
+	}
+	now := time.Now()
+	for _, tt := range []struct {
+		name    string
+		own     spec.ServingStatus
+		kept    bool
+		refuses bool
+	}{
+		{"the database, another is well", spec.ServingStatus{Node: "database"}, false, true},
+		{"the database", spec.ServingStatus{Node: "database"}, true, false},
+		{"files", spec.ServingStatus{Node: "files"}, true, false},
+		{"its application", spec.ServingStatus{Application: "exit code 1"}, true, false},
+		{"its application, another is well", spec.ServingStatus{Application: "exit code 1"}, false, true},
+		{"maintenance", spec.ServingStatus{Node: "maintenance"}, true, true},
+		{"the mesh", spec.ServingStatus{Node: "mesh"}, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := agent.RefusedPorts([]topology.LoadBalancer{lb}, map[string]spec.ServingStatus{lb.Hostname: tt.own},
+				map[string]spec.Status{"sg1": {Serving: map[string]spec.ServingStatus{lb.Hostname: {Fit: true, Kept: tt.kept}}}},
+				map[string]time.Time{"sg1": now}, map[string]spec.PeerStatus{"sg1": {Reachable: true}}, nil, now, nil)
+			if refuses := len(got) > 0; refuses != tt.refuses {
+				t.Errorf("it refuses: %t, want %t", refuses, tt.refuses)
 			}
 		})
 	}
