@@ -1,6 +1,7 @@
 package databases_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync/atomic"
@@ -180,4 +181,45 @@ func TestTold(t *testing.T) {
 	if wrong.Load() > 0 {
 		t.Error("others heard that the member was told of a change before they heard that it waits for a restart")
 	}
+}
+
+// TestJoinIsNotGivenUp has a member join while nobody seems to be there for a while: the server goes on to join, so the member does too, and
+// does not say that it is in no group.
+func TestJoinIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, database.Status{State: spec.MemberStranded, Running: "a", Wanted: "a"})
+	began, letIn := make(chan struct{}, 1), make(chan struct{})
+	var gaveUp atomic.Bool
+	n.server.do(func() {
+		n.server.join = func(ctx context.Context) error {
+			began <- struct{}{}
+			select {
+			case <-letIn:
+			case <-ctx.Done():
+				gaveUp.Store(true)
+			}
+			return ctx.Err()
+		}
+	})
+	<-began
+	for _, other := range []string{"hk2", "sg1"} {
+		n.hear(other, spec.DatabaseStatus{State: spec.MemberDown, Incarnation: 1})
+	}
+	looks := func() (count int) {
+		n.server.do(func() { count = n.server.looks })
+		return count
+	}
+	before := looks()
+	await.True(t, "it is looked at again and again", patience, func() bool { return looks() > before+10 })
+	if gaveUp.Load() {
+		t.Error("it gave up to join")
+	}
+	if out := n.manager.All()["app"].Outage; out != nil {
+		t.Errorf("it says that it is in no group: %+v", out)
+	}
+	n.server.do(func() {
+		n.server.status = database.Status{State: spec.MemberOnline, Primary: "hk2", View: view("hk1", "hk2", "sg1"), Running: "a", Wanted: "a"}
+	})
+	close(letIn)
+	await.True(t, "it is in the group", patience, func() bool { return n.manager.All()["app"].State == spec.MemberOnline })
 }

@@ -31,8 +31,11 @@ type server struct {
 	applied func(*database.Member)
 	// handOver is what becomes of a switchover.
 	handOver func(to string) error
-	did      map[string]int
-	order    []string
+	// join is what becomes of a join; nil for nothing. looks counts how often the server was looked at.
+	join  func(context.Context) error
+	looks int
+	did   map[string]int
+	order []string
 }
 
 var _ database.Driver = (*server)(nil)
@@ -72,6 +75,7 @@ func (s *server) Apply(_ context.Context, m *database.Member) error {
 func (s *server) Status(context.Context) (database.Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.looks++
 	return s.status, nil
 }
 
@@ -85,8 +89,18 @@ func (s *server) done(what string) error {
 }
 
 func (s *server) Bootstrap(context.Context) error { return s.done("bootstrap") }
-func (s *server) Join(context.Context) error      { return s.done("join") }
 func (s *server) Restart(context.Context) error   { return s.done("restart") }
+
+func (s *server) Join(ctx context.Context) error {
+	s.mu.Lock()
+	s.note("join")
+	join := s.join
+	s.mu.Unlock()
+	if join == nil {
+		return nil
+	}
+	return join(ctx)
+}
 
 func (s *server) Leave(context.Context) error {
 	s.mu.Lock()
