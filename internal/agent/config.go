@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/probes"
 	"github.com/atollhq/terraform-provider-atoll/internal/appcheck"
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/database"
@@ -16,6 +17,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/probe"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/place"
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
@@ -54,6 +56,8 @@ type Config struct {
 	RolloutPatience time.Duration
 	// NewProber makes the prober of peers; nil means ICMP echo over the mesh.
 	NewProber func(*slog.Logger) (Prober, error)
+	// Links begins to measure links, as OpenLinks does; nil means that they are not measured, and no bad link is left.
+	Links func(probe.Options, *slog.Logger) (probes.Prober, error)
 	// MeshBind maps a mesh address to the one that gossip uses in its place; nil means that address itself.
 	MeshBind func(netip.Addr) netip.Addr
 	// Console is where a line is written when what the agent waits for changes; nil means /dev/console.

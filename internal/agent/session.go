@@ -14,6 +14,7 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/databases"
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/probes"
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/gossip"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
@@ -41,6 +42,9 @@ type session struct {
 
 	// pairs watches this node's sides of pairs.
 	pairs *pairs.Manager
+
+	// links watches the links to other nodes.
+	links *probes.Manager
 
 	// acceptance is what other nodes think of this one.
 	acceptance acceptance
@@ -123,6 +127,7 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 	s.fitness.remember(a.state, log)
 	s.databases = s.newDatabases()
 	s.pairs = s.newPairs()
+	s.links = s.newLinks()
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, prober.Close())
 	}
@@ -182,7 +187,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		s.watchHome, s.loop, s.observe, s.watchServing, s.watchProxy, s.watchFilters, s.removeDead, s.askPublic, s.keepDatabases, s.judgeDatabases, s.pairs.Run, s.judgePairs, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
+		s.watchHome, s.loop, s.observe, s.watchServing, s.watchProxy, s.watchFilters, s.removeDead, s.askPublic, s.keepDatabases, s.judgeDatabases, s.pairs.Run, s.judgePairs, s.links.Run, s.report, s.heedFile, s.syncer.Run, gossip.NewPusher(s.direct()).Run,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

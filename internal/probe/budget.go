@@ -34,3 +34,10 @@ func sizesEvery(peers int) time.Duration {
 
 // sizesMemory is how long one of them counts: some may get lost.
 func sizesMemory(peers int) time.Duration { return 5*sizesEvery(peers)/2 + 5*time.Second }
+
+const (
+	// LeastLarge is the smallest of the packets that find out about the largest one, in bytes with its IP header.
+	LeastLarge = 1280
+	// MeshNeeds is how large a packet a link should carry, so that the mesh never has to take another way for large ones.
+	MeshNeeds = 1492
+)

@@ -13,7 +13,10 @@ type Direction struct {
 	// ended.
 	Silent bool
 	Since  time.Time
-	Loss   Loss
+	// Missing is how many packets in a row are missing that were due by now. They are no loss before the sender's next one shows that they
+	// were sent.
+	Missing int
+	Loss    Loss
 	// MTU is the size of the largest packet that arrived lately, in bytes with its IP header; 0 while none did.
 	MTU int
 }
@@ -24,8 +27,8 @@ const (
 	silentAfter = 3
 	// replayPatience is how long nothing of a sender's run arrived before an earlier run is believed: its clock went back.
 	replayPatience = 10 * time.Second
-	// mostPresumed bounds how many packets are taken for lost while nothing arrives.
-	mostPresumed = 600
+	// mostLost bounds how many packets are taken for lost at once, and how many are remembered.
+	mostLost = 600
 )
 
 // track is what one end knows of one path to a peer. Times are given, so that it can be tested without any.
@@ -50,9 +53,6 @@ type inbound struct {
 	sent     uint64
 	interval time.Duration
 	arrived  time.Time
-	// presumed are the packets that were due since the last arrival and count as lost until then; before is the loss without them.
-	presumed int
-	before   Loss
 }
 
 // outbound is the direction from this node, as the other end tells.
@@ -61,8 +61,6 @@ type outbound struct {
 	// judged is the number of the last packet whose fate is known; times are when those after it were sent.
 	judged uint32
 	times  map[uint32]time.Time
-	lost   int
-	before Loss
 }
 
 // newTrack returns what is known at the beginning: nothing.
@@ -98,13 +96,7 @@ func (in *inbound) fresh(p packet, now time.Time) bool {
 		if p.run < in.run && now.Sub(in.arrived) < replayPatience {
 			return false
 		}
-		loss := in.Loss
-		if in.presumed > 0 {
-			loss = in.before
-		}
-		direction := in.Direction
-		direction.Loss = loss
-		*in = inbound{Direction: direction, run: p.run}
+		*in = inbound{Direction: in.Direction, run: p.run}
 	}
 	if p.large {
 		// It has the number of the packet before it. Of old ones only the size could be learned.
@@ -128,10 +120,7 @@ func (in *inbound) take(p packet, now time.Time) {
 	if first {
 		gap = 0
 	}
-	if in.presumed > 0 {
-		in.Loss, in.presumed = in.before, 0
-	}
-	for range min(gap, mostPresumed) {
+	for range min(gap, mostLost) {
 		in.Loss.add(true)
 	}
 	in.Loss.add(false)
@@ -140,7 +129,7 @@ func (in *inbound) take(p packet, now time.Time) {
 	}
 	in.seen = in.seen<<(gap+1) | 1
 	in.highest, in.sent, in.interval, in.arrived = p.number, p.sent, p.interval, now
-	in.Known = true
+	in.Known, in.Missing = true, 0
 	in.silence(false, now)
 }
 
@@ -164,9 +153,6 @@ func (t *track) hear(p packet, run uint64, start, now time.Time) {
 			t.rtt += time.Duration(rttWeight * float64(rtt-t.rtt))
 		}
 	}
-	if p.heard > o.judged {
-		o.restore()
-	}
 	for number := o.judged + 1; number <= p.heard; number++ {
 		if _, sent := o.times[number]; !sent {
 			continue
@@ -176,7 +162,7 @@ func (t *track) hear(p packet, run uint64, start, now time.Time) {
 		o.Loss.add(back >= 64 || p.seen&(1<<back) == 0)
 	}
 	if p.heard > o.judged {
-		o.judged, o.Known = p.heard, true
+		o.judged, o.Known, o.Missing = p.heard, true, 0
 		o.silence(false, now)
 		return
 	}
@@ -188,21 +174,13 @@ func (t *track) patience(interval time.Duration) time.Duration {
 	return max(2*t.rtt, 100*time.Millisecond) + 2*interval
 }
 
-// restore takes back what was presumed.
-func (o *outbound) restore() {
-	if o.lost > 0 {
-		o.Loss, o.lost = o.before, 0
-	}
-}
-
 // forget drops everything that was sent up to a number without a word about it.
 func (o *outbound) forget(number uint32) {
-	o.restore()
 	clear(o.times)
-	o.judged = number
+	o.judged, o.Missing = number, 0
 }
 
-// overdue presumes lost what the other end should have told of, since it does tell.
+// overdue counts what the other end should have told of, since it does tell.
 func (o *outbound) overdue(now time.Time, patience time.Duration) {
 	overdue := 0
 	for number, sent := range o.times {
@@ -213,36 +191,22 @@ func (o *outbound) overdue(now time.Time, patience time.Duration) {
 			delete(o.times, number)
 		}
 	}
-	if o.lost == 0 {
-		o.before = o.Loss
-	}
-	for ; o.lost < min(overdue, mostPresumed); o.lost++ {
-		o.Loss.add(true)
-	}
-	if o.lost >= silentAfter {
+	o.Missing = overdue
+	if overdue >= silentAfter {
 		o.Known = true
 		o.silence(true, now)
 	}
 }
 
-// tick presumes lost what should have arrived. Nothing can be said of a peer that never sent anything.
+// tick counts what should have arrived. Nothing can be said of a peer that never sent anything.
 func (t *track) tick(now time.Time) {
 	in := &t.in
 	if in.highest == 0 || in.interval <= 0 {
 		return
 	}
 	grace := in.interval/2 + 50*time.Millisecond
-	due := int((now.Sub(in.arrived) - grace) / in.interval)
-	if due <= in.presumed {
-		return
-	}
-	if in.presumed == 0 {
-		in.before = in.Loss
-	}
-	for ; in.presumed < min(due, mostPresumed); in.presumed++ {
-		in.Loss.add(true)
-	}
-	if in.presumed >= silentAfter {
+	in.Missing = max(in.Missing, int((now.Sub(in.arrived)-grace)/in.interval))
+	if in.Missing >= silentAfter {
 		in.silence(true, now)
 		// What the other end would say of the other direction is not heard.
 		t.out.Known = false
@@ -253,8 +217,8 @@ func (t *track) tick(now time.Time) {
 func (t *track) next(p packet, now time.Time, memory time.Duration) packet {
 	t.number++
 	t.out.times[t.number] = now
-	if len(t.out.times) > mostPresumed {
-		delete(t.out.times, t.number-mostPresumed)
+	if len(t.out.times) > mostLost {
+		delete(t.out.times, t.number-mostLost)
 	}
 	return t.describe(p, now, memory)
 }

@@ -10,4 +10,5 @@ func withDrivers(cfg *agent.Config) {
 	cfg.Drivers, cfg.Proxies = drivers.Mesh(), drivers.Proxies()
 	cfg.Databases, cfg.Routers = drivers.Databases(), drivers.Routers()
 	cfg.Replications = drivers.Replications()
+	cfg.Links = agent.OpenLinks
 }

@@ -207,6 +207,14 @@ func (n *Internet) Heal(t *testing.T) {
 	}
 }
 
+// SetCutsOrFail is SetCuts for a test that cannot go on without.
+func (n *Internet) SetCutsOrFail(t *testing.T, rules ...string) {
+	t.Helper()
+	if err := n.SetCuts(t.Context(), rules...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // SetCuts makes rules all that the router drops.
 func (n *Internet) SetCuts(ctx context.Context, rules ...string) error {
 	_, err := n.router.Sys.System.Run(ctx, host.Command{
@@ -216,3 +224,6 @@ func (n *Internet) SetCuts(ctx context.Context, rules ...string) error {
 	})
 	return err
 }
+
+// InNetwork calls fn in the machine's network, for sockets that this process opens there.
+func (m *Machine) InNetwork(fn func() error) error { return inNetwork(m.PID, fn) }
