@@ -81,7 +81,7 @@ func (s *coldSide) apply(way *coldWay) {
 	s.t.Helper()
 	p := replication.Pair{
 		Name: coldPair, Node: s.Name, Peer: s.peer.Name, Leads: s.leads, Path: s.path, PeerPath: s.peer.path, Owner: "www-data", Group: "www-data",
-		Exclude: []string{"*.tmp"},
+		Exclude: []string{"*.tmp"}, Limits: spec.PairLimits{Nice: 7, IO: spec.IOIdle},
 		Cold: &replication.Cold{
 			PairCold: spec.PairCold{OlderThan: 30, Pattern: spec.DefaultDatePattern}, Path: s.root, Interval: time.Second, Settled: time.Second,
 		},
@@ -142,7 +142,18 @@ func TestColdDirectoriesOfUnits(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	coldDirectories(t, bareMachine(t, lab, "hk1"), bareMachine(t, lab, "sg1"))
+	one, other := bareMachine(t, lab, "hk1"), bareMachine(t, lab, "sg1")
+	coldDirectories(t, one, other)
+	// What a pair may take holds for everything that its unit starts: here it is systemd that sees to it.
+	for _, m := range []*replicationtest.Machine{one, other} {
+		await.NoError(t, "the programs of "+m.Name+" have the pair's limits", patience, func(context.Context) error {
+			out := strings.Fields(m.Run(t, `for p in $(pgrep -x unison) $(pgrep -x atoll-cold); do cut -d' ' -f1,2,19 /proc/$p/stat; ionice -p $p; done`))
+			if text := strings.Join(out, " "); len(out) != 8 || out[2] != "7" || out[3] != "idle" || out[6] != "7" || out[7] != "idle" {
+				return fmt.Errorf("its programs are %q", text)
+			}
+			return nil
+		})
+	}
 }
 
 func coldDirectories(t *testing.T, one, other *replicationtest.Machine) {
