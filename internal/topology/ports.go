@@ -49,6 +49,7 @@ const (
 	ServiceAPI         Service = "api"
 	ServiceHealth      Service = "health"
 	ServiceGossip      Service = "gossip"
+	ServiceMap         Service = "map"
 	ServiceProxy       Service = "proxy"
 	ServiceApplication Service = "application"
 	ServiceDatabase    Service = "database"
@@ -270,6 +271,12 @@ func (l *portList) cluster() {
 		l.add(Port{
 			Protocol: protocol, Number: ports.Gossip, Service: ServiceGossip, OpenTo: OpenToMesh, Nodes: l.rest,
 			Purpose: "gossip between agents",
+		})
+	}
+	if ports.Map != 0 {
+		l.add(Port{
+			Protocol: TCP, Number: ports.Map, Service: ServiceMap, OpenTo: OpenToMesh, Nodes: l.rest,
+			Purpose: "live map, for browsers on nodes",
 		})
 	}
 }

@@ -67,6 +67,7 @@ func full() topology.Input {
 	}
 	opens("a", spec.PublicPorts{TCP: []int{25, 80}, UDP: []int{53}})
 	opens("e", spec.PublicPorts{TCP: []int{8443}})
+	in.Cluster.Ports.Map = 7470
 	return in
 }
 
@@ -85,6 +86,7 @@ func TestPorts(t *testing.T) {
 			"a 7480/tcp health public <- b,ANYBODY",
 			"a 22/tcp ssh operator <- OPERATOR",
 			"a 3306/tcp database mesh <- b,c,d database/app",
+			"a 7470/tcp map mesh <- b,c,d,e",
 			"a 7481/tcp role-check mesh <- b,c,d database/app",
 			"a 7946/tcp gossip mesh <- b,c,d,e",
 			"a 7946/udp gossip mesh <- b,c,d,e",
@@ -102,6 +104,7 @@ func TestPorts(t *testing.T) {
 			"c 7480/tcp health public <- ANYBODY",
 			"c 22/tcp ssh operator <- OPERATOR",
 			"c 3306/tcp database mesh <- a,b,d database/app",
+			"c 7470/tcp map mesh <- a,b,d,e",
 			"c 7481/tcp role-check mesh <- a,b,d database/app",
 			"c 7946/tcp gossip mesh <- a,b,d,e",
 			"c 7946/udp gossip mesh <- a,b,d,e",
@@ -115,6 +118,7 @@ func TestPorts(t *testing.T) {
 			"d 7443/tcp api public <- a,b,c,e,OPERATOR",
 			"d 7480/tcp health public <- ANYBODY",
 			"d 22/tcp ssh operator <- OPERATOR",
+			"d 7470/tcp map mesh <- a,b,c,e",
 			"d 7946/tcp gossip mesh <- a,b,c,e",
 			"d 7946/udp gossip mesh <- a,b,c,e",
 			"d 6446/tcp router node <-  database/app",
@@ -127,6 +131,7 @@ func TestPorts(t *testing.T) {
 			"e 7480/tcp health public <- ANYBODY",
 			"e 8443/tcp application public <- ANYBODY node/e," + balancer + "plain.example.com",
 			"e 22/tcp ssh operator <- OPERATOR",
+			"e 7470/tcp map mesh <- a,b,c,d",
 			"e 7946/tcp gossip mesh <- a,b,c,d",
 			"e 7946/udp gossip mesh <- a,b,c,d",
 		},
@@ -150,7 +155,7 @@ func TestPorts(t *testing.T) {
 	}
 	uses := []string{
 		"a 655/tcp mesh public <- b,c,d,e", "a 655/udp mesh public <- b,c,d,e", "a 7443/tcp api public <- b,c,d,e,OPERATOR",
-		"a 3306/tcp database mesh <- b,c,d database/app", "a 7481/tcp role-check mesh <- b,c,d database/app",
+		"a 3306/tcp database mesh <- b,c,d database/app", "a 7470/tcp map mesh <- b,c,d,e", "a 7481/tcp role-check mesh <- b,c,d database/app",
 		"a 7946/tcp gossip mesh <- b,c,d,e", "a 7946/udp gossip mesh <- b,c,d,e",
 	}
 	got := slices.DeleteFunc(lines(topology.Uses(all, "d")), func(s string) bool { return !strings.HasPrefix(s, "a ") })
