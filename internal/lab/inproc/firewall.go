@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/hosttest"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // baseTable is the table of the node image's firewall.
@@ -66,11 +66,13 @@ func (f *firewall) load(script string) error {
 			f.sets[set] = []int{}
 		case "add element":
 			for _, w := range words[5:] {
-				port, err := strconv.Atoi(w)
-				if err != nil {
-					return err
+				first, last, ok := spec.ParsePorts(w)
+				if !ok {
+					return fmt.Errorf("this firewall does not understand %q", w)
 				}
-				f.sets[set] = append(f.sets[set], port)
+				for port := first; port <= last; port++ {
+					f.sets[set] = append(f.sets[set], port)
+				}
 			}
 			slices.Sort(f.sets[set])
 		default:

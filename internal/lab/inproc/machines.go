@@ -60,6 +60,8 @@ type Machine struct {
 	Root string
 	// firewall is that of the node image, nil on a machine that is adopted.
 	firewall *firewall
+	// filter is the node's own.
+	filter filter
 
 	power  sync.Mutex
 	cancel context.CancelFunc
@@ -250,10 +252,15 @@ func run(ctx context.Context, cfg agent.Config) error {
 	}
 }
 
-// system is a machine of which nothing but its firewall is looked at.
+// system is a machine of which nothing but its firewalls is looked at.
 func (m *Machine) system() host.System {
 	h := hosttest.New()
-	h.Handle("nft", m.firewall.run)
+	h.Handle("nft", func(c host.Command) (host.Output, error) {
+		if out, mine, err := m.filter.run(c); mine {
+			return out, err
+		}
+		return m.firewall.run(c)
+	})
 	return h
 }
 

@@ -142,8 +142,11 @@ func (t *task) awaitFilter(ctx context.Context, state Model, generation uint64) 
 		case err == nil && found && seen.Applied[t.ref()] >= generation && c.Status == spec.ConditionFalse:
 			diags.AddAttributeError(path.Root("host_firewall"), filterTakenBack, fmt.Sprintf("Node %q: %s.", t.name, c.Message))
 			return diags
-		case err == nil && found:
-			reason = c.Message
+		case err == nil:
+			if applied, there := (spec.Status{Conditions: seen.Conditions}).Condition(spec.ConditionApplied); there && !applied.Good() {
+				c = applied
+			}
+			reason = fmt.Sprintf("%s is %s (%s): %s", c.Type, c.Status, c.Reason, c.Message)
 		}
 		if !operator.Pause(ctx, t.op.Patience().Poll) {
 			diags.AddAttributeError(path.Root("host_firewall"), filterTakenBack, fmt.Sprintf(
