@@ -127,11 +127,24 @@ func atPhase(ctx context.Context, f *Field, node, phase, victim string) error {
 
 // coldKills are what is killed, and when. What is not at work in a phase cannot be.
 var coldKills = []struct{ phase, victim string }{
-	{"copying", "rsync"}, {"copying", "mover"}, {"copying", "worker"}, {"copying", "agent"}, {"copying", "unison"},
-	{"placed", "mover"}, {"placed", "worker"}, {"placed", "agent"},
-	{"replaced", "mover"}, {"replaced", "worker"}, {"replaced", "agent"}, {"replaced", "unison"},
-	{"removing", "mover"}, {"removing", "worker"},
-	{"bringing", "rsync"}, {"bringing", "mover"}, {"bringing", "worker"}, {"bringing", "agent"},
+	{"copying", "rsync"},
+	{"copying", "mover"},
+	{"copying", "worker"},
+	{"copying", "agent"},
+	{"copying", "unison"},
+	{"placed", "mover"},
+	{"placed", "worker"},
+	{"placed", "agent"},
+	{"replaced", "mover"},
+	{"replaced", "worker"},
+	{"replaced", "agent"},
+	{"replaced", "unison"},
+	{"removing", "mover"},
+	{"removing", "worker"},
+	{"bringing", "rsync"},
+	{"bringing", "mover"},
+	{"bringing", "worker"},
+	{"bringing", "agent"},
 }
 
 // filesColdKilled kills each program in each phase of a move, on the nodes in turn, while applications write into what is being moved.
@@ -279,7 +292,7 @@ func filesColdBeingWritten(c *Cluster) Drill {
 	return Drill{
 		Name: "files/cold-being-written", Cluster: c, Traffic: u.begin, Setup: u.prepare,
 		Proves: "a directory is not moved while a file in it is open for writing on either node, others are, and it is moved with all that was written when the file is closed",
-		Inject: func(ctx context.Context, f *Field) error {
+		Inject: func(ctx context.Context, _ *Field) error {
 			for i, node := range u.pair.Nodes {
 				if err := u.file(ctx, node, i, 1, 10); err != nil {
 					return err
