@@ -291,7 +291,21 @@ func coldDirectories(t *testing.T, one, other *replicationtest.Machine) {
 	if lead.moved("2022/05/01") {
 		t.Error("both move alone")
 	}
+	// While the other cannot follow, everything else goes on.
+	lead.Run(t, `mv "$1" "$1.away"`, lead.root)
 	way.set(false)
+	back.write("2099/01/02/meanwhile", "hot")
+	eventually("the hot part goes on while one cannot follow", has("2099/01/02/meanwhile", "hot"))
+	eventually("it is said why", func() error {
+		if c := lead.status().Cold; c == nil || c.Problem == "" || c.Waiting == "" {
+			return fmt.Errorf("it says %+v", c)
+		}
+		return nil
+	})
+	if got := lead.read("2022/05/01/here"); got != "of the one that is gone" || lead.moved("2022/05/01") {
+		t.Errorf("what is apart was touched: %q", got)
+	}
+	lead.Run(t, `mv "$1.away" "$1"`, lead.root)
 	eventually("the other follows", allMoved("2022/05/01", "2022/01/01"))
 	eventually("it has what was made here", has("2022/05/01/here", "of the one that is gone"))
 	eventually("it has what was made there", has("2022/05/01/there", "of the one that is left"))

@@ -92,10 +92,11 @@ type mover struct {
 	bringing time.Duration
 	// rested is when the engine has rested last.
 	rested time.Time
-	// apart are the directories that one node alone has moved, followed is when they were last to be moved on the other one, and unfollowed why that
-	// has failed.
+	// apart are the directories that one node alone has moved, followed is when they were last to be moved on the other one, following how long that
+	// took, and unfollowed why it has failed.
 	apart      []string
 	followed   time.Time
+	following  time.Duration
 	unfollowed string
 	// root is what is wrong with the roots whether there are runs or not.
 	root string

@@ -13,8 +13,9 @@ const (
 	// turnFor is how long the engine has at most between two rests, should it not find both sides equal before, and turnLook how often that is looked at.
 	turnFor  = time.Minute
 	turnLook = 100 * time.Millisecond
-	// followAgain is how soon after directories that one node alone has moved were to be moved on the other that is tried again.
-	followAgain = time.Minute
+	// followAgain is how soon after directories that one node alone has moved were to be moved on the other that is tried again; not before sparing times
+	// as long as it took.
+	followAgain = 10 * time.Second
 )
 
 // admit waits until the engine may run, and keeps directories from being replaced while it does. On the node that leads it first finds out which
@@ -66,14 +67,16 @@ func (m *mover) apartNow() []string {
 func (m *mover) behind() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.apart) > 0 && time.Since(m.followed) > followAgain
+	return len(m.apart) > 0 && time.Since(m.followed) > max(followAgain, sparing*m.following)
 }
 
 // follow does so.
 func (m *mover) follow(ctx context.Context) {
+	began := time.Now()
 	r := cold.Follow(ctx, m.here, m.there, m.hold, m.log)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.following = time.Since(began)
 	// Where everything is moved the engine's next start has said so.
 	m.unfollowed = first(r.Problems)
 	if m.followed = time.Now(); len(r.Problems)+len(r.Busy) == 0 {
