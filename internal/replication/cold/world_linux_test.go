@@ -16,12 +16,17 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/replicationtest"
 )
 
 // TestMain is what rsync starts, too: the program's name decides.
 func TestMain(m *testing.M) {
 	if run := cold.Programs()[filepath.Base(os.Args[0])]; run != nil {
-		if err := run(context.Background()); err != nil {
+		err := replicationtest.EndsAtOnce()
+		if err == nil {
+			err = run(context.Background())
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -37,7 +37,11 @@ func TestMain(m *testing.M) {
 		m.Run()
 		return
 	}
-	if err := run(ctx); err != nil {
+	err := replicationtest.EndsAtOnce()
+	if err == nil {
+		err = run(ctx)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1) //nolint:gocritic // there is nothing to stop any more
 	}
