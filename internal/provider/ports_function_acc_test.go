@@ -65,6 +65,7 @@ output "text" {
 7443/tcp api public hk2,sg1 true false ` + `
 7480/tcp health public hk2 false true ` + `
 22/tcp ssh operator  true false ` + `
+655/udp probe mesh hk2,sg1 false false ` + `
 3306/tcp database mesh sg1 false false database/app
 7481/tcp role-check mesh sg1 false false database/app
 7946/tcp gossip mesh hk2,sg1 false false ` + `
@@ -74,7 +75,7 @@ output "text" {
 6447/tcp router node  false false database/app`},
 		{everything, `join(" ", [for p in local.ports["hk2"] : p.port if p.service == "application"])`, "8081"},
 		{everything, `join(" ", [for p in local.ports["sg1"] : p.port if p.open_to == "public"])`, "655 655 7443 7480"},
-		{`local.web, { a = local.nodes.a }, {}, {}, {}`, `join(" ", [for p in local.ports["hk1"] : p.port if p.service != "application"])`, "655 655 7443 7480 22 7946 7946"},
+		{`local.web, { a = local.nodes.a }, {}, {}, {}`, `join(" ", [for p in local.ports["hk1"] : p.port if p.service != "application"])`, "655 655 7443 7480 22 655 7946 7946"},
 		{`local.web, { a = local.nodes.a }, {}, {}, {}`, `local.ports["hk1"][0].purpose`, "application, by public_ports of the node"},
 		{`local.web, {}, {}, {}, {}`, `length(local.ports)`, "0"},
 	}

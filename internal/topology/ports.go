@@ -46,9 +46,11 @@ type Service string
 const (
 	ServiceSSH         Service = "ssh"
 	ServiceMesh        Service = "mesh"
+	ServiceHello       Service = "hello"
 	ServiceAPI         Service = "api"
 	ServiceHealth      Service = "health"
 	ServiceGossip      Service = "gossip"
+	ServiceProbe       Service = "probe"
 	ServiceMap         Service = "map"
 	ServiceProxy       Service = "proxy"
 	ServiceApplication Service = "application"
@@ -259,6 +261,12 @@ func (l *portList) cluster() {
 			Purpose: string(mesh.Driver) + " between nodes",
 		})
 	}
+	if mesh.Driver == spec.MeshWireGuard {
+		l.add(Port{
+			Protocol: UDP, Number: spec.WireGuardHelloPort, Service: ServiceHello, OpenTo: OpenToMesh, Nodes: l.rest,
+			Purpose: "which links are up, at link-local addresses",
+		})
+	}
 	l.add(Port{
 		Protocol: TCP, Number: ports.API, Service: ServiceAPI, OpenTo: OpenToPublic, Nodes: l.rest, Operator: true,
 		Purpose: "agents: other nodes and those that join, the provider, atoll, files of pairs",
@@ -266,6 +274,11 @@ func (l *portList) cluster() {
 	l.add(Port{
 		Protocol: TCP, Number: ports.Health, Service: ServiceHealth, OpenTo: OpenToPublic, Nodes: l.judges(), Anybody: true,
 		Purpose: "health endpoint, for monitors of the edge",
+	})
+	// Over the public network probes are among the packets of the mesh.
+	l.add(Port{
+		Protocol: UDP, Number: mesh.Port, Service: ServiceProbe, OpenTo: OpenToMesh, Nodes: l.rest,
+		Purpose: "probes that measure the mesh",
 	})
 	for _, protocol := range []Protocol{TCP, UDP} {
 		l.add(Port{
@@ -283,7 +296,7 @@ func (l *portList) cluster() {
 
 // meshProtocols are those of the port of the mesh. tinc's links are TCP connections beside which the packets go by UDP.
 func meshProtocols(driver spec.MeshDriver) []Protocol {
-	if driver == spec.MeshTinc {
+	if driver.TCP() {
 		return []Protocol{TCP, UDP}
 	}
 	return []Protocol{UDP}

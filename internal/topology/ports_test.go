@@ -85,6 +85,7 @@ func TestPorts(t *testing.T) {
 			"a 7443/tcp api public <- b,c,d,e,OPERATOR",
 			"a 7480/tcp health public <- b,ANYBODY",
 			"a 22/tcp ssh operator <- OPERATOR",
+			"a 655/udp probe mesh <- b,c,d,e",
 			"a 3306/tcp database mesh <- b,c,d database/app",
 			"a 7470/tcp map mesh <- b,c,d,e",
 			"a 7481/tcp role-check mesh <- b,c,d database/app",
@@ -103,6 +104,7 @@ func TestPorts(t *testing.T) {
 			"c 7443/tcp api public <- a,b,d,e,OPERATOR",
 			"c 7480/tcp health public <- ANYBODY",
 			"c 22/tcp ssh operator <- OPERATOR",
+			"c 655/udp probe mesh <- a,b,d,e",
 			"c 3306/tcp database mesh <- a,b,d database/app",
 			"c 7470/tcp map mesh <- a,b,d,e",
 			"c 7481/tcp role-check mesh <- a,b,d database/app",
@@ -118,6 +120,7 @@ func TestPorts(t *testing.T) {
 			"d 7443/tcp api public <- a,b,c,e,OPERATOR",
 			"d 7480/tcp health public <- ANYBODY",
 			"d 22/tcp ssh operator <- OPERATOR",
+			"d 655/udp probe mesh <- a,b,c,e",
 			"d 7470/tcp map mesh <- a,b,c,e",
 			"d 7946/tcp gossip mesh <- a,b,c,e",
 			"d 7946/udp gossip mesh <- a,b,c,e",
@@ -131,6 +134,7 @@ func TestPorts(t *testing.T) {
 			"e 7480/tcp health public <- ANYBODY",
 			"e 8443/tcp application public <- ANYBODY node/e," + balancer + "plain.example.com",
 			"e 22/tcp ssh operator <- OPERATOR",
+			"e 655/udp probe mesh <- a,b,c,d",
 			"e 7470/tcp map mesh <- a,b,c,d",
 			"e 7946/tcp gossip mesh <- a,b,c,d",
 			"e 7946/udp gossip mesh <- a,b,c,d",
@@ -155,7 +159,7 @@ func TestPorts(t *testing.T) {
 	}
 	uses := []string{
 		"a 655/tcp mesh public <- b,c,d,e", "a 655/udp mesh public <- b,c,d,e", "a 7443/tcp api public <- b,c,d,e,OPERATOR",
-		"a 3306/tcp database mesh <- b,c,d database/app", "a 7470/tcp map mesh <- b,c,d,e", "a 7481/tcp role-check mesh <- b,c,d database/app",
+		"a 655/udp probe mesh <- b,c,d,e", "a 3306/tcp database mesh <- b,c,d database/app", "a 7470/tcp map mesh <- b,c,d,e", "a 7481/tcp role-check mesh <- b,c,d database/app",
 		"a 7946/tcp gossip mesh <- b,c,d,e", "a 7946/udp gossip mesh <- b,c,d,e",
 	}
 	got := slices.DeleteFunc(lines(topology.Uses(all, "d")), func(s string) bool { return !strings.HasPrefix(s, "a ") })
@@ -215,7 +219,7 @@ func TestPortsHold(t *testing.T) {
 					t.Fatalf("%s is there twice", line(p))
 				}
 				seen[key] = true
-				inside := []topology.Service{topology.ServiceGossip, topology.ServiceDatabase, topology.ServiceRoleCheck}
+				inside := []topology.Service{topology.ServiceProbe, topology.ServiceGossip, topology.ServiceDatabase, topology.ServiceRoleCheck}
 				if slices.Contains(inside, p.Service) && p.OpenTo != topology.OpenToMesh || p.Service == topology.ServiceRouter && p.OpenTo != topology.OpenToNode {
 					t.Fatalf("%s is open too wide", line(p))
 				}

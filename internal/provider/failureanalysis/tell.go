@@ -119,7 +119,7 @@ func untold(b analysis.Barrier, run *operator.Cluster) []topology.Port {
 			return b.Cuts
 		case topology.ServiceAPI:
 			return b.Side != analysis.Mesh
-		case topology.ServiceGossip:
+		case topology.ServiceGossip, topology.ServiceProbe:
 			return true
 		default:
 			return false
