@@ -43,3 +43,12 @@ func (l Link) Validate() Problems {
 	}
 	return ps
 }
+
+// Suit returns what a cluster's mesh driver cannot do of the settings.
+func (s LinkSettings) Suit(d MeshDriver) Problems {
+	var ps Problems
+	if s.TCPOnly && !d.TCP() {
+		ps.add("tcp_only", "leave it out: where UDP does not pass, traffic goes by other nodes", "the mesh of driver %q has no TCP", d)
+	}
+	return ps
+}

@@ -11,8 +11,12 @@ const (
 	MeshWireGuard MeshDriver = "wireguard"
 )
 
+// WireGuardHelloPort is the UDP port of what the nodes of a WireGuard mesh say to each other of their links, at IPv6 link-local
+// addresses inside the tunnel.
+const WireGuardHelloPort = 7655
+
 // MeshDrivers lists every mesh driver.
-func MeshDrivers() []MeshDriver { return []MeshDriver{MeshTinc} }
+func MeshDrivers() []MeshDriver { return []MeshDriver{MeshTinc, MeshWireGuard} }
 
 // TCP tells whether the driver can send a pair's packets over TCP, and then listens for TCP on the mesh's port beside UDP.
 func (d MeshDriver) TCP() bool { return d == MeshTinc }
@@ -20,7 +24,7 @@ func (d MeshDriver) TCP() bool { return d == MeshTinc }
 // Mesh is how the nodes of a cluster are joined to a private network.
 type Mesh struct {
 	Driver MeshDriver `json:"driver"`
-	// Port is the public port of the mesh (for tinc TCP and UDP).
+	// Port is the public port of the mesh: UDP, and for tinc TCP too.
 	Port int `json:"port"`
 	// Tinc holds the settings of driver tinc; nil means DefaultTinc.
 	Tinc *Tinc `json:"tinc,omitempty"`
@@ -59,6 +63,10 @@ func (m Mesh) Validate() Problems {
 	case MeshTinc:
 		if m.Tinc != nil {
 			ps = append(ps, m.Tinc.Validate().Under("tinc")...)
+		}
+	case MeshWireGuard:
+		if m.Tinc != nil {
+			ps.add("tinc", "leave it out", "the settings are those of driver %q, and the driver is %q", MeshTinc, m.Driver)
 		}
 	default:
 		ps.add("driver", "use one of the mesh drivers that this version knows", "%q is unknown", m.Driver)

@@ -81,6 +81,9 @@ func TestBodiesNameTheFieldThatIsWrong(t *testing.T) {
 		{"public mesh network", cluster(func(c *spec.Cluster) { c.MeshCIDR = netip.MustParsePrefix("8.8.0.0/16") }), []string{"mesh_cidr: 8.8.0.0/16 overlaps public addresses"}},
 		{"network wider than its private range", cluster(func(c *spec.Cluster) { c.MeshCIDR = netip.MustParsePrefix("172.0.0.0/8") }), []string{"mesh_cidr: 172.0.0.0/8 overlaps public addresses"}},
 		{"network too small", cluster(func(c *spec.Cluster) { c.MeshCIDR = netip.MustParsePrefix("10.66.0.0/30") }), []string{"mesh_cidr: /30 is not between /8 and /29"}},
+		{"WireGuard with timers of tinc", cluster(func(c *spec.Cluster) {
+			c.Mesh = spec.Mesh{Driver: spec.MeshWireGuard, Port: 655, Tinc: &spec.Tinc{PingInterval: 9, PingTimeout: 3, MaxTimeout: 20}}
+		}), []string{`mesh.tinc: the settings are those of driver "tinc"`}},
 		{"unknown driver", cluster(func(c *spec.Cluster) { c.Mesh.Driver = "pigeon" }), []string{`mesh.driver: "pigeon" is unknown`}},
 		{"timeout above interval", cluster(func(c *spec.Cluster) { c.Mesh.Tinc = &spec.Tinc{PingInterval: 1, PingTimeout: 5, MaxTimeout: 5} }), []string{"mesh.tinc.ping_timeout: 5 s"}},
 		{"port of the live map", cluster(func(c *spec.Cluster) { c.Ports.Map = 7470 }), nil},

@@ -117,10 +117,11 @@ func checkPublicAddresses(names []string, nodes map[string]spec.Node) spec.Probl
 	return ps
 }
 
-func checkLinks(nodes map[string]spec.Node, links map[string]spec.Link) spec.Problems {
+func checkLinks(driver spec.MeshDriver, nodes map[string]spec.Node, links map[string]spec.Link) spec.Problems {
 	var ps spec.Problems
 	for _, name := range slices.Sorted(maps.Keys(links)) {
 		l := links[name]
+		ps = append(ps, l.Settings.Suit(driver).Under(spec.Ref{Kind: spec.KindLink, Name: name}.String()+".settings")...)
 		for _, end := range []struct{ field, node string }{{"from", l.From}, {"to", l.To}} {
 			if _, ok := nodes[end.node]; !ok {
 				ps = append(ps, problem(spec.KindLink, name, end.field, "add the node or remove the link; until then the link has no effect",

@@ -118,3 +118,25 @@ func TestProblemsOf(t *testing.T) {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}
 }
+
+func TestLinksSuitTheMesh(t *testing.T) {
+	t.Parallel()
+	in := topology.Input{
+		ClusterName: "web", Cluster: testCluster("10.66.0.0/16"), Nodes: map[string]spec.Node{"a": {}, "b": {}},
+		Links: map[string]spec.Link{"a.b": {From: "a", To: "b", Settings: spec.LinkSettings{TCPOnly: true}}},
+	}
+	for driver, want := range map[spec.MeshDriver]bool{spec.MeshTinc: false, spec.MeshWireGuard: true} {
+		in.Cluster.Mesh.Driver = driver
+		v, err := topology.Derive(in, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := false
+		for _, p := range v.Problems {
+			named = named || p.Field == "link/a.b.settings.tcp_only"
+		}
+		if named != want {
+			t.Errorf("%s: TCP alone is a problem: %t, want %t (%v)", driver, named, want, v.Problems)
+		}
+	}
+}

@@ -21,6 +21,8 @@ type HostFirewall struct {
 	Operators []netip.Prefix `json:"operators,omitempty"`
 	// Hidden tells that the node has no public address: nobody calls it there, so nobody can confirm that one gets through.
 	Hidden bool `json:"hidden,omitempty"`
+	// Alone tells that there is no other node, which a change could keep out and which could confirm it.
+	Alone bool `json:"alone,omitempty"`
 	// ConfirmWithin is how long a change has to be confirmed in, in nanoseconds in JSON.
 	ConfirmWithin time.Duration `json:"confirm_within"`
 }
@@ -69,7 +71,7 @@ func HostFirewallOf(in Input, node string) (*HostFirewall, error) {
 	if wish == nil || !wish.Enforce {
 		return nil, nil
 	}
-	b := &filterBuilder{in: in, self: self, out: &HostFirewall{ConfirmWithin: wish.ConfirmWithin(), Hidden: len(self.Addresses) == 0}}
+	b := &filterBuilder{in: in, self: self, out: &HostFirewall{ConfirmWithin: wish.ConfirmWithin(), Hidden: len(self.Addresses) == 0, Alone: len(in.Nodes) == 1}}
 	b.operators = sources{four: wish.Operators == nil, six: wish.Operators == nil}
 	for _, text := range wish.Operators {
 		if network, ok := spec.ParseNetwork(text); ok {
@@ -78,7 +80,14 @@ func HostFirewallOf(in Input, node string) (*HostFirewall, error) {
 	}
 	b.out.Operators = b.operators.reduced().networks
 	for _, p := range newPortModel(in).of(node).ports {
-		b.port(p)
+		if p.Service != ServiceHello { // which comes from other addresses than all else
+			b.port(p)
+		}
+	}
+	if in.Cluster.Mesh.Driver == spec.MeshWireGuard {
+		// The links' hellos come from IPv6 addresses that only the tunnel has.
+		b.open(Opening{Protocol: UDP, First: spec.WireGuardHelloPort, Last: spec.WireGuardHelloPort, Service: ServiceMesh, Mesh: true},
+			sources{networks: []netip.Prefix{netip.MustParsePrefix("fe80::/10")}})
 	}
 	for _, r := range wish.Open {
 		b.rule(r)

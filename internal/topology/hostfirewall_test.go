@@ -85,6 +85,8 @@ func TestHostFirewall(t *testing.T) {
 	addresses(hidden, "b")
 	names := enforcing(spec.HostFirewall{Operators: []string{"203.0.113.7"}, Open: []spec.FirewallRule{{Protocol: "tcp", Ports: []string{"9100"}, Peers: []string{"c"}}}})
 	addresses(names, "c", "c.example.com")
+	tunnel := enforcing(spec.HostFirewall{})
+	tunnel.Cluster.Mesh.Driver = spec.MeshWireGuard
 	dual := enforcing(spec.HostFirewall{Operators: []string{"203.0.113.7"}})
 	addresses(dual, "a", "192.0.2.1", "2001:db8::1")
 	addresses(dual, "b", "192.0.2.2", "2001:db8::2")
@@ -97,7 +99,7 @@ func TestHostFirewall(t *testing.T) {
 		{"a member of a database", plain, "a", []string{
 			"public 22/tcp ssh <- ANY4,ANY6", "public 655/tcp mesh <- 192.0.2.2/32,192.0.2.3/32", "public 655/udp mesh <- 192.0.2.2/32,192.0.2.3/32",
 			"public 7443/tcp api <- ANY4,ANY6", "public 7480/tcp health <- ANY4,ANY6",
-			"mesh 22/tcp ssh <- ANY4,ANY6", "mesh 3306/tcp database <- 10.66.0.2/32", "mesh 7443/tcp api <- ANY4,ANY6", "mesh 7480/tcp health <- ANY4,ANY6",
+			"mesh 22/tcp ssh <- ANY4,ANY6", "mesh 655/udp probe <- 10.66.0.2/32,10.66.0.3/32", "mesh 3306/tcp database <- 10.66.0.2/32", "mesh 7443/tcp api <- ANY4,ANY6", "mesh 7480/tcp health <- ANY4,ANY6",
 			"mesh 7946/tcp gossip <- 10.66.0.2/32,10.66.0.3/32", "mesh 7946/udp gossip <- 10.66.0.2/32,10.66.0.3/32",
 		}},
 		{"operators and others", operators, "a", []string{
@@ -106,7 +108,7 @@ func TestHostFirewall(t *testing.T) {
 			"public 655/tcp mesh <- 192.0.2.2/32,192.0.2.3/32", "public 655/udp mesh <- 192.0.2.2/32,192.0.2.3/32",
 			"public 7443/tcp api <- 192.0.2.2/32,192.0.2.3/32,198.51.100.9/32,203.0.113.0/24,2001:db8::/32", "public 7480/tcp health <- ANY4,ANY6",
 			"public 8000-8080/tcp application <- 192.0.2.3/32,192.0.2.128/25", "public 9100/tcp application <- 192.0.2.3/32,192.0.2.128/25",
-			"mesh 22/tcp ssh <- 198.51.100.9/32,203.0.113.0/24,2001:db8::/32", "mesh 514/udp application <- ANY4,ANY6", "mesh 3306/tcp database <- 10.66.0.2/32",
+			"mesh 22/tcp ssh <- 198.51.100.9/32,203.0.113.0/24,2001:db8::/32", "mesh 514/udp application <- ANY4,ANY6", "mesh 655/udp probe <- 10.66.0.2/32,10.66.0.3/32", "mesh 3306/tcp database <- 10.66.0.2/32",
 			"mesh 7443/tcp api <- ANY4,ANY6", "mesh 7480/tcp health <- ANY4,ANY6",
 			"mesh 7946/tcp gossip <- 10.66.0.2/32,10.66.0.3/32", "mesh 7946/udp gossip <- 10.66.0.2/32,10.66.0.3/32",
 			"mesh 8000-8080/tcp application <- 10.66.0.3/32,192.0.2.128/25", "mesh 9100/tcp application <- 10.66.0.3/32,192.0.2.128/25",
@@ -114,7 +116,7 @@ func TestHostFirewall(t *testing.T) {
 		{"no part in the database", plain, "c", []string{
 			"public 22/tcp ssh <- ANY4,ANY6", "public 655/tcp mesh <- 192.0.2.1/32,192.0.2.2/32", "public 655/udp mesh <- 192.0.2.1/32,192.0.2.2/32",
 			"public 7443/tcp api <- ANY4,ANY6", "public 7480/tcp health <- ANY4,ANY6",
-			"mesh 22/tcp ssh <- ANY4,ANY6", "mesh 7443/tcp api <- ANY4,ANY6", "mesh 7480/tcp health <- ANY4,ANY6",
+			"mesh 22/tcp ssh <- ANY4,ANY6", "mesh 655/udp probe <- 10.66.0.1/32,10.66.0.2/32", "mesh 7443/tcp api <- ANY4,ANY6", "mesh 7480/tcp health <- ANY4,ANY6",
 			"mesh 7946/tcp gossip <- 10.66.0.1/32,10.66.0.2/32", "mesh 7946/udp gossip <- 10.66.0.1/32,10.66.0.2/32",
 		}},
 		{"another is behind somebody's address", hidden, "a", []string{
@@ -123,6 +125,10 @@ func TestHostFirewall(t *testing.T) {
 		{"another has a host name", names, "a", []string{
 			"public 22/tcp ssh <- 203.0.113.7/32", "public 655/tcp mesh <- ANY4,ANY6", "public 655/udp mesh <- ANY4,ANY6",
 			"public 7443/tcp api <- ANY4,ANY6", "public 7480/tcp health <- ANY4,ANY6", "mesh 22/tcp ssh <- 203.0.113.7/32",
+		}},
+		{"a mesh of WireGuard", tunnel, "c", []string{
+			"public 22/tcp ssh <- ANY4,ANY6", "public 655/udp mesh <- 192.0.2.1/32,192.0.2.2/32", "public 7443/tcp api <- ANY4,ANY6", "public 7480/tcp health <- ANY4,ANY6",
+			"mesh 22/tcp ssh <- ANY4,ANY6", "mesh 655/udp probe <- 10.66.0.1/32,10.66.0.2/32", "mesh 7443/tcp api <- ANY4,ANY6", "mesh 7480/tcp health <- ANY4,ANY6", "mesh 7655/udp mesh <- fe80::/10",
 		}},
 		{"IPv6 that not all have", dual, "a", []string{
 			"public 22/tcp ssh <- 203.0.113.7/32", "public 655/tcp mesh <- ANY6,192.0.2.2/32,192.0.2.3/32", "public 655/udp mesh <- ANY6,192.0.2.2/32,192.0.2.3/32",

@@ -97,7 +97,7 @@ func Derive(in Input, self string) (*View, error) {
 		Self:        newPeer(in, self, own),
 		PublicPorts: spec.PublicPorts{TCP: slices.Clone(own.PublicPorts.TCP), UDP: slices.Clone(own.PublicPorts.UDP)},
 		Maintenance: map[string]spec.Maintenance{},
-		Problems:    append(Check(in.ClusterName, in.Cluster, in.Nodes), checkLinks(in.Nodes, in.Links)...),
+		Problems:    append(Check(in.ClusterName, in.Cluster, in.Nodes), checkLinks(in.Cluster.Mesh.Driver, in.Nodes, in.Links)...),
 	}
 	v.Problems = append(v.Problems, checkLoadBalancers(in)...)
 	v.Problems = append(v.Problems, checkDatabases(in)...)

@@ -15,10 +15,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // HelloPort is the UDP port of hellos, at link-local addresses inside the tunnel.
-const HelloPort = 7655
+const HelloPort = spec.WireGuardHelloPort
 
 // Config is what the agent wants of the interface. It holds nothing secret.
 type Config struct {
