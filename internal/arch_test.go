@@ -104,7 +104,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			"",
-			[]string{"internal/agent", "internal/mesh/tinc", "internal/lab", "internal/host"},
+			[]string{"internal/agent", "internal/mesh/tinc", "internal/mesh/wireguard", "internal/lab", "internal/host"},
 			"the provider runs on an operator's machine and changes nothing there",
 		},
 		{

@@ -52,6 +52,12 @@ resource "atoll_node" %q {
 		{"ping_timeout", cluster("name = \"web\"\nmesh_cidr = \"10.66.0.0/16\"\nmesh = { tinc = { ping_interval = 1, ping_timeout = 2 } }"), []string{"mesh.tinc.ping_timeout", "at most ping_interval"}},
 		{"same port twice", cluster("name = \"web\"\nmesh_cidr = \"10.66.0.0/16\"\nports = { api = 655 }"), []string{"ports.api", "655 is also mesh.port"}},
 		{"unknown driver", cluster("name = \"web\"\nmesh_cidr = \"10.66.0.0/16\"\nmesh = { driver = \"pigeon\" }"), []string{"mesh.driver", "tinc"}},
+		{"timers of another driver", cluster("name = \"web\"\nmesh_cidr = \"10.66.0.0/16\"\nmesh = { driver = \"wireguard\", tinc = { ping_interval = 9 } }"), []string{"mesh.tinc", "those of driver"}},
+		{
+			"TCP over WireGuard",
+			strings.Replace(link("from = atoll_node.a\nto = atoll_node.b\ntcp_only = true"), "mesh_cidr", "mesh = { driver = \"wireguard\" }\nmesh_cidr", 1),
+			[]string{"tcp_only", "has no TCP"},
+		},
 		{"seed", cluster("name = \"web\"\nmesh_cidr = \"10.66.0.0/16\"\nseeds = [\"hk1\"]"), []string{"seeds", "host:port"}},
 		{"node name", clusterConfig + node("a", "A", ""), []string{"name", `"A" is not a name`}},
 		{"mesh address outside", clusterConfig + node("a", "a", `mesh_address = "10.67.0.1"`), []string{"mesh_address", "outside the cluster's mesh_cidr"}},

@@ -4,6 +4,7 @@ provider "atoll" {}
 resource "atoll_cluster" "web" {
   name      = var.cluster
   mesh_cidr = var.mesh_cidr
+  mesh      = { driver = var.mesh_driver }
 
   # Nodes whose addresses are known beforehand: whoever joins later asks them for the others.
   seeds = [for machine in merge(var.machines, var.seeded) : "${machine.host}:7443"]

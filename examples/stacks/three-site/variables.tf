@@ -15,6 +15,12 @@ variable "mesh_cidr" {
   }
 }
 
+variable "mesh_driver" {
+  description = "Technology of the mesh, tinc or wireguard. It cannot change once the cluster is there."
+  type        = string
+  default     = "tinc"
+}
+
 variable "machines" {
   description = "Machines that exist, by node name: whose they are, where they stand, how to reach them over SSH."
   type = map(object({

@@ -18,6 +18,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh/tinc"
+	"github.com/atollhq/terraform-provider-atoll/internal/mesh/wireguard"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
@@ -30,8 +31,15 @@ import (
 // Mesh returns the mesh drivers.
 func Mesh() map[spec.MeshDriver]mesh.New {
 	return map[spec.MeshDriver]mesh.New{
-		spec.MeshTinc: tinc.New,
+		spec.MeshTinc:      tinc.New,
+		spec.MeshWireGuard: wireguard.New,
 	}
+}
+
+// RunWireGuard runs the interface of a node whose mesh is WireGuard, until ctx ends. Ready is called when it is up, alive once a
+// second from then on.
+func RunWireGuard(ctx context.Context, ready, alive func(), log *slog.Logger) error {
+	return wireguard.Run(ctx, ready, alive, log)
 }
 
 // Edge opens the vendor of load balancers.

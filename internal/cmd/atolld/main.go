@@ -44,6 +44,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	cmd.AddCommand(runCommand(), planCommand(), statusCommand(), movedCommand(), copiedCommand(), installCommand(), packagesCommand(), uninstallCommand(), versionCommand(), pairCommand())
+	cmd.AddCommand(runCommand(), planCommand(), statusCommand(), movedCommand(), copiedCommand(), installCommand(), packagesCommand(), uninstallCommand(), versionCommand(), pairCommand(), wireguardCommand())
 	return cmd
 }

@@ -179,6 +179,7 @@ func (s *site) explain(t *testing.T) {
 		for _, argv := range [][]string{
 			{"journalctl", "-u", "atolld", "-n", "25", "--no-pager", "-o", "cat"},
 			{"journalctl", "-u", "atoll-pair-*", "-n", "25", "--no-pager", "-o", "cat"},
+			{"journalctl", "-u", "atoll-wireguard", "-n", "25", "--no-pager", "-o", "cat"},
 			{"systemctl", "--failed", "--no-pager"},
 		} {
 			out, err := s.Exec(ctx, n.Name, argv...)

@@ -76,7 +76,10 @@ func (m Model) ToSpec(ctx context.Context) (spec.Cluster, diag.Diagnostics) {
 		set(&t.PingInterval, tinc.PingInterval)
 		set(&t.PingTimeout, tinc.PingTimeout)
 		set(&t.MaxTimeout, tinc.MaxTimeout)
-		c.Mesh.Tinc = &t
+		// Every mesh shows the timers in the state, since they have defaults; only those that were chosen say something.
+		if c.Mesh.Driver == spec.MeshTinc || t != spec.DefaultTinc() {
+			c.Mesh.Tinc = &t
+		}
 	}
 	for _, e := range m.Seeds.Elements() {
 		if s, ok := e.(types.String); ok && known(s) {

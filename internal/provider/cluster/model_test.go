@@ -37,7 +37,9 @@ func TestModelKeepsTheSpec(t *testing.T) {
 	tuned.Mesh = spec.Mesh{Driver: spec.MeshTinc, Port: 1655, Tinc: &spec.Tinc{PingInterval: 9, PingTimeout: 3, MaxTimeout: 20}}
 	tuned.Ports = spec.Ports{API: 1, Health: 2, Gossip: 3}
 	tuned.Seeds = []string{"a.example.net:7443", "b.example.net:7443"}
-	for name, want := range map[string]spec.Cluster{"defaults": plain, "everything set": tuned} {
+	wireguard := plain
+	wireguard.Mesh = spec.Mesh{Driver: spec.MeshWireGuard, Port: 51820}
+	for name, want := range map[string]spec.Cluster{"defaults": plain, "everything set": tuned, "WireGuard": wireguard} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, key := sign(t, want)
@@ -50,8 +52,10 @@ func TestModelKeepsTheSpec(t *testing.T) {
 				t.Fatal(diags)
 			}
 			// The model spells the defaults out, which means the same.
-			defaults := want.Mesh.TincOrDefault()
-			want.Mesh.Tinc = &defaults
+			if want.Mesh.Driver == spec.MeshTinc {
+				defaults := want.Mesh.TincOrDefault()
+				want.Mesh.Tinc = &defaults
+			}
 			if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}

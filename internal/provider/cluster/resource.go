@@ -89,11 +89,34 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	resp.Diagnostics.Append(sameDriver(ctx, state, plan)...)
 	if key != "" && known(state.PublicKey) && state.PublicKey.ValueString() != key {
 		resp.Diagnostics.AddAttributeError(path.Root("public_key"), "Another signing key",
 			fmt.Sprintf("Cluster %q trusts the signing key %s, but the provider has %s.\n\nGive the provider the key that the cluster was made with; "+
 				"its nodes accept no other. A cluster with a new key is a new cluster.", state.Name.ValueString(), state.PublicKey.ValueString(), key))
 	}
+}
+
+// sameDriver refuses another driver for the mesh of a cluster that is there: nodes would change one by one, and those that
+// have changed would not hear the others any more, nor the databases and pairs that live on the mesh.
+func sameDriver(ctx context.Context, state, plan Model) diag.Diagnostics {
+	if !known(plan.Mesh) || plan.Name.IsUnknown() || plan.Name.ValueString() != state.Name.ValueString() {
+		return nil // another cluster, which is made anew
+	}
+	if driver, ok := plan.Mesh.Attributes()["driver"]; ok && driver.IsUnknown() {
+		return nil
+	}
+	was, diags := state.ToSpec(ctx)
+	will, more := plan.ToSpec(ctx)
+	diags.Append(more...)
+	if diags.HasError() || was.Mesh.Driver == will.Mesh.Driver {
+		return diags
+	}
+	diags.AddAttributeError(path.Root("mesh").AtName("driver"), "Mesh driver cannot change",
+		fmt.Sprintf("Cluster %q has a mesh of driver %q, and the configuration asks for %q. The nodes of a cluster cannot change from one to the other "+
+			"without losing each other, and what lives on their mesh with them.\n\nLeave mesh.driver at %q, or make a cluster of another name with "+
+			"the new driver and move to it node by node.", state.Name.ValueString(), was.Mesh.Driver, will.Mesh.Driver, was.Mesh.Driver))
+	return diags
 }
 
 // describe notes the cluster for what is planned after it, once all of it is known that its nodes listen on.

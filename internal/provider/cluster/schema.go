@@ -80,13 +80,14 @@ func meshAttribute() schema.SingleNestedAttribute {
 		Attributes: map[string]schema.Attribute{
 			"driver": schema.StringAttribute{
 				Optional: true, Computed: true, Default: stringdefault.StaticString(string(m.Driver)),
-				MarkdownDescription: "Technology of the mesh, one of `" + strings.Join(drivers, "`, `") + "`.",
+				MarkdownDescription: "Technology of the mesh, one of `" + strings.Join(drivers, "`, `") + "`. It cannot change once the cluster is there. " +
+					"`tinc` also works over TCP; `wireguard` is several times as fast, and leaves dead and lossy links sooner.",
 				Validators:          []validator.String{stringvalidator.OneOf(drivers...)},
 			},
-			"port": portAttribute(m.Port, "Public port of the mesh (for tinc TCP and UDP)."),
+			"port": portAttribute(m.Port, "Public port of the mesh: UDP, and for tinc TCP too."),
 			"tinc": schema.SingleNestedAttribute{
 				Optional: true, Computed: true,
-				MarkdownDescription: "Timers of driver `tinc`, in seconds. The defaults leave a dead link after one to three seconds; tinc's own take up to a minute.",
+				MarkdownDescription: "Timers of driver `tinc`, in seconds, of no meaning with another. The defaults leave a dead link after one to three seconds; tinc's own take up to a minute.",
 				Default:             objectdefault.StaticValue(tincValue(t)),
 				Attributes: map[string]schema.Attribute{
 					"ping_interval": portAttribute(t.PingInterval, "Pause between two probes of a peer."),

@@ -61,6 +61,7 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 		return
 	}
 	resp.Diagnostics.Append(validate(plan, e)...)
+	resp.Diagnostics.Append(r.suit(plan, e)...)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("id"), linkID(e.cluster(), plan.ToSpec(e)))...)
 }
 
@@ -74,6 +75,18 @@ func validate(m Model, e ends) diag.Diagnostics {
 			fmt.Sprintf("from is a node of cluster %q, to one of %q.\n\nName two nodes of one cluster.", from, to))
 	}
 	return diags
+}
+
+// suit checks that the cluster's mesh can do what the link asks for, where the cluster is planned in the same run.
+func (r *Resource) suit(m Model, e ends) diag.Diagnostics {
+	if r.op == nil {
+		return nil
+	}
+	c := r.op.Cluster(e.cluster()).Described()
+	if c == nil {
+		return nil
+	}
+	return diagnose.Problems(invalid, path.Empty(), nil, m.ToSpec(e).Settings.Suit(c.Mesh.Driver))
 }
 
 // Create makes the nodes known to each other, signs the link and waits until each reaches the other.
