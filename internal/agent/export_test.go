@@ -228,13 +228,14 @@ func (l LostPeers) All(names []string, peers map[string]spec.PeerStatus, unanswe
 	return l.lost.all(names, peers, func(name string) bool { return slices.Contains(unanswered, name) }, now)
 }
 
-// RefusedPorts is refusedPorts.
+// RefusedPorts is refusedPorts on a node that was kept in service for kept.example.com lately.
 func RefusedPorts(balancers []topology.LoadBalancer, fit map[string]spec.ServingStatus, statuses map[string]spec.Status,
 	received map[string]time.Time, peers map[string]spec.PeerStatus, out []string, now time.Time, before []int,
 ) []int {
 	return refusedPorts(refusalInput{
 		balancers: balancers, statuses: statuses, received: received, peers: peers, now: now, before: before,
-		out: func(topology.LoadBalancer) []string { return out },
+		out:  func(topology.LoadBalancer) []string { return out },
+		kept: func(hostname string) bool { return hostname == "kept.example.com" },
 		fit: func(hostname string) (spec.ServingStatus, bool) {
 			s, known := fit[hostname]
 			return s, known

@@ -18,6 +18,9 @@ const (
 	// proxySilence is how long a proxy that served must not have said that it still does until that counts, which is two looks in a
 	// row: one question that goes unanswered, as on a busy machine or while it is being replaced, takes no node out of service.
 	proxySilence = proxyInterval * 9 / 10
+	// keptLately is how long an edge may take to find out that nodes beside one that was kept in service are well again: the slowest
+	// monitors ask once a minute, and twice.
+	keptLately = 2*time.Minute + 10*time.Second
 )
 
 // proxyWatch is what watchProxy remembers.
@@ -32,6 +35,8 @@ type proxyWatch struct {
 	silent map[string]time.Time
 	// passed is what the proxies were told to pass by last.
 	passed []string
+	// kept is when a floor has kept this node in service last, by hostname.
+	kept map[string]time.Time
 	// dead are the nodes whose requests were ended, since they were found dead.
 	dead map[string]bool
 	// hung is since when applications hang, and released those whose requests were ended since then.
@@ -41,7 +46,7 @@ type proxyWatch struct {
 
 // newProxyWatch is what is remembered at first.
 func newProxyWatch(now time.Time) *proxyWatch {
-	return &proxyWatch{began: now, silent: map[string]time.Time{}}
+	return &proxyWatch{began: now, silent: map[string]time.Time{}, kept: map[string]time.Time{}}
 }
 
 // watchProxy looks at the local proxies, tells the node's fitness of them, and closes and opens their ports to strangers as the
@@ -143,9 +148,15 @@ func (s *session) proxyProblem(b topology.LoadBalancer, status balancer.Status) 
 func (s *session) keepGate(ctx context.Context, w *proxyWatch, in input) {
 	_, peers, _ := s.keeper.snapshot()
 	now := time.Now()
+	for hostname, own := range s.fitness.all() {
+		if own.Kept {
+			w.kept[hostname] = now
+		}
+	}
 	decide := refusalInput{
 		balancers: in.view.LoadBalancers, fit: s.fitness.of, out: s.outOf,
 		statuses: in.snapshot.Statuses, received: in.snapshot.Received, peers: peers, now: now, before: w.refused,
+		kept: func(hostname string) bool { at, was := w.kept[hostname]; return was && now.Sub(at) < keptLately },
 	}
 	if now.Sub(w.began) < settling {
 		// A node that has just started has not heard from anybody yet. That is no news about its fitness.

@@ -21,6 +21,8 @@ type refusalInput struct {
 	// out returns the nodes that get no traffic from the vendor.
 	out func(topology.LoadBalancer) []string
 	now time.Time
+	// kept tells whether a floor has kept this node in service until lately.
+	kept func(hostname string) bool
 	// before are the ports that are refused now.
 	before []int
 }
@@ -63,10 +65,16 @@ func refusedPorts(in refusalInput) []int {
 // othersServe tells whether another node serves a load balancer, as far as this one knows: it said not long ago that it is fit,
 // and has not fallen silent since, in the mesh or in public, nor is it removed at the vendor. A node that hears nobody at all is no
 // judge of who is silent in the mesh. In public it need not be: not to refuse what another node would have taken costs little,
-// since the proxy passes it on. One that is kept in service by a floor is no better than this node with the same kind of trouble, and not
-// all would find it: an edge tries one other node, which may refuse as well.
+// since the proxy passes it on.
+//
+// A node whose proxy can do that refuses nobody for the sake of one that is no better: that is kept in service by a floor, or has the same
+// trouble and calls itself fit for a moment longer. Not all would find that one, since an edge tries one other node, which may refuse
+// as well. Nor does a node refuse that was kept itself until lately: to the edge it may be the only one that is well.
 func (in refusalInput) othersServe(b topology.LoadBalancer, own spec.ServingStatus) bool {
-	keepable := own.Node == partDatabase || own.Node == partFiles || own.Node == "" && own.Application != ""
+	passing := passesOn(own)
+	if passing && in.kept(b.Hostname) {
+		return false
+	}
 	heard := false
 	for _, p := range in.peers {
 		heard = heard || p.Reachable || p.Alive
@@ -78,9 +86,15 @@ func (in refusalInput) othersServe(b topology.LoadBalancer, own spec.ServingStat
 		silent := heard && !seen.Reachable && !seen.Alive
 		hidden := seen.Public != nil && !seen.Public.Answers
 		serving := report.Serving[b.Hostname]
-		if p.Enabled && serving.Fit && !(serving.Kept && keepable) && api.Fresh(at, in.now) && !silent && !hidden && !slices.Contains(out, p.Name) {
+		same := serving.Kept || own.Node == partDatabase && lostDatabase(report) || own.Node == "" && serving.Application != ""
+		if p.Enabled && serving.Fit && !(passing && same) && api.Fresh(at, in.now) && !silent && !hidden && !slices.Contains(out, p.Name) {
 			return true
 		}
 	}
 	return false
+}
+
+// passesOn tells whether the proxy of a node with some trouble can pass requests on to others.
+func passesOn(own spec.ServingStatus) bool {
+	return own.Node == partDatabase || own.Node == partFiles || own.Node == "" && own.Application != ""
 }

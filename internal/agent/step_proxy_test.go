@@ -58,32 +58,49 @@ func TestPassedBy(t *testing.T) {
 	}
 }
 
-// TestRefusalBesideKeptNodes: a node sends strangers away to one that is kept in service only if it is worse than that one.
-func TestRefusalBesideKeptNodes(t *testing.T) {
+// TestRefusalForNobodyBetter: a node whose proxy can pass requests on sends strangers away only to one that is better, and that the edge
+// knows to be.
+func TestRefusalForNobodyBetter(t *testing.T) {
 	t.Parallel()
-	lb := topology.LoadBalancer{
-		Hostname: "www.example.com", Proxy: &spec.Proxy{Port: 80},
-		Peers: []topology.ServingPeer{{Peer: topology.Peer{Name: "sg1"}, ServingNode: spec.ServingNode{Enabled: true}}},
-	}
+	var (
+		database    = spec.ServingStatus{Node: "database"}
+		application = spec.ServingStatus{Application: "exit code 1"}
+		fit         = spec.ServingStatus{Fit: true}
+		kept        = spec.ServingStatus{Fit: true, Kept: true}
+		falling     = spec.ServingStatus{Fit: true, Application: "exit code 1"}
+	)
 	now := time.Now()
 	for _, tt := range []struct {
-		name    string
-		own     spec.ServingStatus
-		kept    bool
-		refuses bool
+		name       string
+		hostname   string
+		own, other spec.ServingStatus
+		// lost tells that the other's router leads nowhere.
+		lost, refuses bool
 	}{
-		{"the database, another is well", spec.ServingStatus{Node: "database"}, false, true},
-		{"the database", spec.ServingStatus{Node: "database"}, true, false},
-		{"files", spec.ServingStatus{Node: "files"}, true, false},
-		{"its application", spec.ServingStatus{Application: "exit code 1"}, true, false},
-		{"its application, another is well", spec.ServingStatus{Application: "exit code 1"}, false, true},
-		{"maintenance", spec.ServingStatus{Node: "maintenance"}, true, true},
-		{"the mesh", spec.ServingStatus{Node: "mesh"}, true, true},
+		{"the database, the other is well", "www.example.com", database, fit, false, true},
+		{"the database, the other is kept", "www.example.com", database, kept, true, false},
+		{"the database, the other's is lost", "www.example.com", database, fit, true, false},
+		{"the database, it was kept lately", "kept.example.com", database, fit, false, false},
+		{"files, the other is kept", "www.example.com", spec.ServingStatus{Node: "files"}, kept, false, false},
+		{"its application, the other is well", "www.example.com", application, fit, false, true},
+		{"its application, the other's database is lost for a moment", "www.example.com", application, fit, true, true},
+		{"its application, the other is kept", "www.example.com", application, kept, false, false},
+		{"its application, the other's falls as well", "www.example.com", application, falling, false, false},
+		{"maintenance, the other is kept", "www.example.com", spec.ServingStatus{Node: "maintenance"}, kept, false, true},
+		{"maintenance, it was kept lately", "kept.example.com", spec.ServingStatus{Node: "maintenance"}, fit, false, true},
+		{"the mesh, the other is kept", "www.example.com", spec.ServingStatus{Node: "mesh"}, kept, false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := agent.RefusedPorts([]topology.LoadBalancer{lb}, map[string]spec.ServingStatus{lb.Hostname: tt.own},
-				map[string]spec.Status{"sg1": {Serving: map[string]spec.ServingStatus{lb.Hostname: {Fit: true, Kept: tt.kept}}}},
+			lb := topology.LoadBalancer{
+				Hostname: tt.hostname, Proxy: &spec.Proxy{Port: 80},
+				Peers: []topology.ServingPeer{{Peer: topology.Peer{Name: "sg1"}, ServingNode: spec.ServingNode{Enabled: true}}},
+			}
+			other := spec.Status{
+				Serving:   map[string]spec.ServingStatus{lb.Hostname: tt.other},
+				Databases: map[string]spec.DatabaseStatus{"app": {Router: spec.RouterStatus{Running: true, Writable: !tt.lost}}},
+			}
+			got := agent.RefusedPorts([]topology.LoadBalancer{lb}, map[string]spec.ServingStatus{lb.Hostname: tt.own}, map[string]spec.Status{"sg1": other},
 				map[string]time.Time{"sg1": now}, map[string]spec.PeerStatus{"sg1": {Reachable: true}}, nil, now, nil)
 			if refuses := len(got) > 0; refuses != tt.refuses {
 				t.Errorf("it refuses: %t, want %t", refuses, tt.refuses)
