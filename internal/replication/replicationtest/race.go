@@ -4,6 +4,7 @@ package replicationtest
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -14,7 +15,8 @@ import (
 func EndsAtOnce() error {
 	const variable, option = "GORACE", "atexit_sleep_ms=0"
 	if strings.Contains(os.Getenv(variable), option) {
-		return nil
+		// It was named after the file then, and not after the link to it by which others know it.
+		return os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 	}
 	if err := os.Setenv(variable, strings.TrimSpace(os.Getenv(variable)+" "+option)); err != nil {
 		return err
