@@ -98,8 +98,8 @@ func (f *Firewall) Passed(operator bool, accepted time.Time) {
 
 // Apply makes the filter as wanted, and says how it is. Nil removes everything that was made. It may be called many times with the
 // same filter and then changes nothing but what others have changed, and is to be called every few seconds while a filter is on trial.
-// A filter that lets in nobody less to the ports by which the node is administered and reached by other nodes holds at once; every
-// other one is tried first.
+// A filter that keeps nobody out who got in before at the ports by which the node is administered and reached by other nodes holds at
+// once; every other one is tried first.
 func (f *Firewall) Apply(ctx context.Context, want *topology.HostFirewall) (State, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -192,7 +192,7 @@ func (f *Firewall) settle(ctx context.Context, r record, now table, want *topolo
 		}
 	}
 	switch {
-	case r.Confirmed != nil && same(r.Confirmed, want), r.Confirmed != nil && !r.Confirmed.Narrower(want):
+	case !risky(r.Confirmed, want):
 		return State{Phase: Enforced}, f.enforce(ctx, &r, now, want)
 	case r.Rejected != nil && (r.Rejected.Operator || f.now().Sub(r.Rejected.At) < retryAfter):
 		return f.rejectedState(r), f.hold(ctx, r, now)

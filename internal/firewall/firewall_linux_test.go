@@ -122,14 +122,6 @@ func (s *street) knock(what string, want bool, from *machinetest.Machine, addr n
 	}
 }
 
-func from(texts ...string) []netip.Prefix {
-	var out []netip.Prefix
-	for _, text := range texts {
-		out = append(out, netip.MustParsePrefix(text))
-	}
-	return out
-}
-
 // lets returns a filter with SSH open to networks, or to everybody, and the openings.
 func lets(within time.Duration, operators []netip.Prefix, more ...topology.Opening) *topology.HostFirewall {
 	ssh := topology.Opening{Protocol: topology.TCP, First: 22, Last: 22, Service: topology.ServiceSSH, Anybody4: operators == nil, Anybody6: operators == nil, From: operators}
@@ -325,6 +317,28 @@ func TestMachineRestarts(t *testing.T) {
 		t.Errorf("it is %+v", state)
 	}
 	s.knock("the operator afterwards", true, s.friend, s.at, 22)
+}
+
+// TestNobodyElse has a node that is alone: what concerns other nodes only needs nobody, what concerns the operator does.
+func TestNobodyElse(t *testing.T) {
+	t.Parallel()
+	s := newStreet(t)
+	alone := func(operators []netip.Prefix) *topology.HostFirewall {
+		f := lets(time.Minute, operators)
+		f.Alone = true
+		return f
+	}
+	f := firewall.New(s.node.Sys, stateDir, nil)
+	s.apply(f, alone(nil), firewall.Enforced)
+	api := tcp(7443, false, from("192.0.2.12/32")...)
+	api.Service = topology.ServiceAPI
+	s.apply(f, lets(time.Minute, nil, api), firewall.Enforced)
+	s.apply(f, alone(nil), firewall.Enforced)
+	s.apply(f, alone(from("192.0.2.12/32")), firewall.OnTrial)
+	f.Passed(false, time.Now().Add(time.Minute))
+	s.apply(f, alone(from("192.0.2.12/32")), firewall.OnTrial)
+	f.Passed(true, time.Now().Add(time.Minute))
+	s.apply(f, alone(from("192.0.2.12/32")), firewall.Enforced)
 }
 
 // TestNodesConfirm has changes that concern other nodes alone: any of them may come through, and what none did is tried again later.

@@ -94,6 +94,11 @@ func alike(a, b *topology.HostFirewall) bool {
 	return same(a, b) && (a == nil || a.ConfirmWithin == b.ConfirmWithin && a.Hidden == b.Hidden)
 }
 
+// risky tells whether a change of the filter could lock somebody out who could say so.
+func risky(from, to *topology.HostFirewall) bool {
+	return from.Narrower(to) && (moved(from, to) || !to.Alone)
+}
+
 // moved tells whether a change of the filter could lock the operator out.
 func moved(from, to *topology.HostFirewall) bool {
 	if to.Hidden {

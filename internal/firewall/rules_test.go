@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,43 +14,49 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/firewall"
-	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// filterOf returns the filter that node hk1 of a cluster has.
-func filterOf(t *testing.T, wish spec.HostFirewall, addresses map[string][]string) *topology.HostFirewall {
-	t.Helper()
-	wish.Enforce, wish.ConfirmSeconds = true, spec.DefaultConfirmSeconds
-	in := topology.Input{
-		ClusterName: "web", Cluster: spec.Cluster{MeshCIDR: netip.MustParsePrefix("10.66.0.0/16"), Mesh: spec.DefaultMesh(), Ports: spec.DefaultPorts()},
-		Nodes: map[string]spec.Node{}, Databases: map[string]spec.Database{
-			"app": {Engine: spec.DatabaseMySQL, Port: 3306, Router: spec.DatabaseRouter{Driver: spec.RouterHAProxy, WritePort: 6446, ReadPort: 6447}},
-		}, DatabaseMembers: map[string]spec.Member{},
+func from(texts ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range texts {
+		out = append(out, netip.MustParsePrefix(text))
 	}
-	for i, name := range []string{"hk1", "hk2", "sg1"} {
-		in.Nodes[name] = spec.Node{MeshAddress: netip.AddrFrom4([4]byte{10, 66, 0, byte(i + 1)}), Addresses: addresses[name], HostFirewall: &wish, PublicPorts: spec.PublicPorts{TCP: []int{80, 443}}}
-	}
-	for _, name := range []string{"hk1", "sg1"} {
-		in.DatabaseMembers["app."+name] = spec.Member{Database: "app", Node: name, Role: spec.MemberVoter}
-	}
-	f, err := topology.HostFirewallOf(in, "hk1")
-	if err != nil {
-		t.Fatal(err)
+	return out
+}
+
+// filterOf returns a filter of these openings, at public addresses and over the mesh.
+func filterOf(public, mesh []topology.Opening) *topology.HostFirewall {
+	f := &topology.HostFirewall{Openings: slices.Clone(public)}
+	for _, o := range mesh {
+		o.Mesh = true
+		f.Openings = append(f.Openings, o)
 	}
 	return f
+}
+
+// at is an opening of a port, or of a range of ports, to everybody of some families and to networks.
+func at(protocol topology.Protocol, first, last int, service topology.Service, four, six bool, networks ...string) topology.Opening {
+	return topology.Opening{Protocol: protocol, First: first, Last: last, Service: service, Anybody4: four, Anybody6: six, From: from(networks...)}
 }
 
 // TestScripts holds the text that nft gets, and has nft read it where there is one.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	four := map[string][]string{"hk1": {"192.0.2.1"}, "hk2": {"192.0.2.2"}, "sg1": {"198.51.100.3"}}
-	plain := filterOf(t, spec.HostFirewall{}, four)
-	operators := filterOf(t, spec.HostFirewall{Operators: []string{"203.0.113.0/24", "2001:db8:5::/48"}, Open: []spec.FirewallRule{
-		{Protocol: spec.FirewallTCP, Ports: []string{"9100", "8000-8080"}, Peers: []string{"hk2", "203.0.113.9"}}, {Protocol: spec.FirewallUDP},
-	}}, map[string][]string{"hk1": {"192.0.2.1", "2001:db8::1"}, "hk2": {"192.0.2.2", "2001:db8::2"}, "sg1": {"198.51.100.3"}})
+	plain := filterOf([]topology.Opening{
+		at(topology.TCP, 22, 22, topology.ServiceSSH, true, true), at(topology.TCP, 655, 655, topology.ServiceMesh, false, false, "192.0.2.2/32", "198.51.100.3/32"),
+		at(topology.UDP, 655, 655, topology.ServiceMesh, false, false, "192.0.2.2/32", "198.51.100.3/32"), at(topology.TCP, 7443, 7443, topology.ServiceAPI, true, true),
+	}, []topology.Opening{
+		at(topology.TCP, 22, 22, topology.ServiceSSH, true, true), at(topology.TCP, 3306, 3306, topology.ServiceDatabase, false, false, "10.66.0.3/32"),
+		at(topology.UDP, 7655, 7655, topology.ServiceMesh, false, false, "fe80::/10"),
+	})
+	operators := filterOf([]topology.Opening{
+		at(topology.UDP, 1, 65535, topology.ServiceApplication, true, true),
+		at(topology.TCP, 22, 22, topology.ServiceSSH, false, false, "203.0.113.0/24", "2001:db8:5::/48"), at(topology.TCP, 655, 655, topology.ServiceMesh, false, true, "192.0.2.2/32"),
+		at(topology.TCP, 7443, 7443, topology.ServiceAPI, true, false, "2001:db8::2/128"), at(topology.TCP, 8000, 8080, topology.ServiceApplication, false, false, "192.0.2.2/32", "2001:db8::2/128"),
+	}, nil)
 	for name, script := range map[string]string{
 		"plain":     firewall.Script(plain, nil, 0, 7),
 		"operators": firewall.Script(operators, nil, 0, 0),
