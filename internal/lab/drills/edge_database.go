@@ -15,12 +15,12 @@ import (
 )
 
 // How soon a node that alone has lost its way to the database must be unfit, and how soon visitors must be served by others than
-// those who have: a node gives a database that nobody is known to write to 15 s, and the monitor asks every 10 s, twice. Who is on a
+// those who have: a node whose member has lost the majority is unfit soon after its group has noticed, and the monitor asks every 10 s, twice. Who is on a
 // connection through the proxy of a node that is unfit is served by another node that soon.
 const (
 	routeObjective     = 5 * time.Second
 	leaveObjective     = time.Second
-	partitionObjective = 45 * time.Second
+	partitionObjective = 30 * time.Second
 )
 
 // databaseNodePart is what the health endpoint calls a node's way to the database, and noRouter what it says without a router.

@@ -34,7 +34,7 @@ type files struct {
 // reached, as the mesh sends it when a path is lost, wakes a connection that is being made first with an error alone and then with its
 // end. Router (9.7.4, after_event_fired in linux_epoll_io_service.h) has taken its interest back by then, never hears of the end, and
 // keeps the port closed that the connection came by; it does not end either when it is told to. In half of the cuts of a mesh it was so.
-// With poll it asks again. What poll costs is little as long as connections are thousands, which is all that there is room for.
+// With poll it asks again. What that costs: nothing with 32 connections; with 1600, each query takes 170 µs of CPU and not 55.
 //
 // TLS goes through (PASSTHROUGH): server and client agree on it as if Router was not there, and nobody in between needs a key.
 const settings = `[DEFAULT]
