@@ -112,13 +112,16 @@ func (f filteredSite) nodeGetsIn(ctx context.Context, from, address string, port
 
 func (f filteredSite) closed(t *testing.T) {
 	for _, node := range everyNode {
-		out, err := f.Exec(t.Context(), node, "systemd-run", "--unit=hole", fmt.Sprintf("--socket-property=ListenStream=0.0.0.0:%d", hole), "--socket-property=Accept=yes", "/bin/cat")
-		if err != nil {
+		listen := fmt.Sprintf(`my $s = IO::Socket::INET->new(LocalAddr => "0.0.0.0", LocalPort => %d, Listen => 16, ReuseAddr => 1) or die; while (my $c = $s->accept) { close $c }`, hole)
+		if out, err := f.Exec(t.Context(), node, "systemd-run", "--unit=hole", "perl", "-MIO::Socket::INET", "-e", listen); err != nil {
 			t.Fatalf("%s: %v: %s", node, err, out)
 		}
-		if !f.nodeGetsIn(t.Context(), node, "127.0.0.1", hole) {
-			t.Fatalf("%s does not get into its own port %d", node, hole)
-		}
+		f.eventually(t, node+" listens", time.Minute, func(ctx context.Context) error {
+			if !f.nodeGetsIn(ctx, node, "127.0.0.1", hole) {
+				return errNot("closed")
+			}
+			return nil
+		})
 	}
 	hk1, sg1 := f.address(t, "hk1"), f.address(t, "sg1")
 	mesh, err := f.MeshAddress(t.Context(), "hk1")
