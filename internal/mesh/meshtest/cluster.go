@@ -30,7 +30,7 @@ type node struct {
 	// hidden is for a node that the others have no address of.
 	hidden bool
 	mesh   netip.Addr
-	key     string
+	key    string
 }
 
 // newCluster makes a machine and a driver for each name; nothing is applied yet. Edit may change what the cluster says.
