@@ -60,6 +60,7 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"Unseen", r.unseen},
 		{"Conflict", r.conflict},
 		{"DeletedAndChanged", r.deletedAndChanged},
+		{"Moment", r.moment},
 		{"Unreadable", r.unreadable},
 		{"OwnerAndRightsOfAll", r.ownerAndRightsOfAll},
 		{"ManyUnreadable", r.manyUnreadable},
