@@ -86,8 +86,10 @@ func (in refusalInput) othersServe(b topology.LoadBalancer, own spec.ServingStat
 		silent := heard && !seen.Reachable && !seen.Alive
 		hidden := seen.Public != nil && !seen.Public.Answers
 		serving := report.Serving[b.Hostname]
-		same := serving.Kept || own.Node == partDatabase && lostDatabase(report) || own.Node == "" && serving.Application != ""
-		if p.Enabled && serving.Fit && !(passing && same) && api.Fresh(at, in.now) && !silent && !hidden && !slices.Contains(out, p.Name) {
+		if passing && (serving.Kept || own.Node == partDatabase && lostDatabase(report) || own.Node == "" && serving.Application != "") {
+			continue
+		}
+		if p.Enabled && serving.Fit && api.Fresh(at, in.now) && !silent && !hidden && !slices.Contains(out, p.Name) {
 			return true
 		}
 	}
