@@ -285,3 +285,17 @@ data "atoll_cluster_status" "web" {
 		},
 	)
 }
+
+// TestMeshDriver makes a cluster with a mesh of WireGuard, which it keeps.
+func TestMeshDriver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	wireguard := strings.Replace(clusterConfig, "mesh_cidr", "mesh = { driver = \"wireguard\", port = 51820 }\n  mesh_cidr", 1)
+	driver := statecheck.ExpectKnownValue("atoll_cluster.web", tfjsonpath.New("mesh").AtMapKey("driver"), knownvalue.StringExact("wireguard"))
+	w.test(t,
+		resource.TestStep{Config: wireguard, ConfigStateChecks: []statecheck.StateCheck{driver}},
+		resource.TestStep{Config: wireguard, PlanOnly: true},
+		resource.TestStep{Config: clusterConfig, ExpectError: says("has a mesh of driver", "mesh.driver", "node by node")},
+		resource.TestStep{Config: strings.Replace(clusterConfig, "= \"web\"", "= \"other\"", 1), PlanOnly: true, ExpectNonEmptyPlan: true},
+	)
+}

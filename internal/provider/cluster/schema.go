@@ -82,7 +82,7 @@ func meshAttribute() schema.SingleNestedAttribute {
 				Optional: true, Computed: true, Default: stringdefault.StaticString(string(m.Driver)),
 				MarkdownDescription: "Technology of the mesh, one of `" + strings.Join(drivers, "`, `") + "`. It cannot change once the cluster is there. " +
 					"`tinc` also works over TCP; `wireguard` is several times as fast, and leaves dead and lossy links sooner.",
-				Validators:          []validator.String{stringvalidator.OneOf(drivers...)},
+				Validators: []validator.String{stringvalidator.OneOf(drivers...)},
 			},
 			"port": portAttribute(m.Port, "Public port of the mesh: UDP, and for tinc TCP too."),
 			"tinc": schema.SingleNestedAttribute{
