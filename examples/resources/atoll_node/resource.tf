@@ -32,6 +32,11 @@ resource "atoll_node" "hk2" {
   seed = {
     host = "198.51.100.10"
   }
+
+  # Its agent lets in what the cluster needs, from whom it needs it, and nothing else.
+  host_firewall = {
+    operators = ["203.0.113.0/24"]
+  }
 }
 
 # A machine that is made.
