@@ -36,6 +36,8 @@ type LinkView struct {
 	// There is the direction From -> To, Back the other.
 	There Direction `json:"there"`
 	Back  Direction `json:"back"`
+	// Reports are what both ends say of the direct way between them, where they measure it.
+	Reports []LinkReport `json:"reports,omitempty"`
 }
 
 // Direction is how traffic from one node to the other fares, as its first node reports.
@@ -47,6 +49,8 @@ type Direction struct {
 	// RTT is in milliseconds, 0 when unknown. Loss is from 0 to 1.
 	RTT  float64 `json:"rtt_ms"`
 	Loss float64 `json:"loss"`
+	// Measured is the direct way between the public addresses, nil where it is not measured.
+	Measured *Measured `json:"measured,omitempty"`
 }
 
 func linkView(a, b string, s *store.Snapshot, now time.Time) LinkView {
@@ -55,6 +59,8 @@ func linkView(a, b string, s *store.Snapshot, now time.Time) LinkView {
 		v.From, v.To, v.Named, v.Settings = l.From, l.To, true, l.Settings
 	}
 	v.There, v.Back = direction(v.From, v.To, s, now), direction(v.To, v.From, s, now)
+	v.There.Measured, v.Back.Measured = measured(v.From, v.To, s, now), measured(v.To, v.From, s, now)
+	v.Reports = linkReports(v.From, v.To, s, now)
 	v.There.Since, v.Back.Since = notAfter(v.There.Since, now), notAfter(v.Back.Since, now)
 	return v
 }
@@ -92,6 +98,8 @@ func (v LinkView) judge(nodes map[string]NodeView, at time.Time) (reasons, warni
 		case NodeReady, NodeNotReady:
 		}
 	}
+	warnings = v.judgeMeasured()
+	_, left := v.Left()
 	for _, d := range []struct {
 		from, to string
 		Direction
@@ -100,7 +108,9 @@ func (v LinkView) judge(nodes map[string]NodeView, at time.Time) (reasons, warni
 		switch d.State {
 		case UpDirect:
 		case UpIndirect:
-			reasons = append(reasons, fmt.Sprintf("%s has no direct path%s, it goes by %s", name, since(d.Since), orUnknown(d.Via)))
+			if !left {
+				reasons = append(reasons, fmt.Sprintf("%s has no direct path%s, it goes by %s", name, since(d.Since), orUnknown(d.Via)))
+			}
 		case Down:
 			reasons = append(reasons, fmt.Sprintf("%s is down%s", name, since(d.Since)))
 		default:

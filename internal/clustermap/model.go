@@ -117,6 +117,8 @@ type Direction struct {
 	// RTT is in milliseconds, 0 when unknown. Loss is from 0 to 1.
 	RTT  float64 `json:"rtt_ms"`
 	Loss float64 `json:"loss"`
+	// Measured is the direct way between the public addresses, nil where it is not measured.
+	Measured *api.Measured `json:"measured,omitempty"`
 }
 
 // New makes the map of a status.
@@ -180,7 +182,8 @@ func newNode(name string, v api.NodeView, s api.ClusterStatus) Node {
 // newDirection judges a direction as the cluster's own status does: of the few probes since it last changed, one lost is a large share.
 func newDirection(d api.Direction, at time.Time) Direction {
 	lossy := d.Loss >= api.LossWorthWarning && at.Sub(d.Since) >= api.LossWorthSince
-	out := Direction{State: d.State, Via: d.Via, Since: d.Since, RTT: d.RTT, Loss: d.Loss}
+	out := Direction{State: d.State, Via: d.Via, Since: d.Since, RTT: d.RTT, Loss: d.Loss, Measured: d.Measured}
+	lossy = lossy || out.directLossy()
 	switch {
 	case d.State == api.UpDirect && !lossy:
 		out.Level = Good
@@ -213,7 +216,18 @@ func (d Direction) Text() string {
 	if d.Loss >= 0.005 {
 		words += fmt.Sprintf(", %.0f %% lost", d.Loss*100)
 	}
+	if d.directLossy() {
+		if d.Measured.Silent {
+			return words + ", direct way: nothing arrives"
+		}
+		return words + fmt.Sprintf(", direct way loses %.0f %%", d.Measured.Loss*100)
+	}
 	return words
+}
+
+// directLossy tells whether the direct way, whether it is in use or not, is measured to be bad in this direction.
+func (d Direction) directLossy() bool {
+	return d.Measured != nil && (d.Measured.Silent || d.Measured.Loss >= api.LossWorthWarning)
 }
 
 // Text says in a few words how the node is.

@@ -62,6 +62,8 @@ type nodeLink struct {
 	Named bool          `json:"named"`
 	To    api.Direction `json:"to"`
 	From  api.Direction `json:"from"`
+	// Reports are what both ends say of the direct way between them.
+	Reports []api.LinkReport `json:"reports,omitempty"`
 }
 
 // generationsBehind tells how far a node is behind with an object.
@@ -125,7 +127,8 @@ func (x *explanation) gather(r report, views []api.ClusterStatus) {
 			continue
 		}
 		l := nodeLink{To: directionIn(views, x.Node, other), From: directionIn(views, other, x.Node)}
-		l.Named = r.Links[spec.LinkName(x.Node, other)].Named
+		view := r.Links[spec.LinkName(x.Node, other)]
+		l.Named, l.Reports = view.Named, view.Reports
 		x.Links[other] = l
 	}
 	for name, d := range r.Databases {
@@ -304,10 +307,12 @@ func (x *explanation) judgeLinks(r report, meshPort string) {
 			x.found(true, to.Since, "open "+meshPort+" at "+other+" for "+x.Node+": a firewall there, or on the way, lets only answers through", "%s", oneWay(x.Node, other, from))
 		case from.State == api.Down:
 			x.found(true, from.Since, "open "+meshPort+" at "+x.Node+" for "+other+": a firewall there, or on the way, lets only answers through", "%s", oneWay(other, x.Node, to))
+		case x.leftAlone(other, l):
 		case to.State == api.UpIndirect || from.State == api.UpIndirect:
 			x.found(true, since, "it works as long as "+via(to, from)+" does. Open "+meshPort+" at both, for each other's public addresses",
 				"no direct path between %s and %s%s: traffic goes by %s", x.Node, other, which(x.Node, other, to, from), via(to, from))
 		}
+		x.judgeMeasured(other, l)
 		for _, d := range []struct {
 			from, to string
 			api.Direction

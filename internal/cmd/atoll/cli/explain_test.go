@@ -161,6 +161,15 @@ func links(name string, there, back api.DirectionState) func(*api.ClusterStatus)
 	}
 }
 
+// reports sets what the ends of a link say of it.
+func reports(name string, said ...api.LinkReport) func(*api.ClusterStatus) {
+	return func(s *api.ClusterStatus) {
+		l := s.Links[name]
+		l.Reports, l.There.Measured = said, &api.Measured{Silent: true, Loss: 1, RTT: 12}
+		s.Links[name] = l
+	}
+}
+
 func TestExplainFindings(t *testing.T) {
 	one := func(changes ...func(*api.ClusterStatus)) map[string]api.ClusterStatus {
 		s := cluster("hk1")
@@ -193,6 +202,13 @@ func TestExplainFindings(t *testing.T) {
 		{"cut", one(links("hk1.sg1", api.Down, api.Down)), cli.Degraded, true, []string{"sg1 and hk1 do not reach each other", "it reaches 1 of its 1 other peers", "at both"}, ""},
 		{"a detour", one(links("hk1.sg1", api.UpIndirect, api.UpIndirect)), cli.Degraded, true, []string{"no direct path between sg1 and hk1:", "as long as hk2 does"}, ""},
 		{"a detour one way", one(links("hk1.sg1", api.UpIndirect, api.UpDirect)), cli.Degraded, true, []string{"no direct path between sg1 and hk1 from hk1 to sg1: traffic goes by hk2"}, ""},
+		{"a detour on purpose", one(links("hk1.sg1", api.UpIndirect, api.UpIndirect), reports("hk1.sg1", api.LinkReport{
+			Node: "hk1", Condition: spec.LinkLossy, Message: "hk1 -> sg1 loses 20 %", Steering: &spec.LinkSteering{Away: true, Via: "hk2", Why: "lossy", Hold: 30},
+		})), cli.Healthy, false, []string{"hk1 leaves the direct link between sg1 and hk1 alone (lossy): traffic goes by hk2"}, "no direct path"},
+		{"a firewall that lets in answers only", one(reports("hk1.sg1",
+			api.LinkReport{Node: "hk1", Condition: spec.LinkOneWay, Message: "packets of hk1 do not arrive at UDP port 655 of sg1"},
+			api.LinkReport{Node: "sg1", Condition: spec.LinkOneWay, Message: "the same from the other end"},
+		)), cli.Healthy, false, []string{"measured by hk1: packets of hk1 do not arrive at UDP port 655 of sg1", "mend it before it matters"}, "the other end"},
 		{"a peer is down", one(state("hk1", api.NodeDown, "gone"), links("hk1.sg1", api.Down, api.Down)), cli.Healthy, false, nil, "reach"},
 		{"a lossy line", one(func(s *api.ClusterStatus) {
 			l := s.Links["hk2.sg1"]

@@ -34,6 +34,7 @@ func (x explanation) text() string {
 	x.findings(&b, r)
 	x.conditions(&b, r)
 	x.links(&b, r)
+	x.measured(&b, r)
 	r.databases(&b)
 	r.pairs(&b)
 	x.serving(&b, r)
