@@ -228,7 +228,7 @@ func (c *cluster) loses(a, b string, percent int) {
 	c.t.Helper()
 	var rules []string
 	for _, pair := range [][2]string{{a, b}, {b, a}} {
-		rules = append(rules, fmt.Sprintf("ip saddr %s ip daddr %s numgen random mod 100 < %d drop\n", c.nodes[pair[0]].public, c.nodes[pair[1]].public, percent))
+		rules = append(rules, fmt.Sprintf("ip saddr %s ip daddr %s numgen random mod 1000 < %d drop\n", c.nodes[pair[0]].public, c.nodes[pair[1]].public, min(10*percent, 999)))
 	}
 	c.internet.SetCutsOrFail(c.t, rules...)
 }
