@@ -2,6 +2,7 @@ package guard
 
 import (
 	"errors"
+	"fmt"
 	"path"
 	"strings"
 	"time"
@@ -26,7 +27,8 @@ type keeper struct {
 	open   map[string]unix.Timespec
 	// looked is when the program had begun to look when these were noted.
 	looked time.Time
-	warned bool
+	// warned tells that it was said that names cannot be exchanged, blind that nothing can be guarded.
+	warned, blind bool
 }
 
 // do does what a program has asked for; ours is false when the kernel is to do it.
@@ -286,6 +288,14 @@ func (k *keeper) warn() {
 	if !k.warned {
 		k.warned = true
 		k.tree.Log.Warn("the file system cannot exchange names: what an application puts into the place of a file within the microsecond in which it is replaced is lost")
+	}
+}
+
+// unguarded says once that the program runs without a guard.
+func (k *keeper) unguarded(err error) {
+	if !k.blind {
+		k.blind = true
+		k.tree.Log.Warn("what an application puts into the place of a file in the moment in which that is replaced from the other side is lost", "error", fmt.Errorf("%w: %w", ErrUnguarded, err))
 	}
 }
 

@@ -144,18 +144,25 @@ func (k *keeper) serve(listener int) error {
 		}
 		r := response{ID: n.ID, Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
 		if c := named(n.Nr, n.Args); c.kind != other {
-			from, to, ok := memory.paths(int(n.PID), c)
+			from, to, err := memory.paths(int(n.PID), c)
 			// Its id may be another's by now, and what was read that one's.
 			if errno := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&n.ID)); errno != 0 {
 				memory.close()
 				continue
 			}
-			if !ok {
+			switch {
+			case errors.Is(err, os.ErrPermission):
+				// Somebody has forbidden it, by kernel.yama.ptrace_scope for example: better no guard than no synchronization.
+				k.unguarded(err)
+			case errors.Is(err, errNoPath): // the kernel knows what to say
+			case err != nil:
 				memory.close()
-				// It cannot be guarded, and is not to be done unguarded.
-				r = response{ID: n.ID, Error: -int32(unix.EPERM)}
-			} else if err, ours := k.do(c.kind, from, to); ours {
-				r = response{ID: n.ID, Error: -int32(err)}
+				k.tree.Log.Warn("what the program is about to replace cannot be looked at: it has to try again", "error", err)
+				r = response{ID: n.ID, Error: -int32(unix.EAGAIN)}
+			default:
+				if result, ours := k.do(c.kind, from, to); ours {
+					r = response{ID: n.ID, Error: -int32(result)}
+				}
 			}
 		}
 		if errno := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); errno != 0 && errno != unix.ENOENT {
@@ -183,42 +190,48 @@ func (m *memory) close() {
 	}
 }
 
+// errNoPath is that of a call that does not point at a path.
+var errNoPath = errors.New("there is no path")
+
 // paths returns the absolute paths of a call.
-func (m *memory) paths(pid int, c call) (from, to string, ok bool) {
+func (m *memory) paths(pid int, c call) (from, to string, err error) {
 	if m.file == nil || m.pid != pid {
 		m.close()
 		file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/mem")
 		if err != nil {
-			return "", "", false
+			return "", "", err
 		}
 		m.file, m.pid = file, pid
 	}
-	from, ok = m.path(c.from)
-	if ok && c.kind == rename {
-		to, ok = m.path(c.to)
+	from, err = m.path(c.from)
+	if err == nil && c.kind == rename {
+		to, err = m.path(c.to)
 	}
-	return from, to, ok
+	return from, to, err
 }
 
-func (m *memory) path(p pointer) (string, bool) {
+func (m *memory) path(p pointer) (string, error) {
 	end := -1
 	for _, size := range []int{256, len(m.page)} { // what comes after may not be there
-		n, _ := unix.Pread(int(m.file.Fd()), m.page[:size], int64(p.text)) //nolint:errcheck // then there is no end
-		if end = bytes.IndexByte(m.page[:max(n, 0)], 0); end >= 0 {
+		n, err := unix.Pread(int(m.file.Fd()), m.page[:size], int64(p.text))
+		if err != nil {
+			return "", errNoPath
+		}
+		if end = bytes.IndexByte(m.page[:n], 0); end >= 0 {
 			break
 		}
 	}
-	if end < 0 {
-		return "", false
+	if end <= 0 {
+		return "", errNoPath
 	}
 	path := string(m.page[:end])
-	if strings.HasPrefix(path, "/") || path == "" {
-		return path, true
+	if strings.HasPrefix(path, "/") {
+		return path, nil
 	}
 	at := "cwd"
 	if p.dir != atCwd {
 		at = "fd/" + strconv.Itoa(int(p.dir))
 	}
 	dir, err := os.Readlink("/proc/" + strconv.Itoa(m.pid) + "/" + at)
-	return filepath.Join(dir, path), err == nil
+	return filepath.Join(dir, path), err
 }
