@@ -59,10 +59,16 @@ func TestRestarts(t *testing.T) {
 	)
 }
 
+// TestThroughput is a measurement.
+func TestThroughput(t *testing.T) {
+	requireMeasure(t)
+	meshtest.Throughput(t, 10*time.Second, variant("tinc", "", spec.DefaultTinc(), 0))
+}
+
 func requireMeasure(t *testing.T) {
 	t.Helper()
 	if !*measure {
-		t.Skip("a measurement: go test ./internal/mesh/tinc -run 'TestReroute|TestDistances|TestRestarts' -measure -timeout 40m")
+		t.Skip("a measurement: go test ./internal/mesh/tinc -run 'TestReroute|TestDistances|TestRestarts|TestThroughput' -measure -timeout 40m")
 	}
 	meshtest.Require(t, "tincd")
 }
