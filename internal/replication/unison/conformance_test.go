@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/bare"
@@ -53,6 +54,7 @@ func pair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cfg.Pauses = worker.Pauses{Retry: 500 * time.Millisecond, Doubt: 2 * time.Second, Recheck: time.Second}
 	switch os.Args[2] {
 	case "--prepare":
 		return worker.Prepare(cfg)

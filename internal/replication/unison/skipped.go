@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	// recheckLeast and recheckMost bound how often what was skipped is looked at again.
-	recheckLeast = 5 * time.Second
-	recheckMost  = 5 * time.Minute
+	// recheckMost is how long at most nobody looks again at what was skipped.
+	recheckMost = 5 * time.Minute
 	// otherSide is how much later than on this side unison may look at what is on the other: in the round that comes next.
 	otherSide = time.Second
 )
@@ -126,13 +125,14 @@ func (s *skipped) settle(since time.Time) worker.Failing {
 
 // recheck has both sides look again at what was skipped, until ctx ends: what mended it may be nothing that is seen in the tree.
 func (e *engine) recheck(ctx context.Context, link *worker.Link) {
-	pause := recheckLeast
+	least := e.host.Config.Pauses.Recheck
+	pause := least
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-e.skipped.news:
-			pause = recheckLeast
+			pause = least
 			continue
 		case <-time.After(pause):
 		}
@@ -142,7 +142,7 @@ func (e *engine) recheck(ctx context.Context, link *worker.Link) {
 				e.monitor.Again()
 			}
 			if pause = min(2*pause, recheckMost); !failed {
-				pause = recheckLeast
+				pause = least
 			}
 			continue
 		}

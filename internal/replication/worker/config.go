@@ -8,6 +8,7 @@
 package worker
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -45,7 +47,31 @@ type Config struct {
 	RunDir string `json:"run_dir"`
 	// StateDir is where the worker and its program keep what outlives them.
 	StateDir string `json:"state_dir"`
+	// Pauses are as nodes have them where a program says nothing else.
+	Pauses Pauses `json:"-"`
 }
+
+// Pauses are how long a worker waits before it does again what it has done. What is 0 is as nodes have it.
+type Pauses struct {
+	// Retry is the longest time that the node that leads waits until it begins anew when a synchronization has ended: 5 s. It waits so long
+	// when that has happened several times within seconds.
+	Retry time.Duration
+	// Doubt is for how long the trees have to be compared, while nothing is known of that differs, until contents are: 5 s.
+	Doubt time.Duration
+	// Recheck is after what time a program is first told to look again at what it could not read: 5 s.
+	Recheck time.Duration
+}
+
+// WithPauses returns the configuration with every pause as it is kept.
+func (c Config) WithPauses() Config {
+	c.Pauses.Retry = cmp.Or(c.Pauses.Retry, pauseMost)
+	c.Pauses.Doubt = cmp.Or(c.Pauses.Doubt, doubtAfter)
+	c.Pauses.Recheck = cmp.Or(c.Pauses.Recheck, recheckFirst)
+	return c
+}
+
+// recheckFirst is Pauses.Recheck on nodes.
+const recheckFirst = 5 * time.Second
 
 // ReadConfig reads a file that Config.Marshal has made.
 func ReadConfig(path string) (Config, error) {

@@ -11,7 +11,7 @@ const (
 	// wholeInterval is how often a side looks at its whole tree though nothing was missed that it knows of: what was written by mmap(2) has no
 	// event of its own, and a mistake of a watcher would last until the next start. Unison takes 0.6 s for 47,000 files.
 	wholeInterval = 6 * time.Hour
-	// doubtAfter is for how long the trees have to be compared, while nothing is known of that differs, until contents are.
+	// doubtAfter is Pauses.Doubt on nodes.
 	doubtAfter = 5 * time.Second
 	// doubtGap is what may be between two comparisons of one kind, doubtPause between two times that contents are read for it.
 	doubtGap   = time.Minute
@@ -27,15 +27,15 @@ type doubt struct {
 }
 
 // compared takes in that somebody compares a directory while the program says that all is equal, and tells whether it is time to read
-// contents.
-func (d *doubt) compared(now time.Time) bool {
+// contents, which is after a time.
+func (d *doubt) compared(now time.Time, after time.Duration) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.first.IsZero() || now.Sub(d.last) > doubtGap {
 		d.first = now
 	}
 	d.last = now
-	if now.Sub(d.first) < doubtAfter || !d.read.IsZero() && now.Sub(d.read) < doubtPause {
+	if now.Sub(d.first) < after || !d.read.IsZero() && now.Sub(d.read) < doubtPause {
 		return false
 	}
 	d.first, d.read = time.Time{}, now
@@ -54,7 +54,7 @@ func (w *worker) quiet() bool {
 
 // doubted has contents compared where dates do not tell.
 func (w *worker) doubted() {
-	if !w.quiet() || !w.doubt.compared(time.Now()) {
+	if !w.quiet() || !w.doubt.compared(time.Now(), w.cfg.Pauses.Doubt) {
 		return
 	}
 	if engine, _ := w.shown.get(); engine != nil {

@@ -71,4 +71,4 @@ func Tidy(tree string, directories []string, temporary func(string) bool, now ti
 type Doubt struct{ d doubt }
 
 // Compared takes in that directories are compared.
-func (d *Doubt) Compared(now time.Time) bool { return d.d.compared(now) }
+func (d *Doubt) Compared(now time.Time) bool { return d.d.compared(now, doubtAfter) }

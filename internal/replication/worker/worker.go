@@ -38,6 +38,7 @@ var errUpdated = errors.New("the program was updated")
 // Run keeps a node's side of a pair until ctx ends, which is no error. Another worker of the same pair on this node is an error, and so is
 // what has to be repaired by starting again, such as ErrReplaced.
 func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger) error {
+	cfg = cfg.WithPauses()
 	w := &worker{cfg: cfg, log: log, board: &board{started: time.Now()}, offers: make(chan *offer), streams: make(chan net.Conn), canaries: newCanaries()}
 	w.pressure = ownPressure()
 	if err := os.MkdirAll(cfg.StateDir, 0o711); err != nil {
@@ -340,7 +341,7 @@ func (w *worker) synchronize(ctx context.Context, engine Engine) {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, pauseMost)
+		pause = min(2*pause, w.cfg.Pauses.Retry)
 	}
 }
 
