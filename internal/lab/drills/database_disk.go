@@ -107,7 +107,7 @@ func databaseDiskFills(c *Cluster) Drill {
 
 // fullObjective is how long nobody may be able to write when the primary's disk is full at once: some seconds until that is known and
 // no room has been made, and then it goes, as one that has crashed.
-const fullObjective = 10*time.Second + failoverObjective
+const fullObjective = 5*time.Second + failoverObjective
 
 // databaseDiskFull leaves the primary no room from one moment to the next.
 func databaseDiskFull(c *Cluster) Drill {
