@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
@@ -31,7 +32,7 @@ func TestHostFirewall(t *testing.T) {
 	t.Parallel()
 	onceForAllEngines(t)
 	s := newSite(t)
-	f := filteredSite{site: s, env: s.Work.Env}
+	f := filteredSite{site: s, env: append(slices.Clone(s.Work.Env), rig.WithPair("hk1", "sg1"))}
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T)
@@ -41,6 +42,7 @@ func TestHostFirewall(t *testing.T) {
 		{"what is opened is open to whom it names", f.opened},
 		{"a wrong list of operators is taken back", f.takenBack},
 		{"the agent is killed while a filter is on trial", f.agentKilled},
+		{"a boot begins with what was confirmed", f.boots},
 		{"goes", f.goes},
 	} {
 		if !t.Run(step.name, step.run) {
@@ -61,6 +63,9 @@ func (f filteredSite) works(t *testing.T) {
 	f.apply(t)
 	f.wantHealthy(t, time.Minute, everyNode...)
 	f.inForce(t, everyNode...)
+	if err := f.Pair("hk1", "sg1").Synced(t.Context()); err != nil {
+		t.Errorf("the pair's files: %v", err)
+	}
 	f.wantNoChange(t)
 }
 
@@ -273,6 +278,25 @@ systemctl kill --signal=KILL atolld`
 	f.want(filtered)
 	f.apply(t)
 	f.inForce(t, everyNode...)
+}
+
+// boots has systemd load the filter as it does at boot, before the agent runs. The network of the lab's machines outlives a boot, and
+// the kernel's rules with it.
+func (f filteredSite) boots(t *testing.T) {
+	const boot = `set -eu
+systemctl is-enabled atoll-firewall.service
+systemctl stop atolld.service
+nft delete table inet atoll
+systemctl start atoll-firewall.service
+nft list chain inet atoll confirmed`
+	out, err := f.Exec(t.Context(), "hk2", "sh", "-c", boot)
+	if err != nil || !strings.Contains(string(out), network.OperatorAddress+" tcp dport 22 accept") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if err := f.LetGo(t.Context(), "atolld.service", "hk2"); err != nil {
+		t.Fatal(err)
+	}
+	f.wantHealthy(t, time.Minute, everyNode...)
 }
 
 func (f filteredSite) goes(t *testing.T) {
