@@ -60,14 +60,14 @@ func meshReady(ctx context.Context, f *Field) error {
 	return f.PingAll(ctx, meshA, meshB, meshC)
 }
 
-// reported waits until one of the ends of a link says that it is in a condition, and, where cause is not empty, why.
-func reported(ctx context.Context, f *Field, a, b string, condition spec.LinkCondition, cause spec.LinkCause) error {
-	return f.Measure(ctx, fmt.Sprintf("the link between %s and %s is called %s", a, b, condition), time.Minute, func(ctx context.Context) error {
+// reported waits until meshA or the node at the other end of a link says that it is in a condition, and, where cause is not empty, why.
+func reported(ctx context.Context, f *Field, to string, condition spec.LinkCondition, cause spec.LinkCause) error {
+	return f.Measure(ctx, fmt.Sprintf("the link between %s and %s is called %s", meshA, to, condition), time.Minute, func(ctx context.Context) error {
 		status, _, err := f.Status(ctx)
 		if err != nil {
 			return err
 		}
-		link := status.Links[spec.LinkName(a, b)]
+		link := status.Links[spec.LinkName(meshA, to)]
 		for _, r := range link.Reports {
 			if r.Condition == condition && (cause == "" || r.Cause == cause) {
 				f.Note("%s says: %s", r.Node, r.Message)

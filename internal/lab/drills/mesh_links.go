@@ -21,7 +21,7 @@ func meshCut(c *Cluster) Drill {
 		Name: "mesh/cut", Cluster: c, Traffic: e.begin, Heal: healMesh,
 		Proves: "when the line between two nodes is cut, their packets go by the third within 2 s, and the link is called cut",
 		Inject: func(ctx context.Context, f *Field) error { return f.Cut(ctx, meshA, meshC, false) },
-		Settle: func(ctx context.Context, f *Field) error { return reported(ctx, f, meshA, meshC, spec.LinkCut, "") },
+		Settle: func(ctx context.Context, f *Field) error { return reported(ctx, f, meshC, spec.LinkCut, "") },
 		Verdict: func(_ context.Context, f *Field, o Outcome) error {
 			return errors.Join(outageWithin(o, 2*time.Second), e.promise(f.Injected, 0.96, 3))
 		},
@@ -36,7 +36,7 @@ func meshOneWay(c *Cluster) Drill {
 		Proves: "when one direction between two nodes is cut, their packets go by the third within 2 s, and the direction is named",
 		Inject: func(ctx context.Context, f *Field) error { return f.Cut(ctx, meshA, meshC, true) },
 		Settle: func(ctx context.Context, f *Field) error {
-			if err := reported(ctx, f, meshA, meshC, spec.LinkOneWay, ""); err != nil {
+			if err := reported(ctx, f, meshC, spec.LinkOneWay, ""); err != nil {
 				return err
 			}
 			status, _, err := f.Status(ctx)
@@ -70,7 +70,7 @@ func meshLossy(c *Cluster, percent int) Drill {
 		Proves: fmt.Sprintf("when the line between two nodes loses %d %% of the packets each way, theirs go by the third within 5 s: 99 %% of those of the next minute arrive", percent),
 		Inject: func(ctx context.Context, f *Field) error { return f.Loss(ctx, meshA, meshC, percent, false) },
 		Settle: func(ctx context.Context, f *Field) error {
-			if err := reported(ctx, f, meshA, meshC, spec.LinkLossy, ""); err != nil {
+			if err := reported(ctx, f, meshC, spec.LinkLossy, ""); err != nil {
 				return err
 			}
 			pause(ctx, time.Until(f.Injected.Add(62*time.Second)))
@@ -179,7 +179,7 @@ func meshNoUDP(c *Cluster) Drill {
 		Name: "mesh/no-udp", Cluster: c, Traffic: e.begin, Heal: unfilter,
 		Proves: "when a firewall lets in TCP but no UDP, packets arrive again within 5 s, and the firewall's side and port are named",
 		Inject: func(ctx context.Context, f *Field) error { return filterBoth(ctx, f, "meta l4proto udp") },
-		Settle: func(ctx context.Context, f *Field) error { return reported(ctx, f, meshA, meshC, spec.LinkCut, "") },
+		Settle: func(ctx context.Context, f *Field) error { return reported(ctx, f, meshC, spec.LinkCut, "") },
 		Verdict: func(_ context.Context, f *Field, _ Outcome) error {
 			return e.promise(f.Injected, 0.9, 6)
 		},
@@ -220,7 +220,7 @@ func meshNoWay(c *Cluster) Drill {
 			if err := f.Cut(ctx, meshA, meshB, true); err != nil {
 				return err
 			}
-			if err := reported(ctx, f, meshA, meshB, spec.LinkOneWay, ""); err != nil {
+			if err := reported(ctx, f, meshB, spec.LinkOneWay, ""); err != nil {
 				return err
 			}
 			f.Injected = time.Now()
