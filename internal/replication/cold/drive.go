@@ -33,11 +33,15 @@ type Result struct {
 	Busy []string
 	// Problems are what somebody has to look at.
 	Problems []string
+	// Unreached says which side was not reached, "" for none.
+	Unreached string
 }
 
 func (r *Result) take(err error) {
 	switch {
 	case err == nil:
+	case isUnreached(err):
+		r.Unreached = err.Error()
 	case isBusy(err):
 		r.Busy = append(r.Busy, err.Error())
 	default:
@@ -90,11 +94,14 @@ func Follow(ctx context.Context, one, other Side, hold Hold, log *slog.Logger) R
 	}
 	var copied []move
 	for _, m := range moves {
-		if err := m.sides[0].Follow(ctx, m.dir); err != nil {
-			r.take(err)
-			continue
+		err := m.sides[0].Follow(ctx, m.dir)
+		r.take(err)
+		if isUnreached(err) {
+			return r
 		}
-		copied = append(copied, m)
+		if err == nil {
+			copied = append(copied, m)
+		}
 	}
 	r.moved(exchangeAll(ctx, hold, copied, &r), log)
 	return r
@@ -141,8 +148,11 @@ func Round(ctx context.Context, here, there Side, hold Hold, log *slog.Logger) R
 	}
 	for _, dir := range common(ours.Due, theirs.Due) {
 		copied, err := copyBoth(ctx, here, there, dir)
+		r.take(err)
+		if isUnreached(err) {
+			return r
+		}
 		if err != nil {
-			r.take(err)
 			continue
 		}
 		if len(waiting) == 0 {
@@ -245,7 +255,11 @@ func exchangeSome(ctx context.Context, hold Hold, moves []move, done *[]move, r 
 		whole := true
 		for _, side := range m.sides {
 			// Where it has failed in between, the hot part leaves it alone.
-			if err := side.Swap(ctx, m.dir); err != nil {
+			err := side.Swap(ctx, m.dir)
+			if isUnreached(err) {
+				return number, err
+			}
+			if err != nil {
 				r.take(err)
 				whole = false
 				break

@@ -22,13 +22,30 @@ type slowSide struct {
 	copying, swapping time.Duration
 	// held tells whether the hot part rests.
 	held func() bool
+	// gone is after how many copies and exchanges it is not reached any more, 0 for never; asked how often it was asked then.
+	gone, asked int
+	done        int
 	// wrong is what was done while the hot part ran, or did not.
 	wrong []string
 }
 
 func (s *slowSide) State(context.Context) (cold.State, error) { return s.state, nil }
 
+// reach fails when the side is gone.
+func (s *slowSide) reach() error {
+	if s.gone == 0 || s.done < s.gone {
+		s.done++
+		return nil
+	}
+	s.asked++
+	<-time.After(20 * time.Second)
+	return &cold.UnreachedError{Err: errors.New("nobody answers")}
+}
+
 func (s *slowSide) copy(dir string) error {
+	if err := s.reach(); err != nil {
+		return err
+	}
 	<-time.After(s.copying)
 	if s.held() {
 		s.wrong = append(s.wrong, "copied while the hot part rests: "+dir)
@@ -43,6 +60,9 @@ func (s *slowSide) Copy(_ context.Context, dir string) (cold.Copied, error) {
 func (s *slowSide) Follow(_ context.Context, dir string) error { return s.copy(dir) }
 
 func (s *slowSide) Swap(_ context.Context, dir string) error {
+	if err := s.reach(); err != nil {
+		return err
+	}
 	<-time.After(s.swapping)
 	if !s.held() {
 		s.wrong = append(s.wrong, "exchanged while the hot part runs: "+dir)
@@ -144,6 +164,29 @@ func TestRests(t *testing.T) {
 					t.Errorf("it rests for %s at once, %d times", r.longest, r.rests)
 				}
 			})
+		})
+	}
+}
+
+// A side that is gone is no problem to look at, and nobody waits for it again and again while the hot part rests.
+func TestUnreached(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []int{1, 10, 100, 105, 130} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &resting{}
+			one, other := slowSides(100, r, func(one, other *cold.State, dir []byte) {
+				for _, s := range []*cold.State{one, other} {
+					s.Plain, s.Due = append(s.Plain, dir), append(s.Due, dir)
+				}
+			})
+			other.gone = gone
+			result := cold.Round(t.Context(), one, other, r.hold, slog.New(slog.DiscardHandler))
+			if result.Unreached != "nobody answers" || len(result.Problems)+len(result.Busy) > 0 {
+				t.Errorf("gone after %d: %+v", gone, result)
+			}
+			if other.asked > 2 || r.longest > 25*time.Second || r.held {
+				t.Errorf("gone after %d: it is asked %d times, and the hot part rests for %s", gone, other.asked, r.longest)
+			}
 		})
 	}
 }

@@ -252,6 +252,14 @@ func TestWire(t *testing.T) {
 		t.Errorf("apart: %q, %v", dirs, err)
 	}
 	// Errors keep their kinds.
+	gone := cold.NewClient(func(context.Context) (net.Conn, error) { return nil, errors.New("the way is cut") })
+	var unreached *cold.UnreachedError
+	if _, err := gone.State(t.Context()); !errors.As(err, &unreached) || err.Error() != "the way is cut" {
+		t.Errorf("a side that is not reached: %v", err)
+	}
+	if r := cold.Round(t.Context(), here, gone, w.hold, slog.New(slog.DiscardHandler)); r.Unreached == "" || len(r.Problems) > 0 {
+		t.Errorf("a round with a side that is not reached: %+v", r)
+	}
 	var busy *cold.BusyError
 	if _, err := here.Copy(t.Context(), "2026/03/09"); !errors.As(err, &busy) || busy.Dir != "2026/03/09" {
 		t.Errorf("got %v", err)

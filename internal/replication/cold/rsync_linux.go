@@ -30,6 +30,9 @@ const (
 	exitVanished = 24
 )
 
+// exitsBroken are its codes for a stream that has ended, or says nothing any more.
+var exitsBroken = []int{10, 12, 30, 35}
+
 // rsyncError is how a run of rsync has failed.
 type rsyncError struct {
 	code int

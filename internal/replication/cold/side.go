@@ -71,6 +71,20 @@ type Copied struct {
 	Bytes int64  `json:"bytes"`
 }
 
+// UnreachedError is that a side was not reached, or not any more: it is tried again, and nothing is wrong with what there is to move.
+type UnreachedError struct{ Err error }
+
+// Error returns what happened.
+func (e *UnreachedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what happened.
+func (e *UnreachedError) Unwrap() error { return e.Err }
+
+func isUnreached(err error) bool {
+	var u *UnreachedError
+	return errors.As(err, &u)
+}
+
 // BusyError is why a directory is not moved now. It may be later, without anybody's doing.
 type BusyError struct {
 	Dir, Reason string

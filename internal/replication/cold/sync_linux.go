@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -149,7 +150,11 @@ func (m *Mover) Sync(ctx context.Context, way Way, dirs []string, peer io.ReadWr
 	case exitPartial:
 		return Problem("not everything in the cold roots is brought over: " + failed.said)
 	}
-	return fmt.Errorf("synchronize the cold roots: %w", err)
+	err = fmt.Errorf("synchronize the cold roots: %w", err)
+	if slices.Contains(exitsBroken, failed.code) {
+		return &UnreachedError{err}
+	}
+	return err
 }
 
 // pipe makes the name under which rsync finds Pipe, and returns it.

@@ -29,9 +29,11 @@ const (
 
 // wireError is an error as it is told.
 type wireError struct {
-	Busy    *BusyError `json:"busy,omitempty"`
-	Problem Problem    `json:"problem,omitempty"`
-	Other   string     `json:"other,omitempty"`
+	Busy *BusyError `json:"busy,omitempty"`
+	// Unreached tells that Other is about a side that was not reached.
+	Unreached bool    `json:"unreached,omitempty"`
+	Problem   Problem `json:"problem,omitempty"`
+	Other     string  `json:"other,omitempty"`
 }
 
 func (w wireError) error() error {
@@ -40,6 +42,8 @@ func (w wireError) error() error {
 		return w.Busy
 	case w.Problem != "":
 		return w.Problem
+	case w.Unreached:
+		return &UnreachedError{errors.New(w.Other)}
 	}
 	return errors.New(w.Other)
 }
@@ -53,7 +57,7 @@ func describe(err error) wireError {
 	case errors.As(err, &b):
 		return wireError{Busy: b}
 	}
-	return wireError{Other: err.Error()}
+	return wireError{Other: err.Error(), Unreached: isUnreached(err)}
 }
 
 // NewHandler answers a Client with what a side says.
@@ -207,7 +211,7 @@ func (c *Client) request(ctx context.Context, path string, query url.Values, str
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, unreached(ctx, err)
 	}
 	want := http.StatusOK
 	if stream {
@@ -219,7 +223,10 @@ func (c *Client) request(ctx context.Context, path string, query url.Values, str
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, err
+		return nil, unreached(ctx, err)
+	}
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return nil, &UnreachedError{fmt.Errorf("%s", text)}
 	}
 	var failed wireError
 	if err := json.Unmarshal(text, &failed); err != nil || resp.StatusCode != http.StatusConflict {
@@ -237,7 +244,23 @@ func (c *Client) ask(ctx context.Context, path string, query url.Values, into an
 	if into == nil {
 		return nil
 	}
-	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into)
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return unreached(ctx, err)
+	}
+	return json.Unmarshal(text, into)
+}
+
+// unreached is what follows from how a request has failed.
+func unreached(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err // the request is of no interest
+	}
+	return &UnreachedError{err}
 }
 
 // State implements Side.

@@ -75,8 +75,9 @@ type mover struct {
 	swapping chan struct{}
 
 	mu sync.Mutex
-	// rest ends the engine's run, nil while there is none.
+	// rest ends the engine's run, nil while there is none. host is the engine's, nil before there is one.
 	rest context.CancelFunc
+	host *Host
 	// resting counts those who want it to rest; heard is when the other node had last to do with moves.
 	resting int
 	heard   time.Time
@@ -90,6 +91,8 @@ type mover struct {
 	wanted   bool
 	brought  time.Time
 	bringing time.Duration
+	// unreached is since when runs have not reached a side, zero while they do.
+	unreached time.Time
 	// rested is when the engine has rested last.
 	rested time.Time
 	// apart are the directories that one node alone has moved, followed is when they were last to be moved on the other one, following how long that
@@ -261,6 +264,10 @@ func (m *mover) drive(ctx context.Context) error {
 			pause = min(pause, coldRetry)
 		}
 		next = time.Now().Add(max(pause, took))
+		if m.interrupted(result.Unreached) {
+			next = time.Now().Add(max(first, took))
+			continue
+		}
 		m.ended(result, took)
 		m.look(ctx)
 		looked = time.Now()
@@ -294,10 +301,28 @@ func (m *mover) bring(ctx context.Context) {
 	m.log.Info("what was written through links is brought over, since somebody waits for it", "contents", thorough, "problems", result.Problems)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.wanted, m.brought, m.bringing = false, time.Now(), time.Since(began)
+	m.wanted, m.brought, m.bringing = result.Unreached != "", time.Now(), time.Since(began)
 	if len(result.Problems) > 0 {
 		m.status.Problem = first(result.Problems)
 	}
+}
+
+// interrupted tells whether a run is to be made again soon, since a side was not reached, and notes that. What lasts is a problem.
+func (m *mover) interrupted(unreached string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if unreached == "" {
+		m.unreached = time.Time{}
+		return false
+	}
+	m.log.Info("moving old directories was interrupted", "reason", unreached)
+	if m.unreached.IsZero() {
+		m.unreached = time.Now()
+	}
+	if time.Since(m.unreached) > coldRetry {
+		m.status.Problem = shortened(printable(unreached))
+	}
+	return true
 }
 
 // ended notes how a run has ended.

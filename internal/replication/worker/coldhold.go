@@ -53,6 +53,16 @@ func (m *mover) setApart(dirs []string) {
 	}
 }
 
+// attach tells it of the engine's host.
+func (m *mover) attach(h *Host) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.host = h
+}
+
 // apartNow returns what the engine has to leave alone.
 func (m *mover) apartNow() []string {
 	if m == nil {
@@ -128,12 +138,23 @@ func (m *mover) holdNow(ctx context.Context) (release func(), err error) {
 		m.resting--
 		m.heard, m.rested = time.Now(), time.Now()
 	}
+	m.mu.Lock()
+	host := m.host
+	if m.rest == nil {
+		host = nil
+	}
+	m.mu.Unlock()
+	ended := func() {}
+	if host != nil {
+		ended = host.settle(ctx)
+	}
 	for {
 		m.mu.Lock()
 		if m.rest != nil {
 			m.rest()
 		}
 		m.mu.Unlock()
+		ended()
 		select {
 		case m.running <- struct{}{}:
 			return func() {

@@ -61,6 +61,7 @@ type Host struct {
 	board *board
 
 	leftovers sweeping
+	rest      rest
 	engine    Engine
 
 	// syncing has below it how often the program was told to go on, how many of these rounds have ended, and whether anything of them may not
@@ -105,8 +106,11 @@ func (h *Host) swept() {
 }
 
 // Gate returns a Problem unless the tree is there now. An engine asks before it takes changes of the tree for what somebody did to it, and
-// with that before it writes to either side.
+// with that before it writes to either side. It may have to wait, and fails when the program is to be ended for something else.
 func (h *Host) Gate() error {
+	if err := h.rest.pass(); err != nil {
+		return err
+	}
 	if err := h.tree.check(); err != nil {
 		return err
 	}

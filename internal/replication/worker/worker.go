@@ -190,6 +190,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 		return err
 	}
 	host.engine = engine
+	w.mover.attach(host)
 	if err := w.cfg.makeShim(); err != nil {
 		return err
 	}
