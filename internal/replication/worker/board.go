@@ -25,6 +25,8 @@ type board struct {
 	apart []string
 	// problem is what keeps this side from working, peer what keeps the other.
 	problem, peer string
+	// passing tells that the problem is one that a synchronization has ended with: the next may not have it.
+	passing bool
 	// program is the process that runs, guard the thread that acts for it.
 	program, guard int
 }
@@ -39,9 +41,19 @@ func (b *board) link(on bool) {
 	b.set(func() {
 		b.linked = on
 		if on {
-			b.problem, b.working = "", true
+			b.problem, b.passing, b.working = "", false, true
 		}
 	})
+}
+
+// refuses is what keeps this side from taking a stream, "" for nothing.
+func (b *board) refuses() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.passing {
+		return ""
+	}
+	return b.problem
 }
 
 func (b *board) busy() { b.set(func() { b.working = true }) }

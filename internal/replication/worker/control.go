@@ -198,8 +198,7 @@ func (w *worker) serveStream(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "this node leads the pair", http.StatusConflict)
 		return
 	}
-	var problem string
-	w.board.set(func() { problem = w.board.problem })
+	problem := w.board.refuses()
 	if engine, _ := w.shown.get(); problem == "" && engine == nil {
 		problem = "it is starting"
 	}

@@ -164,7 +164,7 @@ func (w *worker) report(p Problem) {
 		if w.board.problem != string(p) {
 			w.log.Error("the pair cannot be synchronized", "problem", string(p))
 		}
-		w.board.problem = string(p)
+		w.board.problem, w.board.passing = string(p), false
 	})
 }
 
@@ -378,6 +378,8 @@ func (w *worker) over(ctx context.Context, engine Engine, stream conn) {
 		switch {
 		case errors.As(err, &problem):
 			w.report(problem)
+			// A tree that is there again before anybody has looked is not missed by anybody else.
+			w.board.set(func() { w.board.passing = true })
 		case err != nil:
 			w.log.Warn("the synchronization was interrupted", "error", err)
 			w.board.set(func() { w.board.peer = err.Error() })
