@@ -30,6 +30,9 @@ func runTunnel() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, -5); err != nil { // as the unit has it
+		log.Warn("no priority", "error", err)
+	}
 	if err := wireguard.Run(ctx, nil, nil, log); err != nil {
 		fmt.Fprintln(os.Stderr, "tunnel:", err)
 		return 1

@@ -60,11 +60,17 @@ type Neighbor struct {
 	// falls counts how often the link went bad, with no more than memory between two times; bad is when it last was.
 	falls int
 	bad   time.Time
+	// before is what the link cost before it fell silent.
+	before uint16
 }
 
 // Heard notes a hello. Session tells one run of the neighbour from another.
 func (n *Neighbor) Heard(session, seq uint32, interval time.Duration, now time.Time) {
 	ahead := seq - n.seq
+	if n.heard && session == n.session && ahead == 1 && now.Sub(n.last) >= silence(interval) && n.cost == CostSilent && n.before != 0 {
+		// Not one hello was lost: the neighbour itself stood still, on a machine that has too much to do.
+		n.cost, n.better, n.falls = n.before, time.Time{}, max(0, n.falls-1)
+	}
 	switch {
 	case !n.heard || session != n.session || now.Sub(n.last) >= silence(interval):
 		// What was lost while the link was silent says nothing of how it is now.
@@ -146,6 +152,9 @@ func (n *Neighbor) Cost(interval time.Duration, now time.Time) (uint16, bool) {
 	}
 	if cost > CostGood {
 		n.bad = now
+	}
+	if cost == CostSilent && n.cost != CostSilent {
+		n.before = n.cost
 	}
 	switch {
 	case n.cost == 0 || cost >= n.cost:

@@ -110,6 +110,21 @@ func TestExcused(t *testing.T) {
 	}
 }
 
+func TestNeighborThatStoodStill(t *testing.T) {
+	t.Parallel()
+	l := newLink()
+	l.run(10*time.Second, always)
+	for range 5 {
+		l.now = l.now.Add(2 * time.Second) // in which it says nothing at all
+		if got := l.cost(); got != linkstate.CostSilent {
+			t.Errorf("after two seconds of silence the cost is %d", got)
+		}
+		if got := l.hello(true); got != linkstate.CostGood {
+			t.Errorf("after a silence in which no hello was lost the cost is %d", got)
+		}
+	}
+}
+
 func TestLateAndRepeatedHellos(t *testing.T) {
 	t.Parallel()
 	l := newLink()
