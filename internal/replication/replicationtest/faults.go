@@ -244,8 +244,6 @@ func (r *run) cutOff(t *testing.T) {
 
 // treeGone takes each side's tree away as an unmounted file system does.
 func (r *run) treeGone(t *testing.T) {
-	r.lead.write(t, "precious", "1")
-	r.awaitSynced(t, long)
 	for _, s := range r.sides() {
 		for _, gone := range []string{`mv "$1" "$1.away"`, `mv "$1" "$1.away"; mkdir "$1"; chown www-data:www-data "$1"`} {
 			s.Run(t, gone, s.path)

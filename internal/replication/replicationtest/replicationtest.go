@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,16 +37,46 @@ type Suite struct {
 	PowerCut func(pair string) string
 }
 
-// Run runs every conformance test on two machines.
-func (s Suite) Run(t *testing.T, lead, back *Machine) {
-	r := &run{Suite: s, world: newWorld(t, s.New, s.Unit, lead, back)}
-	r.untouched = r.traces(t)
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T)
-	}{
-		{"NothingYet", r.nothingYet},
-		{"FirstSynchronization", r.first},
+// test is one of a suite's.
+type test struct {
+	name string
+	run  func(*testing.T)
+}
+
+// Run runs every conformance test: in parallel, each part on two machines of its own, which machines returns.
+func (s Suite) Run(t *testing.T, machines func(t *testing.T, part string) (lead, back *Machine)) {
+	for part, tests := range map[string]func(*run) []test{"changes": (*run).changes, "faults": (*run).faults, "knowledge": (*run).knowledge} {
+		t.Run(part, func(t *testing.T) {
+			t.Parallel()
+			lead, back := machines(t, part)
+			r := &run{Suite: s, world: newWorld(t, s.New, s.Unit, lead, back)}
+			r.untouched = r.traces(t)
+			r.all(t, slices.Concat([]test{{"NothingYet", r.nothingYet}, {"FirstSynchronization", r.first}}, tests(r), []test{{"NothingLeft", r.nothingLeft}}))
+		})
+	}
+}
+
+// all runs tests one after the other.
+func (r *run) all(t *testing.T, tests []test) {
+	for _, test := range tests {
+		if test.name == "Attributes" && !r.Attributes {
+			continue
+		}
+		// Only fanotify tells in every case that a file was written to in the moment in which the program had just replaced it.
+		if test.name == "SameLength" && r.lead.status(t.Context(), t).Watching != "fanotify" {
+			t.Log("NOT RUN: SameLength, which needs fanotify")
+			continue
+		}
+		if !t.Run(test.name, test.run) {
+			r.explain(t)
+			return // each goes on from where the one before it has left the nodes
+		}
+	}
+}
+
+// changes are what an application does, and what Atoll says of it.
+func (r *run) changes() []test {
+	return []test{
 		{"Account", r.account},
 		{"Idempotent", r.idempotent},
 		{"BothWays", r.bothWays},
@@ -60,15 +91,20 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"Unseen", r.unseen},
 		{"Conflict", r.conflict},
 		{"DeletedAndChanged", r.deletedAndChanged},
-		{"Moment", r.moment},
 		{"Unreadable", r.unreadable},
 		{"OwnerAndRightsOfAll", r.ownerAndRightsOfAll},
 		{"ManyUnreadable", r.manyUnreadable},
+		{"Clock", r.clock},
+	}
+}
+
+// faults are much at once, and what breaks meanwhile.
+func (r *run) faults() []test {
+	return []test{
 		{"Full", r.full},
 		{"Burst", r.burst},
 		{"Renames", r.renames},
 		{"Large", r.large},
-		{"Clock", r.clock},
 		{"Many", r.many},
 		{"ProgramDies", r.programDies},
 		{"WorkerDies", r.workerDies},
@@ -77,6 +113,13 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"TreeGone", r.treeGone},
 		{"TreeEmptied", r.treeEmptied},
 		{"MountedInside", r.mountedInside},
+		{"Moment", r.moment},
+	}
+}
+
+// knowledge is what becomes of what the sides know of earlier synchronizations.
+func (r *run) knowledge() []test {
+	return []test{
 		{"PowerCut", r.powerCut},
 		{"KnowledgeLost", r.knowledgeLost},
 		{"KnowledgeDamaged", r.knowledgeDamaged},
@@ -84,20 +127,6 @@ func (s Suite) Run(t *testing.T, lead, back *Machine) {
 		{"CopiedMachine", r.copiedMachine},
 		{"AnotherTree", r.anotherTree},
 		{"AnotherLeader", r.anotherLeader},
-		{"NothingLeft", r.nothingLeft},
-	} {
-		if test.name == "Attributes" && !s.Attributes {
-			continue
-		}
-		// Only fanotify tells in every case that a file was written to in the moment in which the program had just replaced it.
-		if test.name == "SameLength" && r.lead.status(t.Context(), t).Watching != "fanotify" {
-			t.Log("NOT RUN: SameLength, which needs fanotify")
-			continue
-		}
-		if !t.Run(test.name, test.run) {
-			r.explain(t)
-			return // each goes on from where the one before it has left the nodes
-		}
 	}
 }
 
@@ -146,6 +175,7 @@ func (r *run) first(t *testing.T) {
 	for i := range 50 {
 		r.lead.write(t, fmt.Sprintf("2026/%02d/file", i), fmt.Sprint(i))
 	}
+	r.lead.write(t, "precious", "1")
 	r.apply(t, r.lead)
 	r.lead.awaitStatus(t, "waits for the other node", func(st replication.Status) bool {
 		return st.State == spec.PairDisconnected && !st.Started.IsZero()

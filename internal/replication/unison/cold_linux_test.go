@@ -124,12 +124,14 @@ func (s *coldSide) status() replication.Status {
 
 // TestColdDirectories moves old directories on two machines of namespaces, with real unison and rsync, while programs are killed.
 func TestColdDirectories(t *testing.T) {
+	t.Parallel()
 	machinetest.Require(t, "unison", "rsync", "setpriv")
 	coldDirectories(t, newMachine(t, "hk1"), newMachine(t, "sg1"))
 }
 
 // TestColdDirectoriesOfUnits does so on machines with a systemd of their own, as nodes are.
 func TestColdDirectoriesOfUnits(t *testing.T) {
+	t.Parallel()
 	if err := nodes.Check(); err != nil {
 		t.Skipf("NOT RUN: %v", err)
 	}

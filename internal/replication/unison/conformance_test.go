@@ -4,6 +4,7 @@ package unison_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +37,7 @@ func TestMain(m *testing.M) {
 		run = pair
 	}
 	if run == nil {
+		fewWorlds()
 		m.Run()
 		return
 	}
@@ -45,6 +48,15 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1) //nolint:gocritic // there is nothing to stop any more
+	}
+}
+
+// fewWorlds has no more than three tests run in parallel: each has two machines with all that is on them, and bounds to keep.
+func fewWorlds() {
+	flag.Parse()
+	most := flag.Lookup("test.parallel")
+	if n, err := strconv.Atoi(most.Value.String()); err != nil || n > 3 {
+		_ = most.Value.Set("3") // it is a number
 	}
 }
 
@@ -83,25 +95,29 @@ func TestConformance(t *testing.T) {
 	if err := nodes.Check(); err != nil {
 		t.Skipf("NOT RUN: %v", err)
 	}
-	lab, err := bare.New(t.Context(), fmt.Sprintf("pair%d", os.Getpid()), bare.Options{Progress: func(doing string) { t.Log(doing) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lab.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
 	s := suite()
 	s.Attributes = true
-	s.Run(t, bareMachine(t, lab, "hk1"), bareMachine(t, lab, "sg1"))
+	s.Run(t, func(t *testing.T, part string) (lead, back *replicationtest.Machine) {
+		lab, err := bare.New(t.Context(), fmt.Sprintf("pair%d%c", os.Getpid(), part[0]), bare.Options{Progress: func(doing string) { t.Log(doing) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := lab.Close(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
+			}
+		})
+		return bareMachine(t, lab, "hk1"), bareMachine(t, lab, "sg1")
+	})
 }
 
 // TestConformanceWithoutSystemd runs the suite on machines of namespaces, with this machine's unison, which may be an older one.
 func TestConformanceWithoutSystemd(t *testing.T) {
 	t.Parallel()
 	machinetest.Require(t, "unison")
-	suite().Run(t, newMachine(t, "hk1"), newMachine(t, "sg1"))
+	suite().Run(t, func(t *testing.T, _ string) (lead, back *replicationtest.Machine) {
+		return newMachine(t, "hk1"), newMachine(t, "sg1")
+	})
 }
 
 // TestStar has two pairs share a tree.
