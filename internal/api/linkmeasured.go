@@ -65,8 +65,14 @@ func linkReports(a, b string, s *store.Snapshot, now time.Time) []LinkReport {
 	return out
 }
 
-// Left tells whether one end leaves the direct link alone, and which.
+// Left tells whether one end leaves the direct link alone although packets pass there, and which. Of a link over which nothing arrives
+// it is no news that it is not in use.
 func (v LinkView) Left() (LinkReport, bool) {
+	for _, d := range []Direction{v.There, v.Back} {
+		if d.Measured != nil && d.Measured.Silent {
+			return LinkReport{}, false
+		}
+	}
 	for _, r := range v.Reports {
 		if r.Steering != nil && r.Steering.Away {
 			return r, true

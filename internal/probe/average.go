@@ -1,6 +1,6 @@
 package probe
 
-// How much one packet moves the averages of a loss: about the last 10 and the last 100, which are 2 s and 20 s in a small cluster.
+// How much one packet moves the averages of a loss: about the last 10 and the last 100, which are 1 s and 10 s in a small cluster.
 const (
 	fastWeight = 1.0 / 10
 	slowWeight = 1.0 / 100

@@ -7,7 +7,7 @@ const (
 	MostPublic = 50
 	MostMesh   = 20
 
-	oftenPublic = 200 * time.Millisecond
+	oftenPublic = 100 * time.Millisecond
 	oftenMesh   = time.Second
 	// Packets of all sizes go to a peer once in sizesOften, and no node sends more than one in sizesApart.
 	sizesOften = 20 * time.Second

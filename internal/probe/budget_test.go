@@ -14,9 +14,9 @@ func TestBudget(t *testing.T) {
 		nodes        int
 		public, mesh time.Duration
 	}{
-		{2, 200 * time.Millisecond, time.Second},
-		{3, 200 * time.Millisecond, time.Second},
-		{10, 200 * time.Millisecond, time.Second},
+		{2, 100 * time.Millisecond, time.Second},
+		{3, 100 * time.Millisecond, time.Second},
+		{10, 180 * time.Millisecond, time.Second},
 		{50, 980 * time.Millisecond, 2450 * time.Millisecond},
 	} {
 		peers := tt.nodes - 1

@@ -16,7 +16,7 @@ func NewID(cluster, node string) NodeID { return newNodeID(cluster, node) }
 
 // Numbered returns a packet of that number.
 func Numbered(from, to NodeID, run uint64, number uint32) Packet {
-	return packet{from: from, to: to, run: run, number: number, interval: oftenPublic, seen: 5, held: 7, heard: 9, heardRun: 11, heardSent: 13, sent: 15, largest: 1492}
+	return packet{from: from, to: to, run: run, number: number, interval: 200 * time.Millisecond, seen: 5, held: 7, heard: 9, heardRun: 11, heardSent: 13, sent: 15, largest: 1492}
 }
 
 // Seal returns a packet as bytes.
@@ -45,7 +45,7 @@ func (e *End) Restart(now time.Time) { e.track, e.start, e.Run = newTrack(now), 
 
 // Next returns its next packet.
 func (e *End) Next(now time.Time) Packet {
-	p := packet{run: e.Run, interval: oftenPublic, sent: uint64(now.Sub(e.start).Microseconds())} //nolint:gosec // positive
+	p := packet{run: e.Run, interval: 200 * time.Millisecond, sent: uint64(now.Sub(e.start).Microseconds())} //nolint:gosec // positive
 	return e.next(p, now, time.Minute)
 }
 

@@ -27,7 +27,9 @@ const (
 	silentAfter = 3
 	// replayPatience is how long nothing of a sender's run arrived before an earlier run is believed: its clock went back.
 	replayPatience = 10 * time.Second
-	// mostLost bounds how many packets are taken for lost at once, and how many are remembered.
+	// outage is how many packets in a row must be missing for their loss to be none of a path that works: the path was not there.
+	outage = 10
+	// mostLost bounds how many packets are remembered.
 	mostLost = 600
 )
 
@@ -120,8 +122,10 @@ func (in *inbound) take(p packet, now time.Time) {
 	if first {
 		gap = 0
 	}
-	for range min(gap, mostLost) {
-		in.Loss.add(true)
+	if gap < outage {
+		for range gap {
+			in.Loss.add(true)
+		}
 	}
 	in.Loss.add(false)
 	if gap >= 63 {
@@ -159,7 +163,12 @@ func (t *track) hear(p packet, run uint64, start, now time.Time) {
 		}
 		delete(o.times, number)
 		back := p.heard - number
-		o.Loss.add(back >= 64 || p.seen&(1<<back) == 0)
+		if back >= 64 {
+			continue // longer ago than it tells
+		}
+		if lost := p.seen&(1<<back) == 0; !lost || o.Missing < outage {
+			o.Loss.add(lost)
+		}
 	}
 	if p.heard > o.judged {
 		o.judged, o.Known, o.Missing = p.heard, true, 0

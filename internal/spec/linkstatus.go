@@ -64,8 +64,8 @@ type LinkStatus struct {
 
 // LinkDirection is how packets fare in one direction of a link.
 type LinkDirection struct {
-	// Silent tells that nothing arrives. Loss is the share of packets that are lost, from 0 to 1: of the last 20 s or so, and Now of
-	// the last 2 s.
+	// Silent tells that nothing arrives. Loss is the share of packets that are lost, from 0 to 1: of the last 100 packets or so, and Now of
+	// the last ten.
 	Silent bool    `json:"silent,omitempty"`
 	Loss   float64 `json:"loss,omitempty"`
 	Now    float64 `json:"now,omitempty"`

@@ -27,7 +27,7 @@ type Quality struct {
 	Known bool
 	// Dead tells that nothing arrives.
 	Dead bool
-	// Fast and Slow are the share of packets that are lost, from 0 to 1, of the last 2 s and of the last 20 s or more.
+	// Fast and Slow are the share of packets that are lost, from 0 to 1, of the last ten packets and of the last hundred.
 	Fast, Slow float64
 	// RTT is a round trip.
 	RTT time.Duration
@@ -90,7 +90,7 @@ const (
 	// resend is what a lost packet costs: TCP's shortest patience is 200 ms and a second loss in a row doubles it; it halves its rate
 	// as well.
 	resend = time.Second
-	// A link is lossy from lossyFast, which are two packets of the last ten, or lossySlow, which are three of the last hundred.
+	// A link is lossy from lossyFast, which are two packets of the last ten in both directions together, or lossySlow, which are three of the last hundred.
 	lossyFast = 0.15
 	lossySlow = 0.03
 	// It is well below wellBelow.
@@ -190,7 +190,8 @@ func (in Input) detour(to string, state State) (via string, cost time.Duration) 
 func leave(link Link, known bool, peer string, state State, in Input) (Link, bool) {
 	there, back := in.Links[Pair{in.Self, peer}], in.Links[Pair{peer, in.Self}]
 	dead := (there.Known && there.Dead) || (back.Known && back.Dead)
-	lossy := there.lossy() || back.lossy()
+	// What gets lost in either direction is an answer that does not come.
+	lossy := there.lossy() || back.lossy() || there.Known && back.Known && there.Fast+back.Fast >= lossyFast
 	if !dead && !lossy {
 		return link, false
 	}

@@ -23,8 +23,8 @@ const (
 	// checkInterval is how often the ports of a peer in trouble are asked.
 	checkInterval = 20 * time.Second
 	checkTimeout  = 3 * time.Second
-	// echoInterval is how often a peer that may have fallen silent is asked over the mesh, echoFresh how long the answer counts.
-	echoInterval = time.Second
+	// echoInterval is how soon a peer that may have fallen silent is asked over the mesh again, echoFresh how long the answer counts.
+	echoInterval = 300 * time.Millisecond
 	echoFresh    = 3 * time.Second
 )
 
@@ -53,8 +53,9 @@ type checks struct {
 	done sync.WaitGroup
 
 	mu sync.Mutex
-	// asked and echoed are when a peer was asked last.
+	// asked and echoed are when a peer was asked last, asking tells that its echoes are out.
 	asked, echoed map[string]time.Time
+	asking        map[string]bool
 	results       map[string]checked
 	echoes        map[string]echo
 }
@@ -66,7 +67,7 @@ type echo struct {
 }
 
 func newChecks(c Config) *checks {
-	return &checks{cfg: c, asked: map[string]time.Time{}, echoed: map[string]time.Time{}, results: map[string]checked{}, echoes: map[string]echo{}}
+	return &checks{cfg: c, asked: map[string]time.Time{}, echoed: map[string]time.Time{}, asking: map[string]bool{}, results: map[string]checked{}, echoes: map[string]echo{}}
 }
 
 func (c *checks) wait() { c.done.Wait() }
@@ -120,17 +121,18 @@ func (c *checks) suspect(ctx context.Context, peer string, address netip.Addr, w
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.cfg.Now()
-	if now.Sub(c.echoed[peer]) < echoInterval {
+	if c.asking[peer] || now.Sub(c.echoed[peer]) < echoInterval {
 		return
 	}
-	c.echoed[peer] = now
+	c.echoed[peer], c.asking[peer] = now, true
 	c.done.Go(func() {
 		answered := c.cfg.Echo(ctx, address, wait)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.asking[peer] = false
 		if ctx.Err() != nil {
 			return
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
 		c.echoes[peer] = echo{now, answered}
 	})
 }

@@ -26,6 +26,10 @@ const (
 	// lookInterval is how often it is looked whether a link must be left, judgeInterval how often it is said how links are.
 	lookInterval  = 50 * time.Millisecond
 	judgeInterval = time.Second
+	// late is a look that came too late: the machine has more to do than it can, and what is silent may be this node's own ears. Nothing is called
+	// dead for afterStarving then.
+	late          = 350 * time.Millisecond
+	afterStarving = 3 * time.Second
 	// seeInterval is how often it is looked who the others are and what they say.
 	seeInterval = time.Second
 	// reopenInterval is how often it is tried to begin probing when that failed.
@@ -91,6 +95,8 @@ type Manager struct {
 	sight   Sight
 	state   steering.State
 	steered time.Time
+	// starved is when this process last did not run when it should have.
+	starved time.Time
 	checks  *checks
 
 	mu    sync.Mutex
@@ -133,9 +139,13 @@ func (m *Manager) Run(ctx context.Context) error {
 	}()
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
-	var seen, judged time.Time
+	var seen, judged, looked time.Time
 	for {
 		now := m.cfg.Now()
+		if !looked.IsZero() && now.Sub(looked) > late {
+			m.starved = now
+		}
+		looked = now
 		if now.Sub(seen) >= seeInterval || now.Before(seen) {
 			seen = now
 			m.see(ctx, now)

@@ -78,11 +78,11 @@ func (m *Manager) input(ctx context.Context, links map[string]probe.Link, now ti
 		}
 		link := links[p.Name]
 		public := link.Public
-		if public.In.Missing > 0 || public.Out.Missing > 1 {
+		if public.In.Missing > 1 || public.Out.Missing > 1 {
 			m.checks.suspect(ctx, p.Name, p.MeshAddress, max(echoWait, 2*public.RTT))
 		}
 		// Silence alone is no dead link: it may be the agent that does not run, or a firewall that lets the mesh in as answers only.
-		dead := m.checks.silentOverMesh(p.Name) || m.state[p.Name].Away
+		dead := m.checks.silentOverMesh(p.Name) && now.Sub(m.starved) >= afterStarving || m.state[p.Name].Away
 		in.Links[steering.Pair{From: p.Name, To: m.cfg.Node}] = quality(public.In, public.RTT, dead)
 		in.Links[steering.Pair{From: m.cfg.Node, To: p.Name}] = quality(public.Out, public.RTT, dead)
 		if now.Sub(s.Received[p.Name]) >= believable {

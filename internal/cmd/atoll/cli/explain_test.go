@@ -165,7 +165,7 @@ func links(name string, there, back api.DirectionState) func(*api.ClusterStatus)
 func reports(name string, said ...api.LinkReport) func(*api.ClusterStatus) {
 	return func(s *api.ClusterStatus) {
 		l := s.Links[name]
-		l.Reports, l.There.Measured = said, &api.Measured{Silent: true, Loss: 1, RTT: 12}
+		l.Reports, l.There.Measured = said, &api.Measured{Silent: said[0].Condition == spec.LinkOneWay, Loss: 0.2, RTT: 12}
 		s.Links[name] = l
 	}
 }

@@ -16,10 +16,7 @@ import (
 
 // leftAlone tells whether the mesh does without the direct link on purpose, which is a finding of its own.
 func (x *explanation) leftAlone(other string, l nodeLink) bool {
-	for _, r := range l.Reports {
-		if r.Steering == nil || !r.Steering.Away {
-			continue
-		}
+	if r, left := (api.LinkView{There: l.To, Back: l.From, Reports: l.Reports}).Left(); left {
 		x.found(false, r.Steering.Since, fmt.Sprintf("nothing: it is used again by itself when it has been well for %s. Ask the providers about the line between the two sites", time.Duration(r.Steering.Hold)*time.Second),
 			"%s leaves the direct link between %s and %s alone (%s): traffic goes by %s, where it was measured to fare better", r.Node, x.Node, other, r.Steering.Why, cmp.Or(r.Steering.Via, "another node"))
 		return true
