@@ -179,7 +179,9 @@ func meshNoUDP(c *Cluster) Drill {
 		Name: "mesh/no-udp", Cluster: c, Traffic: e.begin, Heal: unfilter,
 		Proves: "when a firewall lets in TCP but no UDP, packets arrive again within 5 s, and the firewall's side and port are named",
 		Inject: func(ctx context.Context, f *Field) error { return filterBoth(ctx, f, "meta l4proto udp") },
-		Settle: func(ctx context.Context, f *Field) error { return reported(ctx, f, meshC, spec.LinkCut, spec.CauseFilteredPort) },
+		Settle: func(ctx context.Context, f *Field) error {
+			return reported(ctx, f, meshC, spec.LinkCut, spec.CauseFilteredPort)
+		},
 		Verdict: func(_ context.Context, f *Field, _ Outcome) error {
 			return e.promise(f.Injected, 0.9, 6)
 		},
