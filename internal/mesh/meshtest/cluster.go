@@ -58,6 +58,8 @@ func newClusterAt(t *testing.T, d spec.MeshDriver, newDriver mesh.New, edit func
 	for i, name := range names {
 		n := &node{name: name, machine: machinetest.New(t, name), public: public(i)}
 		c.internet.Attach(t, n.machine, n.public)
+		// As most machines are: a driver that needs the kernel to forward has to see to it.
+		n.machine.Run(t, "sh", "-ec", "echo 0 >/proc/sys/net/ipv4/ip_forward")
 		var err error
 		if n.mesh, err = topology.AllocateMeshAddress(c.spec.MeshCIDR, name, taken); err != nil {
 			t.Fatal(err)
