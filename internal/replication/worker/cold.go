@@ -87,10 +87,11 @@ type mover struct {
 	alone  time.Time
 	status spec.ColdStatus
 	// wanted tells that somebody has found the cold roots to differ since they were last made equal. brought is when that last ended because of this, and
-	// bringing how long it took.
-	wanted   bool
-	brought  time.Time
-	bringing time.Duration
+	// bringing how long it took, and unbrought why it has failed.
+	wanted    bool
+	brought   time.Time
+	bringing  time.Duration
+	unbrought string
 	// unreached is since when runs have not reached a side, zero while they do.
 	unreached time.Time
 	// rested is when the engine has rested last.
@@ -281,7 +282,7 @@ func (m *mover) drive(ctx context.Context) error {
 func (m *mover) ended(r cold.Result, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.wanted = false
+	m.wanted, m.unbrought = false, ""
 	m.status.Last, m.status.Took = time.Now().UTC(), took.Seconds()
 	m.status.Waiting, m.status.Problem = first(r.Busy), first(r.Problems)
 	if took > m.cfg.Cold.Interval && m.status.Problem == "" {
@@ -358,7 +359,7 @@ func (m *mover) said() *spec.ColdStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.status
-	s.Problem = cmp.Or(m.root, m.unfollowed, s.Problem)
+	s.Problem = cmp.Or(m.root, m.unfollowed, s.Problem, m.unbrought)
 	if len(m.apart) > 0 {
 		s.Waiting = fmt.Sprintf("%d directories that one node has moved are to be moved on the other", len(m.apart))
 	}

@@ -32,9 +32,7 @@ func (m *mover) bring(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wanted, m.brought, m.bringing = result.Unreached != "", time.Now(), time.Since(began)
-	if len(result.Problems) > 0 {
-		m.status.Problem = first(result.Problems)
-	}
+	m.unbrought = first(result.Problems)
 }
 
 // interrupted tells whether a run is to be made again soon, since a side was not reached, and notes that. What lasts is a problem.
