@@ -56,7 +56,7 @@ func (f filteredSite) want(filter string) {
 	f.Work.Env = append(slices.Clone(f.env), "TF_VAR_host_firewall="+filter)
 }
 
-const filtered = `{operators=["` + network.OperatorAddress + `"], confirm_within=30}`
+const filtered = `{operators=["` + network.OperatorAddress + `"], confirm_within=120}`
 
 func (f filteredSite) works(t *testing.T) {
 	f.want(filtered)
@@ -178,7 +178,7 @@ func (f filteredSite) named(t *testing.T, node string) []int {
 }
 
 func (f filteredSite) opened(t *testing.T) {
-	f.want(fmt.Sprintf(`{operators=["%s"], confirm_within=30, open=[{protocol="tcp", ports=["%d"], peers=["%s"]}]}`, network.OperatorAddress, hole, network.OperatorAddress))
+	f.want(fmt.Sprintf(`{operators=["%s"], confirm_within=120, open=[{protocol="tcp", ports=["%d"], peers=["%s"]}]}`, network.OperatorAddress, hole, network.OperatorAddress))
 	f.apply(t)
 	f.inForce(t, everyNode...)
 	for _, node := range everyNode {
