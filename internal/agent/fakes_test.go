@@ -23,6 +23,8 @@ type fakeMesh struct {
 	fails error
 	// gate makes the next Apply wait: it takes one value from it, and then waits for the close.
 	gate chan struct{}
+	// away are the peers whose links are left alone.
+	away []string
 	// cut tells that nobody is reached. It is guarded by the world.
 	cut bool
 }

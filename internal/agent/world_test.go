@@ -17,12 +17,14 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent"
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/probes"
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/edge/cloudflare"
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/hosttest"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/probe"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
@@ -133,6 +135,8 @@ type machine struct {
 	outside string
 	// blind takes the right to probe away.
 	blind bool
+	// links are what measures links; nil for nothing.
+	links func(probe.Options, *slog.Logger) (probes.Prober, error)
 	// now is the machine's clock.
 	now func() time.Time
 
@@ -243,6 +247,7 @@ func (m *machine) config() agent.Config {
 		Drivers: map[spec.MeshDriver]mesh.New{spec.MeshTinc: func(host.System, *slog.Logger) mesh.Driver { return m.mesh }},
 		Proxies: m.newFakeProxies(), Databases: m.newFakeDatabases(), Routers: m.newFakeRouters(), RolloutPatience: 5 * time.Second,
 		Replications: m.newFakeReplications(),
+		Links:        m.links,
 		NewProber: func(*slog.Logger) (agent.Prober, error) {
 			if m.blind {
 				return nil, errors.New("operation not permitted")
