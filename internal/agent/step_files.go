@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/atollhq/terraform-provider-atoll/internal/agent/pairs"
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -79,7 +78,7 @@ func (s *session) openStream(ctx context.Context, name string, open func(*api.Cl
 	if err != nil {
 		return nil, err
 	}
-	return pairs.Limit(stream, p.Limits.Bandwidth), nil
+	return s.pairs.Limit(name, stream, p.Limits.Bandwidth), nil
 }
 
 // askCanary asks the other node of a pair which canary of this node has arrived there.

@@ -74,7 +74,7 @@ func (m *Manager) ColdStream(pair, node string) (func(net.Conn), error) {
 	}
 	return func(conn net.Conn) {
 		// It lasts as long as the connection does.
-		if err := driver.AcceptCold(context.Background(), pair, Limit(conn, p.Limits.Bandwidth)); err != nil {
+		if err := driver.AcceptCold(context.Background(), pair, m.Limit(pair, conn, p.Limits.Bandwidth)); err != nil {
 			m.cfg.Log.Debug("a stream about old directories has ended", "pair", pair, "error", err)
 		}
 	}, nil

@@ -75,6 +75,8 @@ type Manager struct {
 	// began is when the manager was made, dated the same by the clock for dates.
 	began, dated time.Time
 
+	limits limits
+
 	mu    sync.Mutex
 	sides map[string]*side
 	// streams are those that are open, by pair: of two one is left over from a connection that broke.
@@ -135,6 +137,7 @@ func (m *Manager) look(ctx context.Context) {
 	found := make([]replication.Status, len(sight.Pairs))
 	var looks sync.WaitGroup
 	for i, p := range sight.Pairs {
+		m.limits.set(p.Name, p.Limits.Bandwidth)
 		looks.Go(func() { found[i] = m.status(ctx, p) })
 	}
 	looks.Wait()
@@ -315,7 +318,7 @@ func (m *Manager) Stream(pair, node string) (func(net.Conn), error) {
 	if p.Leads() {
 		return nil, &api.Error{StatusCode: http.StatusForbidden, Reason: trust.ReasonNotAllowed, Message: fmt.Sprintf("pair %q is led by %s on this node's account, not by %s", pair, p.Leader, node)}
 	}
-	return func(conn net.Conn) { m.take(driver, pair, Limit(conn, p.Limits.Bandwidth)) }, nil
+	return func(conn net.Conn) { m.take(driver, pair, m.Limit(pair, conn, p.Limits.Bandwidth)) }, nil
 }
 
 // take gives a stream to a pair's side, and ends an earlier one: a leader has one at a time, so that the other is of a connection

@@ -437,23 +437,55 @@ func TestNewStreamEndsTheOneBefore(t *testing.T) {
 
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		far, near := net.Pipe()
-		go func() { _, _ = io.Copy(io.Discard, far) }()
-		stream := pairs.Limit(near, 64)
-		from := time.Now()
-		if n, err := stream.Write(make([]byte, 640<<10)); n != 640<<10 || err != nil {
-			t.Fatalf("wrote %d bytes: %v", n, err)
+		manager := pairs.New(pairs.Config{Now: time.Now})
+		var opened []io.Closer
+		defer func() {
+			for _, c := range opened {
+				_ = c.Close()
+			}
+		}()
+		open := func(pair string, kib int) io.ReadWriteCloser {
+			far, near := net.Pipe()
+			opened = append(opened, near)
+			go func() { _, _ = io.Copy(io.Discard, far) }()
+			return manager.Limit(pair, near, kib)
 		}
-		if took := time.Since(from); took < 9*time.Second || took > 11*time.Second {
+		// What belongs to one pair has one limit, and another pair has its own.
+		const size = 320 << 10
+		write := func(streams ...io.Writer) time.Duration {
+			from := time.Now()
+			var writing sync.WaitGroup
+			for _, stream := range streams {
+				writing.Go(func() {
+					if n, err := stream.Write(make([]byte, size)); n != size || err != nil {
+						t.Errorf("wrote %d bytes: %v", n, err)
+					}
+				})
+			}
+			writing.Wait()
+			return time.Since(from)
+		}
+		one, other := open("uploads", 64), open("uploads", 64)
+		if took := write(one, other, open("another", 64)); took < 9*time.Second || took > 11*time.Second {
 			t.Errorf("640 KiB at 64 KiB/s took %s", took)
 		}
+		if took := write(open("free", 0)); took > time.Second {
+			t.Errorf("without a limit it took %s", took)
+		}
+		// A limit that is changed holds for streams that are open.
+		pass(time.Second)
+		open("uploads", 640)
+		if took := write(one, other); took > 1100*time.Millisecond {
+			t.Errorf("640 KiB at 640 KiB/s took %s", took)
+		}
+		open("uploads", 64)
 		wrote := make(chan error)
 		go func() {
-			_, err := stream.Write(make([]byte, 640<<10))
+			_, err := one.Write(make([]byte, 640<<10))
 			wrote <- err
 		}()
 		pass(time.Second)
-		if err := stream.Close(); err != nil {
+		if err := one.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := <-wrote; err == nil {
