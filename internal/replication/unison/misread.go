@@ -85,6 +85,6 @@ func unblockCache(home string) error {
 		if !entry.IsDir() {
 			return nil
 		}
-		return root.Remove(file)
+		return root.RemoveAll(file) // the account itself may have put something there
 	})
 }

@@ -35,8 +35,34 @@ func makeTree(path string, account Account) error {
 	if !made {
 		return nil
 	}
+	if err := isNew(at); err != nil {
+		return fmt.Errorf("make %s: %w", path, err)
+	}
 	if err := unix.Fchown(at, account.UID, account.GID); err != nil {
 		return &os.PathError{Op: "chown", Path: path, Err: err}
+	}
+	return nil
+}
+
+// errNotNew is why a directory is given to nobody.
+var errNotNew = errors.New("another directory has taken the place of the one that was just made")
+
+// isNew tells whether a directory can be one that this process has just made: whoever may write to the one above it may have put another one there.
+func isNew(fd int) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return err
+	}
+	if stat.Uid != uint32(os.Geteuid()) {
+		return errNotNew
+	}
+	entries := make([]byte, 4096)
+	n, err := unix.Getdents(fd, entries)
+	if err != nil {
+		return err
+	}
+	if _, _, names := unix.ParseDirent(entries[:n], -1, nil); len(names) > 0 { // without "." and ".."
+		return errNotNew
 	}
 	return nil
 }
