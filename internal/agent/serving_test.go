@@ -289,7 +289,7 @@ func testFloor(t *testing.T, proxy *spec.Proxy) {
 		m.waitServing("is kept", http.StatusOK, "application", "kept in service, too few nodes would be left: answers 503")
 	}
 	if proxy != nil {
-		machines[2].refuses(gate, true) // the others take what comes
+		machines[2].refuses(gate, false) // the others are no better
 	}
 	stop()
 	watching.Wait()
