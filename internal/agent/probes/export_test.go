@@ -25,6 +25,6 @@ func Judge(c Case) spec.LinkStatus {
 	states := map[string]portState{"": portUnknown, "open": portOpen, "refused": portRefused, "silent": portSilent}
 	return facts{
 		self: "a", peer: "c", port: 655, apiPort: 7443, driver: spec.MeshTinc, now: c.Now, link: c.Link, mesh: c.Mesh, address: netip.MustParseAddr("198.51.100.3"),
-		lookup: c.Lookup, theirs: c.Theirs, checked: &checked{states[c.MeshTCP], states[c.APITCP]}, away: c.Away, clockWrong: c.ClockWrong, before: c.Before,
+		lookup: c.Lookup, theirs: c.Theirs, said: c.Now, checked: &checked{states[c.MeshTCP], states[c.APITCP]}, away: c.Away, clockWrong: c.ClockWrong, before: c.Before,
 	}.judge()
 }

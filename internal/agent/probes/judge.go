@@ -16,6 +16,8 @@ const (
 	lossyUntil = 0.03
 	// settled is how long a direction must be silent until that is said: an agent that starts again is silent as well.
 	settled = 5 * time.Second
+	// telling is how long the other end may take then to say how it is there.
+	telling = 4 * time.Second
 	// refused is how long the mesh may be without a direct way that is measured to be well until its keys are suspected.
 	refused = 30 * time.Second
 )
@@ -32,8 +34,9 @@ type facts struct {
 	address netip.Addr
 	// lookup is why there is no address.
 	lookup error
-	// theirs is what the peer says of the same link, nil when it says nothing.
+	// theirs is what the peer says of the same link, nil when it says nothing; said is when that came.
 	theirs *spec.LinkStatus
+	said   time.Time
 	// checked is how the peer's TCP ports answered; nil when they were not asked.
 	checked *checked
 	// away tells that the mesh does without the link because this node has decided so.
@@ -77,6 +80,9 @@ func (f facts) out() direction {
 		}
 		return silent
 	}
+	if f.in() == silent && f.said.Sub(f.link.In.Since) < settled {
+		return unknown // what the other end said before says nothing of now
+	}
 	if f.theirs != nil && f.theirs.In != nil {
 		if f.theirs.In.Silent {
 			return silent
@@ -87,6 +93,12 @@ func (f facts) out() direction {
 		return silent
 	}
 	return unknown
+}
+
+// early tells whether it is too early to say something else than before, or anything.
+func (f facts) early() bool {
+	in := f.in()
+	return in == unknown || in == silent && f.out() == unknown && f.theirs != nil && f.now.Sub(f.link.In.Since) < settled+telling
 }
 
 // wantsCheck tells whether it is worth to ask the peer's TCP ports.

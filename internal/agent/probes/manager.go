@@ -228,8 +228,7 @@ func (m *Manager) judge(ctx context.Context, links map[string]probe.Link, now ti
 			m.checks.ask(ctx, p.Name, f.address, m.sight.View.Mesh.Port, p.APIPort)
 		}
 		s, said := before[p.Name]
-		if f.lookup == nil && f.in() == unknown {
-			// Too early to say something else, or anything.
+		if f.lookup == nil && f.early() {
 			if said {
 				s.Steering = steeringStatus(m.state, p.Name)
 				next[p.Name] = s
@@ -327,7 +326,7 @@ func (m *Manager) facts(p topology.Peer, link probe.Link, now time.Time) facts {
 	if now.Sub(s.Received[p.Name]) < believable {
 		status := s.Statuses[p.Name]
 		if theirs, said := status.Links[m.cfg.Node]; said {
-			f.theirs = &theirs
+			f.theirs, f.said = &theirs, s.Received[p.Name]
 		}
 		if c, said := status.Condition(spec.ConditionClockSane); said && c.Status == spec.ConditionFalse {
 			f.clockWrong = true

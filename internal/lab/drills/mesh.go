@@ -88,21 +88,28 @@ type echoes struct {
 	done  chan struct{}
 
 	mu sync.Mutex
-	// sent is when the first was sent; answered are when answers came, by their numbers.
-	sent     time.Time
-	answered map[int]time.Time
-	last     time.Time
-	err      error
+	// answers are those that came, in the order of their numbers; echoes are never overtaken in a lab.
+	answers []answer
+	// disturbed is when last more than one was missing of window.
+	disturbed time.Time
+}
+
+// answer is when the echo of that number was answered.
+type answer struct {
+	number int
+	at     time.Time
 }
 
 const (
 	echoEvery   = 20 * time.Millisecond
 	echoTimeout = time.Second
+	// window is how many echoes in a row one may be missing of: some links go on losing a little.
+	window = 25
 )
 
 var _ Traffic = (*echoes)(nil)
 
-var echoReply = regexp.MustCompile(`^\[(\d+\.\d+)\] \d+ bytes from .* icmp_seq=(\d+) .*time=([\d.]+) ms`)
+var echoReply = regexp.MustCompile(`^\[(\d+\.\d+)\] \d+ bytes from .* icmp_seq=(\d+) `)
 
 // begin is a drill's Traffic.
 func (e *echoes) begin(ctx context.Context, f *Field) (Traffic, error) {
@@ -127,7 +134,7 @@ func (e *echoes) begin(ctx context.Context, f *Field) (Traffic, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("send echoes from %s: %w", e.from, err)
 	}
-	e.input, e.done, e.answered = stdin, make(chan struct{}), map[int]time.Time{}
+	e.input, e.done, e.disturbed, e.answers = stdin, make(chan struct{}), time.Now(), nil
 	go func() {
 		defer close(e.done)
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
@@ -146,41 +153,28 @@ func (e *echoes) note(line string) {
 	}
 	at, err1 := strconv.ParseFloat(m[1], 64)
 	number, err2 := strconv.Atoi(m[2])
-	trip, err3 := strconv.ParseFloat(m[3], 64)
+	if errors.Join(err1, err2) != nil {
+		return // numbers that the expression does not let through
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		e.err = err
-		return
+	if n := len(e.answers); n > 0 && number <= e.answers[n-1].number {
+		return // twice
 	}
-	now := time.UnixMicro(int64(at * 1e6))
-	if e.sent.IsZero() {
-		e.sent = now.Add(-time.Duration(trip*float64(time.Millisecond)) - time.Duration(number-1)*echoEvery)
+	e.answers = append(e.answers, answer{number, time.UnixMicro(int64(at * 1e6))})
+	if n := len(e.answers); n >= window && number-e.answers[n-window].number > window {
+		e.disturbed = time.Now()
 	}
-	e.answered[number], e.last = now, now
 }
 
-// Calm implements Traffic: how long answers have been coming without a gap.
+// Calm implements Traffic: how long answers have been coming without gaps.
 func (e *echoes) Calm() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.sent.IsZero() || time.Since(e.last) > echoTimeout {
+	if n := len(e.answers); n == 0 || time.Since(e.answers[n-1].at) > echoTimeout {
 		return 0
 	}
-	const window = 25 // half a second, of which one may be missing: some links go on losing a little
-	newest := int(time.Since(e.sent)/echoEvery) - int(echoTimeout/echoEvery)
-	for ; newest > window; newest -= window {
-		missing := 0
-		for i := range window {
-			if _, ok := e.answered[newest-i]; !ok {
-				missing++
-			}
-		}
-		if missing > 1 {
-			break
-		}
-	}
-	return time.Since(e.sent.Add(time.Duration(newest) * echoEvery))
+	return time.Since(e.disturbed)
 }
 
 // Stop implements Traffic.
@@ -189,61 +183,61 @@ func (e *echoes) Stop(_ context.Context, fault time.Time) (Seen, error) {
 	<-e.done
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.err != nil || e.sent.IsZero() {
-		return Seen{}, errors.Join(e.err, errors.New("the echoes"))
+	if len(e.answers) == 0 {
+		return Seen{}, errors.New("no echo was answered")
 	}
 	var s Seen
-	gap, before := time.Duration(0), fault
-	first := int(fault.Sub(e.sent)/echoEvery) + 1
-	last := int(e.last.Sub(e.sent) / echoEvery)
-	for n := first; n <= last; n++ {
-		s.Asked++
-		at, ok := e.answered[n]
-		if !ok {
-			s.Failed++
-			s.Outage = e.sent.Add(time.Duration(n) * echoEvery).Sub(fault)
+	var gap time.Duration
+	for i, a := range e.answers {
+		if i == 0 || a.at.Before(fault) {
 			continue
 		}
-		gap, before = max(gap, at.Sub(before)), at
+		before := e.answers[i-1]
+		gap = max(gap, a.at.Sub(before.at))
+		s.Asked += a.number - before.number
+		if missing := a.number - before.number - 1; missing > 0 {
+			s.Failed += missing
+			s.Outage = a.at.Sub(fault)
+		}
 	}
-	s.Detail = fmt.Sprintf("longest gap between two answers %s; of the 60 s after the fault %.2f %% were answered; more than 99 %% in every second from second %d on",
-		seconds(gap), 100*e.share(first, first+int(time.Minute/echoEvery)), e.until(first, last))
+	share, until := e.minute(fault)
+	s.Detail = fmt.Sprintf("longest gap between two answers %s; of the minute after the fault %.2f %% were answered; more than 99 %% in every second from second %d on",
+		seconds(gap), 100*share, until)
 	return s, nil
 }
 
-// share is what part of the echoes from one number to another was answered. It is called with the lock held, or after Stop.
-func (e *echoes) share(from, until int) float64 {
-	answered := 0
-	for n := from; n < until; n++ {
-		if _, ok := e.answered[n]; ok {
-			answered++
+// minute is what share of the echoes of the minute after a fault was answered, and the second from which on every second of it had more
+// than 99 % of its answers. An echo that was not answered belongs to the second of the next answer. It is called with the lock held, or
+// after Stop.
+func (e *echoes) minute(fault time.Time) (share float64, until int) {
+	var asked, answered [60]int
+	for i, a := range e.answers {
+		second := int(a.at.Sub(fault) / time.Second)
+		if i == 0 || a.at.Before(fault) || second >= len(asked) {
+			continue
+		}
+		answered[second]++
+		asked[second] += a.number - e.answers[i-1].number
+	}
+	all, good := 0, 0
+	for second := range asked {
+		all, good = all+asked[second], good+answered[second]
+		if float64(answered[second]) < 0.99*float64(asked[second]) {
+			until = second + 1
 		}
 	}
-	return float64(answered) / float64(max(until-from, 1))
-}
-
-// until is the second after the fault from which on every second had more than 99 % of its answers.
-func (e *echoes) until(first, last int) int {
-	const perSecond = int(time.Second / echoEvery)
-	second := 0
-	for s := 0; first+(s+1)*perSecond <= last; s++ {
-		if e.share(first+s*perSecond, first+(s+1)*perSecond) < 0.99 {
-			second = s + 1
-		}
-	}
-	return second
+	return float64(good) / float64(max(all, 1)), until
 }
 
 // promise demands of the minute after the fault a share of answers, and that after so many seconds none is missing.
 func (e *echoes) promise(fault time.Time, share float64, within int) error {
-	first := int(fault.Sub(e.sent)/echoEvery) + 1
-	last := min(int(e.last.Sub(e.sent)/echoEvery), first+int(time.Minute/echoEvery))
+	got, until := e.minute(fault)
 	var errs []error
-	if got := e.share(first, last); got < share {
-		errs = append(errs, fmt.Errorf("%.2f %% of the echoes after the fault were answered, promised are %.2f %%", 100*got, 100*share))
+	if got < share {
+		errs = append(errs, fmt.Errorf("%.2f %% of the echoes of the minute after the fault were answered, promised are %.2f %%", 100*got, 100*share))
 	}
-	if got := e.until(first, last); got > within {
-		errs = append(errs, fmt.Errorf("answers were missing until second %d after the fault, promised is %d", got, within))
+	if until > within {
+		errs = append(errs, fmt.Errorf("answers were missing until second %d after the fault, promised is %d", until, within))
 	}
 	return errors.Join(errs...)
 }
