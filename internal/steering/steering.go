@@ -73,6 +73,8 @@ type Link struct {
 	Since time.Time `json:"since"`
 	// Hold is how long the link must have been left, or taken up again in vain, before it is decided anew.
 	Hold time.Duration `json:"hold"`
+	// Lacking is since when no detour was found for a link that is left alone.
+	Lacking time.Time `json:"lacking,omitzero"`
 }
 
 // State is what was decided of the links to peers; those that were never left are not in it.
@@ -104,6 +106,8 @@ const (
 	forget    = 10 * time.Minute
 	// settle is how long a detour may take to work.
 	settle = 4 * time.Second
+	// noDetour is how long there must be no detour: a third node's connection that is made anew takes a moment.
+	noDetour = 1500 * time.Millisecond
 )
 
 // Cost returns what both directions of a link cost, math.MaxInt64 for one that does not work or is not known.
@@ -154,8 +158,10 @@ func Decide(before State, in Input) (State, []Change) {
 	// A link that was left just now may have been another one's detour: leave saw to it that there is one more.
 	for _, name := range after.Away() {
 		link := after[name]
-		link.Via, _ = in.detour(name, after)
-		after[name] = link
+		if via, _ := in.detour(name, after); via != "" {
+			link.Via = via
+			after[name] = link
+		}
 	}
 	var changes []Change
 	for _, name := range slices.Sorted(maps.Keys(changed)) {
@@ -252,8 +258,13 @@ func stay(link Link, peer string, state State, in Input) (Link, bool) {
 	switch {
 	case !in.Reachable[peer] && age >= settle:
 		return again(InVain)
-	case via == "":
+	case via == "" && link.Lacking.IsZero():
+		link.Lacking = in.Now
+		return link, false
+	case via == "" && in.Now.Sub(link.Lacking) >= noDetour:
 		return again(NoDetour)
+	case via == "":
+		return link, false
 	case there.well() && back.well():
 		if age >= link.Hold {
 			return again(Well)
@@ -261,7 +272,7 @@ func stay(link Link, peer string, state State, in Input) (Link, bool) {
 	case age >= settle && cheaper(Cost(there, back), detour):
 		return again(Worse)
 	}
-	link.Via = via
+	link.Via, link.Lacking = via, time.Time{}
 	return link, false
 }
 

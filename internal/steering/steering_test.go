@@ -115,7 +115,8 @@ func TestReturn(t *testing.T) {
 		{"now it takes longer", three(at(100)), "", true},
 		{"well", three(at(121)), steering.Well, false},
 		{"a cut", with(three(at(130)), "c", "a", dead), steering.Dead, true},
-		{"the detour dies too: no alternative", with(with(three(at(131)), "c", "a", dead), "b", "c", dead), steering.NoDetour, false},
+		{"the detour may only be made anew", with(with(three(at(131)), "c", "a", dead), "b", "c", dead), "", true},
+		{"the detour dies too: no alternative", with(with(three(at(132.6)), "c", "a", dead), "b", "c", dead), steering.NoDetour, false},
 		{"and is back", with(three(at(140)), "c", "a", dead), steering.Dead, true},
 		{"the peer is not reached, but the detour is young", func() steering.Input {
 			in := with(three(at(142)), "c", "a", dead)
@@ -219,6 +220,9 @@ func TestProperties(t *testing.T) {
 			for _, peer := range state.Away() {
 				left++
 				via := state[peer].Via
+				if lacking := state[peer].Lacking; !lacking.IsZero() && in.Now.Sub(lacking) < 2*time.Second {
+					continue // it may only be made anew
+				}
 				// Never without a detour that works as far as anybody knows, and whose first link is in use.
 				if via == "" || via == peer || state[via].Away || !in.Reachable[via] || !in.Direct[steering.Pair{From: via, To: peer}] ||
 					steering.Cost(in.Links[steering.Pair{From: "a", To: via}], in.Links[steering.Pair{From: via, To: "a"}]) == 1<<63-1 {
