@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/router"
@@ -39,6 +40,8 @@ type route struct {
 	// bad is since when it leads to no writable member, zero while it does.
 	bad   time.Time
 	stuck stuckRouter
+	// reached tells whether this node reached a member that takes writes when it asked last, asking that it asks now.
+	reached, asking bool
 	// resumed tells that this is what an earlier start of the agent saw.
 	resumed bool
 }
@@ -105,6 +108,8 @@ func (m *Manager) watchRouters(ctx context.Context) {
 	var applied string
 	var next time.Time
 	problems := map[spec.RouterDriver]string{}
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	for {
 		sight, changed := m.cfg.See()
 		if sight.Known {
@@ -120,7 +125,7 @@ func (m *Manager) watchRouters(ctx context.Context) {
 					next = time.Now().Add(routeRetry)
 				}
 			}
-			m.lookAtRouters(ctx, sight, configs, problems, unknown)
+			m.lookAtRouters(ctx, &asking, sight, configs, problems, unknown)
 		}
 		select {
 		case <-ctx.Done():
@@ -194,10 +199,10 @@ func (m *Manager) routed(d topology.Database, password string) router.Database {
 	return out
 }
 
-// lookAtRouters records how each database is reached.
-func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[spec.RouterDriver]*router.Config, problems map[spec.RouterDriver]string, unknown map[string]string) {
+// lookAtRouters records how each database is reached. What it begins to ask beside that is in asking.
+func (m *Manager) lookAtRouters(ctx context.Context, asking *sync.WaitGroup, sight Sight, configs map[spec.RouterDriver]*router.Config, problems map[spec.RouterDriver]string, unknown map[string]string) {
 	found := map[spec.RouterDriver]router.Status{}
-	reaches := reached(ctx, m.mayBeStuck(sight))
+	m.askReach(ctx, asking, m.mayBeStuck(sight))
 	for name := range configs {
 		looking, cancel := context.WithTimeout(ctx, lookPatience)
 		status, err := m.cfg.Routers[name].Status(looking)
@@ -207,7 +212,6 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 		}
 		found[name] = status
 	}
-	reach := reaches()
 	if ctx.Err() != nil {
 		return
 	}
@@ -242,11 +246,11 @@ func (m *Manager) lookAtRouters(ctx context.Context, sight Sight, configs map[sp
 		r.elsewhere, r.blocked = m.writableLocked(d, sight, fresh), m.status[d.Name].State == spec.MemberBlocked
 		switch {
 		case said.Writable:
-			r.bad = time.Time{}
+			r.bad, r.reached = time.Time{}, false
 		case r.bad.IsZero():
 			r.bad = time.Now()
 		}
-		if r.stuck.due(r.missesWay(), reach[d.Name], time.Now()) {
+		if r.stuck.due(r.missesWay(), r.reached, time.Now()) {
 			all = append(all, d)
 		}
 	}

@@ -20,15 +20,15 @@ const (
 	// routerMostRest: what is wrong is something else, and connections for reads may work.
 	routerRest     = 15 * time.Second
 	routerMostRest = 2 * time.Minute
-	// reachPatience is how long a member may take to accept a connection.
-	reachPatience = 700 * time.Millisecond
+	// reachPatience is how long a member may take to accept a connection: the packet that asks for it is sent again after a second.
+	reachPatience = 3 * time.Second
 )
 
 // stuckRouter finds routers that have to be started again. What it guards against was MySQL Router 9.7 with epoll (see the driver): when it
 // had lost all members for some seconds it kept its port for writes closed, also when it knew the primary again.
 type stuckRouter struct {
-	// since is when it was first found that the way is missing and should be there, zero while that is not so. One look that reaches
-	// nobody, as on a line that loses packets, does not end that: unreached tells that the last look was one.
+	// since is when it was first found that the way is missing and should be there, zero while that is not so. One look that knows of
+	// nobody who is reached does not end that: unreached tells that the last look was one.
 	since     time.Time
 	unreached bool
 	// restarted is when the router was started again last, vain how often since it last led to a member that takes writes.
@@ -123,20 +123,23 @@ func (s stuck) reaches(ctx context.Context) bool {
 	})
 }
 
-// reached begins to ask which of the databases' writers this node reaches, and returns what waits for the answer, by database.
-func reached(ctx context.Context, all []stuck) func() map[string]bool {
-	var asking sync.WaitGroup
-	answers := make([]bool, len(all))
-	for i, s := range all {
-		asking.Go(func() { answers[i] = s.reaches(ctx) })
-	}
-	return func() map[string]bool {
-		asking.Wait()
-		out := map[string]bool{}
-		for i, s := range all {
-			out[s.database.Name] = answers[i]
+// askReach asks beside the looks whether this node reaches the writers of databases whose routers may be stuck, one question at a time for
+// each: a line that loses packets, and a machine that has too much to do, need more time than there is for a look.
+func (m *Manager) askReach(ctx context.Context, asking *sync.WaitGroup, all []stuck) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range all {
+		r := m.routes[s.database.Name]
+		if r == nil || r.asking {
+			continue
 		}
-		return out
+		r.asking = true
+		asking.Go(func() {
+			reached := s.reaches(ctx)
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			r.asking, r.reached = false, reached
+		})
 	}
 }
 
