@@ -20,7 +20,7 @@ import (
 )
 
 // long is how long anything may take that takes seconds on a machine with other things to do.
-const long = time.Minute
+const long = 2 * time.Minute
 
 // Suite is what a driver is tested with.
 type Suite struct {

@@ -164,7 +164,7 @@ func (s *side) status(ctx context.Context, t testing.TB) replication.Status {
 	if err != nil {
 		t.Fatalf("%s: %v", s.Name, err)
 	}
-	if took := time.Since(began); took > long/3 { // nothing else on this machine may make a test fail
+	if took := time.Since(began); took > long/4 { // nothing else on this machine may make a test fail
 		t.Errorf("%s: status took %s", s.Name, took)
 	}
 	return st

@@ -29,7 +29,7 @@ const (
 	coldPair = "dated"
 	coldUnit = "atoll-pair-dated.service"
 	// patience is how long anything may take on a machine with other things to do.
-	patience = time.Minute
+	patience = 2 * time.Minute
 )
 
 // coldSide is one node of a pair that moves old directories.

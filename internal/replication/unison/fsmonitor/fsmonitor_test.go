@@ -13,6 +13,9 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
 )
 
+// answersWithin is how long anything may take on a machine with other things to do.
+const answersWithin = 2 * time.Minute
+
 // talk is unison's side of a connection.
 type talk struct {
 	*testing.T
@@ -43,7 +46,7 @@ func (d *talk) connect() {
 	ended := d.ended
 	go func() { ended <- d.Serve(d.Context(), there) }()
 	d.Cleanup(func() { _ = here.Close() })
-	if err := here.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := here.SetDeadline(time.Now().Add(answersWithin)); err != nil {
 		d.Fatal(err)
 	}
 	d.want("VERSION 1")
@@ -78,7 +81,7 @@ func (d *talk) await(want fsmonitor.Event) {
 			if got == want {
 				return
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(answersWithin):
 			d.Fatalf("no event %+v", want)
 		}
 	}
