@@ -96,7 +96,8 @@ func (u *uploads) settledCold(ctx context.Context, dirs []string) error {
 		return err
 	}
 	for _, node := range u.pair.Nodes {
-		err := u.f.Await(ctx, "nothing is left of a move", time.Minute, func(ctx context.Context) error { return u.tidy(ctx, node) })
+		// After a run that has taken long the next one, which removes what was replaced, comes as long after it.
+		err := u.f.Await(ctx, "nothing is left of a move", ReadyWithin, func(ctx context.Context) error { return u.tidy(ctx, node) })
 		if err != nil {
 			return err
 		}
