@@ -136,6 +136,12 @@ func TestDatabase(t *testing.T) {
 		// A setting that takes restarts.
 		resource.TestStep{
 			Config: replicated(withUser(databasePassword+"-2", 2)+`settings = { max_connections = "300" }`, all...), ConfigPlanChecks: changesInPlace(appDatabase),
+			// Who is asked after the apply may hear a moment later than who was waited for that all are back.
+			ConfigStateChecks: []statecheck.StateCheck{databaseIsOneOf("online", "degraded"), checkState(func() error { return w.rolledOut(t, 3) })},
+		},
+		resource.TestStep{
+			PreConfig: func() { w.awaitOnline(t, 3) },
+			Config:    replicated(withUser(databasePassword+"-2", 2)+`settings = { max_connections = "300" }`, all...), ConfigPlanChecks: emptyPlan(),
 			ConfigStateChecks: []statecheck.StateCheck{state("online")},
 		},
 		// Import.

@@ -157,7 +157,7 @@ func (w *world) databaseView(ctx context.Context) (api.DatabaseView, error) {
 // awaitOnline waits until that many voting members are online.
 func (w *world) awaitOnline(t *testing.T, members int) {
 	t.Helper()
-	await.NoError(t, "members are online", 30*time.Second, func(ctx context.Context) error {
+	await.NoError(t, "members are online", time.Minute, func(ctx context.Context) error {
 		v, err := w.databaseView(ctx)
 		if err == nil && v.Online != members {
 			err = fmt.Errorf("%d members are online: %+v", v.Online, v)
@@ -169,7 +169,7 @@ func (w *world) awaitOnline(t *testing.T, members int) {
 // awaitPrimary waits until a node takes writes and its former primary is missed.
 func (w *world) awaitPrimary(t *testing.T, node string) {
 	t.Helper()
-	await.NoError(t, node+" takes writes", 30*time.Second, func(ctx context.Context) error {
+	await.NoError(t, node+" takes writes", time.Minute, func(ctx context.Context) error {
 		v, err := w.databaseView(ctx)
 		if err == nil && (v.Primary != node || v.Online != 2) {
 			err = fmt.Errorf("%q takes writes, %d members are online", v.Primary, v.Online)

@@ -108,7 +108,7 @@ func TestDatabaseGrows(t *testing.T) {
 // rolledOut waits until that many members are online and run with the settings that they should.
 func (w *world) rolledOut(t *testing.T, members int) error {
 	t.Helper()
-	_, err := await.Attempt(t.Context(), 30*time.Second, func(ctx context.Context) error {
+	_, err := await.Attempt(t.Context(), time.Minute, func(ctx context.Context) error {
 		v, err := w.databaseView(ctx)
 		if err != nil {
 			return err
