@@ -60,7 +60,7 @@ func TestNodesKeptApart(t *testing.T) {
 		isRefused(threeNodes(only(`["c"]`, ""), only(`["192.0.2.3"]`, ""), ""), `they reach each other only by way of other nodes`),
 		isRefused(threeNodes(only(`["192.0.2.128/25"]`, ""), "", ""), `firewall of node "a" does not let node`),
 		isRefused(threeNodes(`firewall = { outbound = [] }`, "", ""), `does not let it out to node`),
-		isRefused(threeNodes(`firewall = { mesh = [{ protocol = "tcp" }] }`, "", ""), `over the mesh at UDP 7946 (gossip)`),
+		isRefused(threeNodes(`firewall = { mesh = [{ protocol = "tcp" }] }`, "", ""), `over the mesh at UDP 655 (probe), UDP 7946 (gossip)`),
 		// What is accepted, open, or only without UDP where that may be meant.
 		goesThrough(threeNodes(only(`["c"]`, `accept = { blocked = ["b"] }`), "", "")),
 		goesThrough(threeNodes(only(`["b", "192.0.2.3"]`, ""), only(`null`, ""), `firewall = {}`)),

@@ -60,9 +60,7 @@ func (f filteredSite) works(t *testing.T) {
 	f.apply(t)
 	f.wantHealthy(t, time.Minute, everyNode...)
 	f.inForce(t, everyNode...)
-	if err := f.Pair("hk1", "sg1").Synced(t.Context()); err != nil {
-		t.Errorf("the pair's files: %v", err)
-	}
+	f.eventually(t, "the pair's files are the same", 2*time.Minute, f.Pair("hk1", "sg1").Synced)
 	f.wantNoChange(t)
 }
 

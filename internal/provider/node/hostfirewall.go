@@ -117,13 +117,19 @@ func (m *Model) setHostFirewall(ctx context.Context, f *spec.HostFirewall) {
 // filterTakenBack is the summary of what a user is told of a filter that nobody came through.
 const filterTakenBack = "Packet filter is not in force"
 
-// awaitFilter waits until the node's packet filter holds, if it is another than before. Each look is a connection of its own, by
-// which the operator comes through what is on trial.
-func (t *task) awaitFilter(ctx context.Context, state Model, generation uint64) diag.Diagnostics {
+// newFilter tells whether another packet filter than before is to be in force.
+func (t *task) newFilter(ctx context.Context, state Model) (bool, diag.Diagnostics) {
 	want, diags := t.model.hostFirewall(ctx)
 	was, more := state.hostFirewall(ctx)
 	diags.Append(more...)
-	if diags.HasError() || want == nil || !want.Enforce || reflect.DeepEqual(want, was) {
+	return !diags.HasError() && want != nil && want.Enforce && !reflect.DeepEqual(want, was), diags
+}
+
+// awaitFilter waits until the node's packet filter holds, if it is another than before. Each look is a connection of its own, by
+// which the operator comes through what is on trial.
+func (t *task) awaitFilter(ctx context.Context, state Model, generation uint64) diag.Diagnostics {
+	changed, diags := t.newFilter(ctx, state)
+	if !changed {
 		return diags
 	}
 	n, more := t.model.ToSpec(ctx)

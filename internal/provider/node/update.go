@@ -109,7 +109,12 @@ func (t *task) push(ctx context.Context, state Model, mem *memory) diag.Diagnost
 	switch {
 	case err == nil:
 		t.pushed = true
-		diags.Append(t.introduce(ctx, mem, endpoints)...)
+		introduced := t.introduce(ctx, mem, endpoints)
+		if changed, _ := t.newFilter(ctx, state); changed {
+			// A filter that keeps the operator out does so here already; what becomes of it is told at the end.
+			introduced = asWarnings(introduced)
+		}
+		diags.Append(introduced...)
 	case errors.Is(err, api.ErrUnreachable):
 		diags.Append(t.pushByOthers(ctx, *mem, records, err)...)
 	default:
