@@ -29,7 +29,7 @@ const (
 	// late is a look that came too late: the machine has more to do than it can, and what is silent may be this node's own ears. Nothing is called
 	// dead for afterStarving then.
 	late          = 350 * time.Millisecond
-	afterStarving = 3 * time.Second
+	afterStarving = time.Second
 	// seeInterval is how often it is looked who the others are and what they say.
 	seeInterval = time.Second
 	// reopenInterval is how often it is tried to begin probing when that failed.
