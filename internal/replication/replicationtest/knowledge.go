@@ -5,6 +5,7 @@ package replicationtest
 import (
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -86,7 +87,11 @@ func (r *run) knowledgeRolledBack(t *testing.T) {
 		r.awaitSynced(t, long)
 		for _, side := range r.sides() {
 			side.write(t, "rolled/since on "+side.Name, side.Name)
-			side.write(t, "rolled/old", "changed on "+side.Name)
+			// In its place it would be the second of two changes that dates do not tell apart.
+			side.write(t, "rolled/old.tmp", "changed on "+side.Name)
+			if err := os.Rename(side.file("rolled/old.tmp"), side.file("rolled/old")); err != nil {
+				t.Fatal(err)
+			}
 			r.awaitSynced(t, long)
 		}
 		stop()
