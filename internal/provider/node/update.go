@@ -109,12 +109,7 @@ func (t *task) push(ctx context.Context, state Model, mem *memory) diag.Diagnost
 	switch {
 	case err == nil:
 		t.pushed = true
-		introduced := t.introduce(ctx, mem, endpoints)
-		if changed, _ := t.newFilter(ctx, state); changed {
-			// A filter that keeps the operator out does so here already; what becomes of it is told at the end.
-			introduced = asWarnings(introduced)
-		}
-		diags.Append(introduced...)
+		diags.Append(t.introduce(ctx, mem, endpoints)...)
 	case errors.Is(err, api.ErrUnreachable):
 		diags.Append(t.pushByOthers(ctx, *mem, records, err)...)
 	default:
