@@ -155,9 +155,25 @@ func (s *session) confirm(r *http.Request) {
 		return
 	}
 	member, admitted := snapshot.Members[caller.Node]
+	if caller.Operator && !listed(r, snapshot.Nodes[s.m.record.Node].HostFirewall) {
+		return
+	}
 	if caller.Operator || caller.Node != s.m.record.Node && admitted && member.Identity == caller.Identity {
 		s.a.filter.Passed(caller.Operator, accepted)
 	}
+}
+
+// listed tells whether a call comes from one of the operators' addresses, if they are named: where the API is open to everybody in a
+// family of addresses, a call says nothing of SSH.
+func listed(r *http.Request, f *spec.HostFirewall) bool {
+	if f == nil || f.Operators == nil {
+		return true
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && slices.ContainsFunc(f.Operators, func(text string) bool {
+		network, ok := spec.ParseNetwork(text)
+		return ok && network.Contains(from.Addr().Unmap())
+	})
 }
 
 // fromOutside tells whether a call came to one of the node's public addresses, or whether it has none.

@@ -108,11 +108,11 @@ func TestFilterIsConfirmedByWhoComesThrough(t *testing.T) {
 	one.restart()
 	seen(spec.ConditionFalse, "RolledBack")
 
-	operators.ConfirmSeconds = 600
+	operators.ConfirmSeconds, operators.Operators = 600, []string{"203.0.113.0/24", "127.0.0.0/8"}
 	other.push(one.filteredNode(operators))
 	seen(spec.ConditionUnknown, "Trial")
 	one.waitCondition(spec.ConditionFirewallReady, spec.ConditionTrue, "Enforced")
-	if rules := kernel.rules(); !strings.Contains(rules, "ip saddr { 203.0.113.0/24 } tcp dport 22 accept") || strings.Contains(rules, "set trial") {
+	if rules := kernel.rules(); !strings.Contains(rules, "ip saddr { 127.0.0.0/8, 203.0.113.0/24 } tcp dport 22 accept") || strings.Contains(rules, "set trial") {
 		t.Errorf("these rules hold:\n%s", rules)
 	}
 

@@ -170,11 +170,12 @@ func (f *Firewall) judge(ctx context.Context, r *record, now table, want *topolo
 	}
 	f.trying = true
 	switch {
-	case f.operator || f.peer && !t.Operator:
-		return decided, f.confirm(ctx, r, t.Filter)
 	case !alive:
+		// Whoever has called may have come through the rules before it.
 		r.Rejected, r.Trial = &rejected{Filter: t.Filter, At: f.now().UTC(), Operator: t.Operator}, nil
 		return decided, f.save(*r)
+	case f.operator || f.peer && !t.Operator:
+		return decided, f.confirm(ctx, r, t.Filter)
 	case alike(t.Filter, want):
 		return goesOn, nil
 	}

@@ -271,6 +271,10 @@ func TestNobodyComesThrough(t *testing.T) {
 	machinetest.Eventually(t, patience, "the operator is let in again", func(context.Context) bool { return s.open(s.friend, s.at, 22) })
 	s.knock("a stranger at the old rules", false, s.stranger, s.at, 80)
 
+	// Now the operator calls, through the old rules, before the agent has noticed.
+	f.Passed(true, time.Now().Add(time.Minute))
+	s.apply(f, wrong, firewall.TakenBack)
+
 	// The agent starts again.
 	f = firewall.New(s.node.Sys, stateDir, nil)
 	state = s.apply(f, wrong, firewall.TakenBack)
