@@ -24,8 +24,8 @@ const (
 	// roleFresh is how long what was seen of a member is told.
 	roleFresh = 5 * time.Second
 	// A route is bad once it has been so for so long: routeDown when it is only this node's, longer than a failover takes
-	// when the database as a whole takes no writes, since then no other node serves better. A node whose member has lost the majority is
-	// taken to be alone: that the others have it is likelier than that they are dead.
+	// when the database as a whole takes no writes, since then no other node serves better. A node whose member is not with its group is
+	// taken to be alone: that the others have a majority is likelier than that they are dead.
 	routeDown   = 3 * time.Second
 	routeOutage = 15 * time.Second
 )
@@ -34,24 +34,38 @@ const (
 type route struct {
 	said    spec.RouterStatus
 	problem string
-	// elsewhere tells that some member takes writes, so that only this node's way to it is bad. Blocked tells that the member here sees
-	// less than a majority of its group, so that another part of it may take writes, of which nothing is heard.
-	elsewhere, blocked bool
+	// elsewhere tells that some member takes writes, so that only this node's way to it is bad. Apart tells that the member here runs
+	// and is not with its group, so that others may take writes, of which nothing is heard.
+	elsewhere, apart bool
 	// bad is since when it leads to no writable member, zero while it does.
-	bad   time.Time
-	stuck stuckRouter
+	bad time.Time
+	// counted tells that it has been bad for so long that it counts.
+	counted bool
+	stuck   stuckRouter
 	// reached tells whether this node reached a member that takes writes when it asked last, asking that it asks now.
 	reached, asking bool
 	// resumed tells that this is what an earlier start of the agent saw.
 	resumed bool
 }
 
+// apart tells whether a member in that state runs and is not with a majority of its group.
+func apart(s spec.MemberState) bool {
+	return s == spec.MemberBlocked || s == spec.MemberStranded || s == spec.MemberRecovering
+}
+
 // patience is how long the way may be bad until that counts.
 func (r *route) patience() time.Duration {
-	if r.elsewhere || r.blocked {
+	if r.elsewhere || r.apart {
 		return routeDown
 	}
 	return routeOutage
+}
+
+// counts tells whether the way has been bad for so long that it counts. From then on it does until there is one again: who takes writes
+// may be unheard of for a moment, which makes nothing better here.
+func (r *route) counts(now time.Time) bool {
+	r.counted = !r.bad.IsZero() && (r.counted || now.Sub(r.bad) >= r.patience())
+	return r.counted
 }
 
 func (r *route) status() spec.RouterStatus {
@@ -86,10 +100,7 @@ func (m *Manager) Health() (problem string, none bool) {
 			problem = cmpFirst(problem, "not started yet")
 			continue
 		}
-		if r.bad.IsZero() {
-			continue
-		}
-		if time.Since(r.bad) < r.patience() {
+		if !r.counts(time.Now()) {
 			continue
 		}
 		text := "no way to a member that takes writes"
@@ -243,10 +254,10 @@ func (m *Manager) lookAtRouters(ctx context.Context, asking *sync.WaitGroup, sig
 		}
 		loud = loud || said != r.said
 		r.said = said
-		r.elsewhere, r.blocked = m.writableLocked(d, sight, fresh), m.status[d.Name].State == spec.MemberBlocked
+		r.elsewhere, r.apart = m.writableLocked(d, sight, fresh), apart(m.status[d.Name].State)
 		switch {
 		case said.Writable:
-			r.bad, r.reached = time.Time{}, false
+			r.bad, r.counted, r.reached = time.Time{}, false, false
 		case r.bad.IsZero():
 			r.bad = time.Now()
 		}

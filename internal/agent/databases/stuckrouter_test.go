@@ -131,14 +131,56 @@ func TestRestartsAStuckRouter(t *testing.T) {
 // TestRoutePatience: only while this node's member is with the majority, and nobody else takes writes, is it likely that no node does.
 func TestRoutePatience(t *testing.T) {
 	t.Parallel()
-	failover, own := databases.RoutePatience(false, false), databases.RoutePatience(true, false)
+	failover, own := databases.RoutePatience(false, spec.MemberOnline), databases.RoutePatience(true, spec.MemberOnline)
 	if own >= failover {
 		t.Errorf("a node that alone has no way waits for %s, in a failover for %s", own, failover)
 	}
-	for _, elsewhere := range []bool{false, true} {
-		if got := databases.RoutePatience(elsewhere, true); got != own {
-			t.Errorf("a node that has lost the majority waits for %s, want %s", got, own)
+	for _, state := range []spec.MemberState{spec.MemberBlocked, spec.MemberStranded, spec.MemberRecovering} {
+		for _, elsewhere := range []bool{false, true} {
+			if got := databases.RoutePatience(elsewhere, state); got != own {
+				t.Errorf("a node whose member is %s waits for %s, want %s", state, got, own)
+			}
 		}
+	}
+	for _, state := range []spec.MemberState{spec.MemberDown, spec.MemberClientOnly, ""} {
+		if got := databases.RoutePatience(false, state); got != failover {
+			t.Errorf("a node whose member is %q waits for %s, want %s", state, got, failover)
+		}
+	}
+}
+
+// TestRouteCountsUntilItIsBack: a node whose way to the database has counted as bad does not call itself fit because nobody is known to
+// take writes any more.
+func TestRouteCountsUntilItIsBack(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	var r databases.Route
+	at := func(seconds int) bool { return r.Counts(began.Add(time.Duration(seconds) * time.Second)) }
+	if at(0) {
+		t.Error("a way that is there counts as bad")
+	}
+	r.Bad(began)
+	r.Elsewhere(true)
+	if at(1) {
+		t.Error("it counts at once")
+	}
+	if !at(4) {
+		t.Error("it does not count after 4 s")
+	}
+	r.Elsewhere(false)
+	if !at(5) {
+		t.Error("it does not count any more, though it is as bad as before")
+	}
+	r.Bad(time.Time{})
+	if at(6) {
+		t.Error("it counts though there is a way again")
+	}
+	r.Bad(began.Add(7 * time.Second))
+	if at(11) {
+		t.Error("the next time nobody takes writes, and it counts after 4 s")
+	}
+	if !at(30) {
+		t.Error("it never counts")
 	}
 }
 
