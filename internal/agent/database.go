@@ -67,6 +67,7 @@ func (s *session) databaseConfig() databases.Config {
 	cfg.Changed = s.databasesChanged
 	var last *store.Snapshot
 	var sight databases.Sight
+	cfg.Alone = func() bool { return s.lostMesh() != "" }
 	cfg.See = func() (databases.Sight, <-chan struct{}) {
 		changed := s.store.Changed()
 		s.seeing.Lock()

@@ -50,7 +50,7 @@ type Sight struct {
 // Generations are those of the objects that a member follows from.
 type Generations struct{ Database, Member uint64 }
 
-// Config is what a Manager works with. All fields but Cut are required.
+// Config is what a Manager works with. All fields but Alone and Cut are required.
 type Config struct {
 	Node    string
 	State   State
@@ -69,6 +69,8 @@ type Config struct {
 	Log *slog.Logger
 	// RestartPatience is how long a member may take to come back with new settings before a rollout stops; 0 is five minutes.
 	RestartPatience time.Duration
+	// Alone tells whether this node reaches less than half of its cluster; nil means that it never does.
+	Alone func() bool
 	// Cut lets a test end a member's work after a step, as a power cut would.
 	Cut func(step string) error
 }
@@ -123,6 +125,9 @@ const (
 func New(cfg Config) *Manager {
 	if cfg.RestartPatience == 0 {
 		cfg.RestartPatience = defaultRestartPatience
+	}
+	if cfg.Alone == nil {
+		cfg.Alone = func() bool { return false }
 	}
 	if cfg.Cut == nil {
 		cfg.Cut = func(string) error { return nil }

@@ -24,8 +24,8 @@ const (
 	// roleFresh is how long what was seen of a member is told.
 	roleFresh = 5 * time.Second
 	// A route is bad once it has been so for so long: routeDown when it is only this node's, longer than a failover takes
-	// when the database as a whole takes no writes, since then no other node serves better. A node whose member is not with its group is
-	// taken to be alone: that the others have a majority is likelier than that they are dead.
+	// when the database as a whole takes no writes, since then no other node serves better. A node whose member is not with its group, or
+	// that has lost the others, is taken to be alone: that the others have a majority is likelier than that they are dead.
 	routeDown   = 3 * time.Second
 	routeOutage = 15 * time.Second
 )
@@ -35,7 +35,7 @@ type route struct {
 	said    spec.RouterStatus
 	problem string
 	// elsewhere tells that some member takes writes, so that only this node's way to it is bad. Apart tells that the member here runs
-	// and is not with its group, so that others may take writes, of which nothing is heard.
+	// and is not with its group, or that this node does not reach half of its cluster, so that others may take writes, of which nothing is heard.
 	elsewhere, apart bool
 	// bad is since when it leads to no writable member, zero while it does.
 	bad time.Time
@@ -226,7 +226,7 @@ func (m *Manager) lookAtRouters(ctx context.Context, asking *sync.WaitGroup, sig
 	if ctx.Err() != nil {
 		return
 	}
-	fresh := m.hearing.listen(sight.Statuses)
+	fresh, alone := m.hearing.listen(sight.Statuses), m.cfg.Alone()
 	m.mu.Lock()
 	loud := len(m.routes) != len(sight.Databases)
 	for name := range m.routes {
@@ -254,7 +254,7 @@ func (m *Manager) lookAtRouters(ctx context.Context, asking *sync.WaitGroup, sig
 		}
 		loud = loud || said != r.said
 		r.said = said
-		r.elsewhere, r.apart = m.writableLocked(d, sight, fresh), apart(m.status[d.Name].State)
+		r.elsewhere, r.apart = m.writableLocked(d, sight, fresh), alone || apart(m.status[d.Name].State)
 		switch {
 		case said.Writable:
 			r.bad, r.counted, r.reached = time.Time{}, false, false

@@ -95,6 +95,7 @@ func TestRestartsAStuckRouter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = l.Close() }) // and it stays until then: a listener that nobody holds is closed
 	at := netip.MustParseAddrPort(l.Addr().String())
 	stuck := &stuckWay{helps: true}
 	secondary := database.Status{State: spec.MemberOnline, Primary: "hk2", View: view("hk1", "hk2", "sg1"), Running: "a", Wanted: "a"}
