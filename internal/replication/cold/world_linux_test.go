@@ -22,7 +22,7 @@ import (
 // TestMain is what rsync starts, too: the program's name decides.
 func TestMain(m *testing.M) {
 	if run := cold.Programs()[filepath.Base(os.Args[0])]; run != nil {
-		err := replicationtest.EndsAtOnce()
+		err := replicationtest.EndsAtOnce(filepath.Base(os.Args[0]) == cold.ProgramName)
 		if err == nil {
 			err = run(context.Background())
 		}

@@ -63,6 +63,9 @@ func install() (int, error) {
 // without. It returns only when there is no program.
 func Shim(context.Context) error {
 	runtime.LockOSThread() // what is installed is the thread's, and what it executes inherits it
+	if err := endWithParent(); err != nil {
+		return err
+	}
 	if len(os.Args) < 2 {
 		return errors.New("which program is to be guarded?")
 	}
@@ -81,12 +84,26 @@ func Shim(context.Context) error {
 	return syscall.Exec(os.Args[1], os.Args[1:], os.Environ())
 }
 
+// endWithParent has what this thread executes end when the parent does. Whoever started this program has asked for that, but of its first thread, and the
+// kernel asks the one that executes (prctl(2), PR_SET_PDEATHSIG).
+func endWithParent() error {
+	parent := os.Getppid()
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("end with the parent: %w", err)
+	}
+	if os.Getppid() != parent {
+		return errors.New("the parent has ended")
+	}
+	return nil
+}
+
 // Guard is what a program is guarded by.
 type Guard struct {
 	ours, theirs *os.File
 }
 
-// Wrap has a command, before it is started, run by way of Shim. This program is shim by name. Call Started once it has been, or was not.
+// Wrap has a command, before it is started, run by way of Shim. This program is shim by name. Call Started once it has been, or was not. The command is
+// killed when the thread ends that has started it.
 func Wrap(cmd *exec.Cmd, shim string) (*Guard, error) {
 	if len(cmd.ExtraFiles) > 0 {
 		return nil, errors.New("a command with further files cannot be guarded")

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,8 +28,17 @@ import (
 func TestMain(m *testing.M) {
 	switch {
 	case filepath.Base(os.Args[0]) == guard.Name:
-		fmt.Fprintln(os.Stderr, guard.Shim(context.Background()))
+		// It may run on any thread, so it does on another than the first.
+		runtime.LockOSThread()
+		ended := make(chan error)
+		go func() { ended <- guard.Shim(context.Background()) }()
+		fmt.Fprintln(os.Stderr, <-ended)
 		os.Exit(1)
+	case len(os.Args) > 1 && os.Args[1] == "parent":
+		if err := parent(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	case len(os.Args) > 1 && os.Args[1] == "program":
 		program(os.Stdin)
 	default:
@@ -139,7 +149,7 @@ func begin(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := startHere(t, cmd); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.Started(); err != nil {

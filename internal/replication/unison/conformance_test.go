@@ -21,6 +21,8 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/bare"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/cold"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/guard"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/replicationtest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
@@ -31,7 +33,8 @@ func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var run func(context.Context) error
-	if other := unison.Programs()[filepath.Base(os.Args[0])]; other != nil {
+	name := filepath.Base(os.Args[0])
+	if other := unison.Programs()[name]; other != nil {
 		run = other
 	} else if len(os.Args) > 1 && os.Args[1] == "pair" {
 		run = pair
@@ -41,7 +44,7 @@ func TestMain(m *testing.M) {
 		m.Run()
 		return
 	}
-	err := replicationtest.EndsAtOnce()
+	err := replicationtest.EndsAtOnce(name == cold.ProgramName || name == guard.Name)
 	if err == nil {
 		err = run(ctx)
 	}
