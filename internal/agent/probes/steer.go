@@ -2,6 +2,7 @@ package probes
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
@@ -29,8 +30,11 @@ func (m *Manager) steer(ctx context.Context, links map[string]probe.Link, now ti
 		}
 		return
 	}
+	before := m.state.Away()
 	state, changes := steering.Decide(m.state, m.input(ctx, links, now))
 	m.state = state
+	// A node that has gone is forgotten without a decision: the one that comes under its name has a link of its own.
+	gone := !slices.Equal(before, state.Away()) && len(changes) == 0
 	for _, c := range changes {
 		if c.Away {
 			m.cfg.Log.Warn("the direct link is left, its traffic goes by another node", "peer", c.Peer, "why", string(c.Why), "via", c.Via, "at_least", c.Hold.String())
@@ -38,7 +42,7 @@ func (m *Manager) steer(ctx context.Context, links map[string]probe.Link, now ti
 			m.cfg.Log.Info("the direct link is in use again", "peer", c.Peer, "why", string(c.Why))
 		}
 	}
-	if len(changes) == 0 && (len(state.Away()) == 0 || now.Sub(m.steered) < mesh.SteerAgain/2) {
+	if len(changes) == 0 && !gone && (len(state.Away()) == 0 || now.Sub(m.steered) < mesh.SteerAgain/2) {
 		return
 	}
 	m.tellDriver(ctx, driver, now)

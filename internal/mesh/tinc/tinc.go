@@ -107,6 +107,11 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 	c, problems := newConfig(v, d.resolver.Addresses)
 	c.hosts[c.self] += public
 	d.view = v
+	// Who comes later under the name of one that has gone is another node.
+	d.away = slices.DeleteFunc(slices.Clone(d.away), func(name string) bool {
+		_, known := v.Peer(name)
+		return !known
+	})
 	err = d.apply(ctx, v, c)
 	if err == nil && v.Self.MeshKey != "" && v.Self.MeshKey != public {
 		err = fmt.Errorf("the cluster knows another mesh key of node %q than the one in %s; its peers will refuse it until it joins again", v.Self.Name, keyPath)

@@ -1,0 +1,94 @@
+package probes_test
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/agent/probes"
+	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
+	"github.com/atollhq/terraform-provider-atoll/internal/probe"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
+	"github.com/atollhq/terraform-provider-atoll/internal/trust"
+)
+
+// idleProber knows nothing of any link.
+type idleProber struct{}
+
+func (idleProber) SetPeers(map[string]probe.Peer) {}
+
+func (idleProber) Links() map[string]probe.Link { return nil }
+
+func (idleProber) Close() error { return nil }
+
+// steered is a mesh that remembers which links it was told to do without.
+type steered struct {
+	mesh.Driver
+
+	mu   sync.Mutex
+	told [][]string
+}
+
+func (s *steered) Steer(_ context.Context, away []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = append(s.told, away)
+	return nil
+}
+
+// TestNodeWithALeftLinkIsReplaced removes a node whose link is left alone: the mesh must not do without that of the one that comes under its name.
+func TestNodeWithALeftLinkIsReplaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		driver := &steered{}
+		peer := topology.Peer{Name: "b", Addresses: []string{"198.51.100.2"}, MeshAddress: netip.MustParseAddr("10.66.0.2")}
+		var mu sync.Mutex
+		view := &topology.View{Peers: []topology.Peer{peer}}
+		m := probes.New(probes.Config{
+			Cluster: "web", Node: "a",
+			Before: map[string]spec.LinkStatus{"b": {Steering: &spec.LinkSteering{Away: true, Why: "dead", Since: time.Now(), Hold: 3600}}},
+			Key:    func(trust.PublicKey) (key [trust.PairKeySize]byte, err error) { return key, nil },
+			Open:   func(probe.Options) (probes.Prober, error) { return idleProber{}, nil },
+			See: func() probes.Sight {
+				mu.Lock()
+				defer mu.Unlock()
+				return probes.Sight{View: view, Driver: driver, Peers: map[string]spec.PeerStatus{"b": {Reachable: true}}}
+			},
+			Echo:    func(context.Context, netip.Addr, time.Duration) bool { return true },
+			Dial:    func(context.Context, netip.AddrPort) error { return nil },
+			Changed: func(bool) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _ = m.Run(ctx) }()
+		last := func() []string {
+			driver.mu.Lock()
+			defer driver.mu.Unlock()
+			if len(driver.told) == 0 {
+				return nil
+			}
+			return driver.told[len(driver.told)-1]
+		}
+		see := func(v *topology.View, lasts time.Duration) {
+			mu.Lock()
+			view = v
+			mu.Unlock()
+			time.Sleep(lasts) // of the bubble's clock
+			synctest.Wait()
+		}
+		see(view, 3*time.Second) // what was decided before holds until something is measured
+		if got := last(); !slices.Equal(got, []string{"b"}) {
+			t.Fatalf("the mesh does without %q, and b's link is left", got)
+		}
+		see(&topology.View{}, time.Minute)
+		if got := last(); len(got) > 0 {
+			t.Errorf("b has gone, and the mesh does without %q", got)
+		}
+	})
+}
