@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,8 +26,8 @@ type filteredSite struct {
 	env []string
 }
 
-// TestHostFirewall has three nodes with a packet filter: the cluster works, what it does not need is closed, and what is opened is open
-// to whom it names.
+// TestHostFirewall has three nodes with a packet filter: the cluster works, what it does not need is closed, and whoever locks the
+// operator out is let in again by the kernel.
 func TestHostFirewall(t *testing.T) {
 	t.Parallel()
 	onceForAllEngines(t)
@@ -39,6 +40,10 @@ func TestHostFirewall(t *testing.T) {
 		{"the cluster works", f.works},
 		{"what is not in the model is closed", f.closed},
 		{"what is opened is open to whom it names", f.opened},
+		{"a wrong list of operators is taken back", f.takenBack},
+		{"the agent is killed while a filter is on trial", f.agentKilled},
+		{"a boot begins with what was confirmed", f.boots},
+		{"goes", f.goes},
 	} {
 		if !t.Run(step.name, step.run) {
 			t.FailNow()
@@ -190,4 +195,121 @@ func (f filteredSite) opened(t *testing.T) {
 	if f.operatorGetsIn(t.Context(), f.address(t, "hk1"), hole) {
 		t.Error("what is not opened any more stays open")
 	}
+}
+
+func (f filteredSite) takenBack(t *testing.T) {
+	f.want(`{operators=["203.0.113.77"], confirm_within=30}`)
+	f.failApply(t, nil, "Packet filter is not in force", "the operator did not come through within 30s", "the one before holds")
+	// A node that could not be told itself, since another one was on trial, got it from others and began later.
+	for _, node := range everyNode {
+		f.eventually(t, "the operator gets in at "+node, 2*time.Minute, func(ctx context.Context) error {
+			if !f.operatorGetsIn(ctx, f.address(t, node), 22) {
+				return errNot("closed")
+			}
+			return nil
+		})
+	}
+	text, err := f.Atoll(t.Context(), "status")
+	if err == nil || !strings.Contains(text, "taken back") {
+		t.Errorf("atoll status does not say it: %v\n%s", err, text)
+	}
+	f.want(filtered)
+	f.apply(t)
+	f.inForce(t, everyNode...)
+	f.wantHealthy(t, time.Minute, everyNode...)
+}
+
+// agentKilled lets an agent die right after it has put a filter on trial that locks out the operator, and keeps it dead.
+func (f filteredSite) agentKilled(t *testing.T) {
+	const node = "hk1"
+	address := f.address(t, node)
+	f.want(`{operators=["203.0.113.77"], confirm_within=60}`)
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		_, err := f.Work.Run(ctx, "apply", "-auto-approve", "-target=atoll_node.machine")
+		ended <- err
+	}()
+	f.eventually(t, "the filter is on trial", 2*time.Minute, func(ctx context.Context) error {
+		if out, err := f.Exec(ctx, node, "nft", "list", "chain", "inet", "atoll", "tried"); err != nil {
+			return errNot("%s", out)
+		}
+		return nil
+	})
+	if out, err := f.Exec(t.Context(), node, "systemctl", "kill", "--signal=KILL", "atolld"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	// systemd would start it again.
+	if err := f.HoldDown(t.Context(), "atolld.service", node); err != nil {
+		t.Fatal(err)
+	}
+	if f.operatorGetsIn(t.Context(), address, 22) {
+		t.Error("the operator gets in while the filter is on trial")
+	}
+	f.eventually(t, "the kernel lets the operator in again", 3*time.Minute, func(ctx context.Context) error {
+		if !f.operatorGetsIn(ctx, address, 22) {
+			return errNot("closed")
+		}
+		return nil
+	})
+	if out, err := f.Exec(t.Context(), node, "systemctl", "is-active", "atolld"); err == nil {
+		t.Errorf("the agent was alive: %s", out)
+	}
+	if err := f.LetGo(t.Context(), "atolld.service", node); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the apply succeeded")
+	}
+	f.eventually(t, "the agent says that it was taken back", 2*time.Minute, func(ctx context.Context) error {
+		report, err := f.Report(ctx, "web", node)
+		if err != nil {
+			return err
+		}
+		if c, _ := report.Condition(spec.ConditionFirewallReady); c.Reason != "RolledBack" {
+			return errNot("%+v", c)
+		}
+		return nil
+	})
+	if !f.operatorGetsIn(t.Context(), address, 22) {
+		t.Error("the filter was tried again")
+	}
+	f.want(filtered)
+	f.apply(t)
+	f.inForce(t, everyNode...)
+}
+
+// boots has systemd load the filter as it does at boot, before the agent runs. The network of the lab's machines outlives a boot, and
+// the kernel's rules with it.
+func (f filteredSite) boots(t *testing.T) {
+	const boot = `set -eu
+systemctl is-enabled atoll-firewall.service
+systemctl stop atolld.service
+nft delete table inet atoll
+systemctl start atoll-firewall.service
+nft list chain inet atoll confirmed`
+	out, err := f.Exec(t.Context(), "hk2", "sh", "-c", boot)
+	if err != nil || !strings.Contains(string(out), network.OperatorAddress+" tcp dport 22 accept") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if err := f.LetGo(t.Context(), "atolld.service", "hk2"); err != nil {
+		t.Fatal(err)
+	}
+	f.wantHealthy(t, time.Minute, everyNode...)
+}
+
+func (f filteredSite) goes(t *testing.T) {
+	f.want("null")
+	f.apply(t)
+	for _, node := range everyNode {
+		f.eventually(t, "the filter of "+node+" is gone", time.Minute, func(ctx context.Context) error {
+			if out, err := f.Exec(ctx, node, "nft", "list", "table", "inet", "atoll"); err == nil {
+				return errNot("%s", out)
+			}
+			return nil
+		})
+	}
+	f.wantNoChange(t)
+	f.wantHealthy(t, time.Minute, everyNode...)
 }
