@@ -2,6 +2,7 @@ package probes_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/agent/probes"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 	"github.com/atollhq/terraform-provider-atoll/internal/probe"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -67,28 +69,21 @@ func TestNodeWithALeftLinkIsReplaced(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go func() { _ = m.Run(ctx) }()
-		last := func() []string {
-			driver.mu.Lock()
-			defer driver.mu.Unlock()
-			if len(driver.told) == 0 {
+		without := func(what string, want ...string) {
+			t.Helper()
+			await.NoError(t, what, time.Minute, func(context.Context) error {
+				driver.mu.Lock()
+				defer driver.mu.Unlock()
+				if n := len(driver.told); n == 0 || !slices.Equal(driver.told[n-1], want) {
+					return fmt.Errorf("the mesh was told to do without %q", driver.told)
+				}
 				return nil
-			}
-			return driver.told[len(driver.told)-1]
+			})
 		}
-		see := func(v *topology.View, lasts time.Duration) {
-			mu.Lock()
-			view = v
-			mu.Unlock()
-			time.Sleep(lasts) // of the bubble's clock
-			synctest.Wait()
-		}
-		see(view, 3*time.Second) // what was decided before holds until something is measured
-		if got := last(); !slices.Equal(got, []string{"b"}) {
-			t.Fatalf("the mesh does without %q, and b's link is left", got)
-		}
-		see(&topology.View{}, time.Minute)
-		if got := last(); len(got) > 0 {
-			t.Errorf("b has gone, and the mesh does without %q", got)
-		}
+		without("b's link is left, as before", "b")
+		mu.Lock()
+		view = &topology.View{}
+		mu.Unlock()
+		without("no link is left when b has gone")
 	})
 }
