@@ -13,6 +13,8 @@ type Maintenance struct {
 	Reason string `json:"reason,omitempty"`
 	// Since is when the operator said so.
 	Since time.Time `json:"since"`
+	// Upgrade is the change for which the node is in maintenance, nil for none.
+	Upgrade *Upgrade `json:"upgrade,omitempty"`
 }
 
 // maxReason is how long a reason may be, in bytes: every node keeps it.
@@ -28,7 +30,7 @@ func (m Maintenance) Validate() Problems {
 	if m.Since.IsZero() {
 		ps.add("since", "", "is missing")
 	}
-	return ps
+	return append(ps, m.Upgrade.validate()...)
 }
 
 func validateReason(reason string) Problems {

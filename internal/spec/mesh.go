@@ -28,6 +28,8 @@ type Mesh struct {
 	Port int `json:"port"`
 	// Tinc holds the settings of driver tinc; nil means DefaultTinc.
 	Tinc *Tinc `json:"tinc,omitempty"`
+	// KeyGeneration is raised to have every node replace its key; 0 means 1. Older agents refuse a cluster that has it.
+	KeyGeneration int `json:"key_generation,omitempty"`
 }
 
 // Tinc holds tinc's timers, in seconds. See tinc.conf(5) for their meaning.
@@ -71,7 +73,7 @@ func (m Mesh) Validate() Problems {
 	default:
 		ps.add("driver", "use one of the mesh drivers that this version knows", "%q is unknown", m.Driver)
 	}
-	return ps
+	return append(ps, m.validateGeneration()...)
 }
 
 // Validate returns everything that is wrong with the timers.

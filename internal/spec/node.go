@@ -30,6 +30,9 @@ type Node struct {
 	Firewall *Firewall `json:"firewall,omitempty"`
 	// HostFirewall is the node's own packet filter, which its agent keeps; nil for none. Older agents refuse a node that has it.
 	HostFirewall *HostFirewall `json:"host_firewall,omitempty"`
+	// CloudFirewall is the firewall that Atoll keeps at the vendor of a machine that it made; nil for none. Older agents refuse a node
+	// that has it.
+	CloudFirewall *CloudFirewall `json:"cloud_firewall,omitempty"`
 }
 
 // PublicPorts are ports that a node opens to everybody: sets, in ascending order where Atoll makes them.
@@ -123,6 +126,12 @@ func (n Node) Validate() Problems {
 	}
 	if n.HostFirewall != nil {
 		ps = append(ps, n.HostFirewall.validate().Under("host_firewall")...)
+	}
+	if n.CloudFirewall != nil {
+		ps = append(ps, n.CloudFirewall.validate().Under("cloud_firewall")...)
+		if n.Machine.Variant != MachineLinode {
+			ps.add("cloud_firewall", "leave it out", "is for machines that Atoll makes at Linode")
+		}
 	}
 	return append(ps, n.PublicPorts.validate().Under("public_ports")...)
 }

@@ -68,6 +68,8 @@ type Pair struct {
 	Objective int `json:"objective"`
 	// Cold moves old directories to another root, nil for none.
 	Cold *PairCold `json:"cold,omitempty"`
+	// Standby makes the pair stand in for a node's while that is dead, nil for a pair that always works.
+	Standby *PairStandby `json:"standby,omitempty"`
 }
 
 // PairEnd is one node's side of a pair.
@@ -121,6 +123,7 @@ func (p Pair) Validate() Problems {
 		ps.add("objective", "choose one from 1 to 3600 seconds", "is %d", p.Objective)
 	}
 	ps = append(ps, p.validateCold()...)
+	ps = append(ps, p.validateStandby()...)
 	return append(ps, p.Limits.validate().Under("limits")...)
 }
 
@@ -143,7 +146,7 @@ func (l PairLimits) validate() Problems {
 
 // systemTrees are what belongs to the operating system or to Atoll: two machines with equal ones are two broken machines.
 // Folders in /var and /opt are applications', these themselves are not.
-var systemTrees = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var/lib/atoll", "/var/lib/atoll-mysql", "/var/lib/atoll-pairs", "/var/lib/mysql", "/var/tmp"}
+var systemTrees = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var/lib/atoll", "/var/lib/atoll-mysql", "/var/lib/atoll-pairs", "/var/lib/atoll-snapshots", "/var/lib/mysql", "/var/tmp"}
 
 // ValidateTree reports what keeps tree from being the root of a pair on a node.
 func ValidateTree(field, tree string) Problems {

@@ -44,6 +44,9 @@ func TestPairValidate(t *testing.T) {
 		{"nice", func(p *spec.Pair) { p.Limits.Nice = 20 }, "limits.nice", "is 20"},
 		{"I/O class", func(p *spec.Pair) { p.Limits.IO = "realtime" }, "limits.io", "unknown"},
 		{"memory", func(p *spec.Pair) { p.Limits.Memory = 16 }, "limits.memory", "not enough"},
+		{"standby for itself", func(p *spec.Pair) { p.Standby = &spec.PairStandby{For: "sg1", After: 30} }, "standby.for", "one of the pair's own nodes"},
+		{"standby for nobody", func(p *spec.Pair) { p.Standby = &spec.PairStandby{After: 30} }, "standby.for", ""},
+		{"standby at once", func(p *spec.Pair) { p.Standby = &spec.PairStandby{For: "hk2", After: 1} }, "standby.after_seconds", "is 1"},
 		{"path", func(p *spec.Pair) { p.Ends["sg1"] = spec.PairEnd{Path: "/etc/app"} }, "ends.sg1.path", "/etc belongs to the system"},
 	}
 	for _, tt := range tests {

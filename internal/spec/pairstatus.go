@@ -13,6 +13,8 @@ const (
 	PairSynced PairState = "synced"
 	// PairSyncing is while changes are on their way.
 	PairSyncing PairState = "syncing"
+	// PairStandingBy is while the pair carries nothing over, since another one does: it is ready to.
+	PairStandingBy PairState = "standby"
 	// PairDisconnected is while the other node is not to be reached. Changes wait.
 	PairDisconnected PairState = "disconnected"
 	// PairFailed is when something has to be done: PairStatus.Problem says what.
@@ -21,7 +23,7 @@ const (
 
 // PairStates lists every state.
 func PairStates() []PairState {
-	return []PairState{PairStarting, PairSynced, PairSyncing, PairDisconnected, PairFailed}
+	return []PairState{PairStarting, PairSynced, PairSyncing, PairStandingBy, PairDisconnected, PairFailed}
 }
 
 // PairDebt is what has happened to a side since it was last found equal with the other.
@@ -63,6 +65,8 @@ type PairStatus struct {
 	Short bool `json:"short,omitempty"`
 	// Full tells that there is hardly any room left for this side.
 	Full bool `json:"full,omitempty"`
+	// StandsIn is since when the pair stands in for others, zero while it does not. Only the side that does not lead says so.
+	StandsIn time.Time `json:"stands_in,omitzero"`
 	// Owes is why this side has to be found equal with the other before its node serves, "" for nothing.
 	Owes PairDebt `json:"owes,omitempty"`
 	// Cold is what is moved to the cold root, nil without one.
@@ -77,6 +81,8 @@ type ColdStatus struct {
 	// Bytes is the size of all files in the cold root, Kept how many replaced versions of files are among them.
 	Bytes int64 `json:"bytes"`
 	Kept  int   `json:"kept,omitempty"`
+	// Orphaned is how many directories in the cold root have a date by the pattern and nothing in their place in the tree: their links were removed.
+	Orphaned int `json:"orphaned,omitempty"`
 	// Last is when the last run of this node's ended, zero for none, and Took how long that took, in seconds. Only the node that leads has
 	// runs while both nodes are there.
 	Last time.Time `json:"last,omitzero"`

@@ -88,6 +88,8 @@ type Status struct {
 	// Links is what this node measures of the direct way between itself and each other node that has a public address, by that
 	// node's name.
 	Links map[string]LinkStatus `json:"links,omitempty"`
+	// MeshKey is what the node says of its mesh keys, nil before its mesh was made.
+	MeshKey *MeshKeyStatus `json:"mesh_key,omitempty"`
 }
 
 // ServingStatus is how fit a node is to serve one load balancer.

@@ -66,6 +66,13 @@ func maintenance(reason string) spec.Maintenance {
 	return spec.Maintenance{Reason: reason, Since: time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)}
 }
 
+func upgrading(change func(*spec.Upgrade)) spec.Maintenance {
+	m := maintenance("upgrade")
+	m.Upgrade = &spec.Upgrade{ID: "u20261121-080000-abcd", Node: "hk1", Pairs: []string{"uploads"}, Step: spec.UpgradeChange, At: m.Since}
+	change(m.Upgrade)
+	return m
+}
+
 func TestBodiesNameTheFieldThatIsWrong(t *testing.T) {
 	tests := []struct {
 		name string
@@ -130,6 +137,11 @@ func TestBodiesNameTheFieldThatIsWrong(t *testing.T) {
 		{"maintenance since nobody knows when", spec.Maintenance{}, []string{"since: is missing"}},
 		{"maintenance with a novel", maintenance(strings.Repeat("a", 201)), []string{"reason: has 201 bytes"}},
 		{"maintenance that paints the terminal", maintenance("\x1b[2J"), []string{"reason: \"\\x1b[2J\" holds characters that cannot be shown"}},
+		{"an upgrade", upgrading(func(*spec.Upgrade) {}), nil},
+		{"an upgrade of a later program", upgrading(func(u *spec.Upgrade) { u.Step = "rest" }), []string{`upgrade.step: "rest" is no step`}},
+		{"an upgrade without anything", upgrading(func(u *spec.Upgrade) { *u = spec.Upgrade{Step: spec.UpgradeVerify, Pairs: []string{"../x"}} }), []string{
+			"upgrade.id: is empty", "upgrade.node: is empty", `upgrade.pairs: "../x" is not a name`, "upgrade.at: is missing",
+		}},
 		{"link to itself", link(func(l *spec.Link) { l.To = l.From }), []string{"to: is the same node"}},
 		{"link with a tiny MTU", link(func(l *spec.Link) { l.Settings.MTU = 100 }), []string{"settings.mtu: 100"}},
 	}

@@ -41,8 +41,8 @@ func CheckPairs(pairs map[string]spec.Pair) []spec.Problem {
 		for _, t := range ends {
 			uses = append(uses, use{t, name})
 		}
-		if len(ends) != 2 {
-			continue
+		if len(ends) != 2 || pair.Standby != nil {
+			continue // a standby pair works when another one does not
 		}
 		a, b := rootOf(joined, ends[0]), rootOf(joined, ends[1])
 		if a == b {
@@ -55,7 +55,7 @@ func CheckPairs(pairs map[string]spec.Pair) []spec.Problem {
 		}
 		joined[a] = b
 	}
-	return append(ps, checkCold(pairs)...)
+	return append(append(ps, checkCold(pairs)...), checkStandby(pairs)...)
 }
 
 // rootOf returns the tree that stands for all that t is joined with.

@@ -37,6 +37,10 @@ type Input struct {
 	// MeshKeys holds the public mesh key of each admitted member, for the cluster's mesh driver. A node without a key is
 	// not admitted (yet) and nobody's peer.
 	MeshKeys map[string]string
+	// KeyNumbers are the numbers of those keys, for nodes that have changed theirs since they joined, and OtherKeys the second keys
+	// under which nodes are to be believed while they change.
+	KeyNumbers map[string]int
+	OtherKeys  map[string]spec.MeshKey
 }
 
 // View is the cluster as one node has to see it.
@@ -77,6 +81,10 @@ type Peer struct {
 	Addresses []string
 	// MeshKey is the node's public key in the form of the cluster's mesh driver.
 	MeshKey string
+	// KeyNumber is the number of that key among the node's, 0 for the one that it joined with.
+	KeyNumber int
+	// OtherKey is a second key under which the node may come, while it changes from one to the other; nil while it does not.
+	OtherKey *spec.MeshKey
 	// APIPort is the TCP port of the node's agent.
 	APIPort int
 	// Link holds the settings of the pair that the viewing node and this peer make.
@@ -137,11 +145,15 @@ func (v *View) Peer(name string) (Peer, bool) {
 }
 
 func newPeer(in Input, name string, n spec.Node) Peer {
-	return Peer{
+	p := Peer{
 		Name: name, Provider: n.Provider, Site: n.Site,
 		MeshAddress: n.MeshAddress, Addresses: slices.Clone(n.Addresses),
-		MeshKey: in.MeshKeys[name], APIPort: in.Cluster.Ports.API,
+		MeshKey: in.MeshKeys[name], KeyNumber: in.KeyNumbers[name], APIPort: in.Cluster.Ports.API,
 	}
+	if other, changes := in.OtherKeys[name]; changes {
+		p.OtherKey = &other
+	}
+	return p
 }
 
 // linkSettings returns the settings of the pair a, b. Links are looked up by name, which is the same for both orders; an
