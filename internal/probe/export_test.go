@@ -49,6 +49,12 @@ func (e *End) Next(now time.Time) Packet {
 	return e.next(p, now, time.Minute)
 }
 
+// NextEvery is Next for a sender of another pace.
+func (e *End) NextEvery(now time.Time, interval time.Duration) Packet {
+	p := packet{run: e.Run, interval: interval, sent: uint64(now.Sub(e.start).Microseconds())} //nolint:gosec // positive
+	return e.next(p, now, time.Minute)
+}
+
 // Take takes a packet.
 func (e *End) Take(p Packet, now time.Time) bool {
 	return e.take(p, packetSize, e.Run, e.start, now)
@@ -61,3 +67,17 @@ func (e *End) Tick(now time.Time) { e.tick(now) }
 func (e *End) In() Direction      { return e.in.Direction }
 func (e *End) Out() Direction     { return e.out.Direction }
 func (e *End) RTT() time.Duration { return e.rtt }
+
+// Attention is what all paths of a node share.
+type Attention = attention
+
+// Pace says when packets of one path are due.
+type Pace struct{ pace }
+
+// Due tells whether a packet is to be sent now.
+func (p *Pace) Due(a *Attention, in, out Direction, interval time.Duration, now time.Time) bool {
+	return p.due(a, in, out, interval, now)
+}
+
+// Add takes one packet into the averages.
+func (l *Loss) Add(lost bool) { l.add(lost) }

@@ -63,6 +63,8 @@ type Prober struct {
 	mu    sync.Mutex
 	peers map[string]*peer
 	byID  map[nodeID]*peer
+	// attention is for public paths.
+	attention attention
 }
 
 type peer struct {
@@ -74,7 +76,7 @@ type peer struct {
 // way is one path to one peer.
 type way struct {
 	*track
-	next time.Time
+	pace pace
 	// sizes is when packets of all sizes go out next.
 	sizes time.Time
 	// address is which of the public addresses is in use, tried since when.
@@ -135,7 +137,7 @@ func (p *Prober) SetPeers(peers map[string]Peer) {
 			have = &peer{id: newNodeID(p.options.Cluster, name)}
 			for _, path := range Paths() {
 				// Anywhere in the first interval, so that not all leave at once.
-				have.paths[path] = &way{track: newTrack(now), next: now.Add(rand.N(oftenPublic)), sizes: now.Add(rand.N(5 * time.Second)), tried: now}
+				have.paths[path] = &way{track: newTrack(now), pace: pace{next: now.Add(rand.N(oftenPublic))}, sizes: now.Add(rand.N(5 * time.Second)), tried: now}
 			}
 			p.peers[name], p.byID[have.id] = have, have
 		}
@@ -199,12 +201,12 @@ func (p *Prober) send() {
 func (p *Prober) sendDue(to *peer, path Path, now time.Time) {
 	w, interval := to.paths[path], Interval(path, len(p.peers))
 	w.tick(now)
-	if now.Before(w.next) {
-		return
+	closer := &p.attention
+	if path == Mesh {
+		closer = nil
 	}
-	// What was missed while this process did not run is not made up for.
-	if w.next = w.next.Add(interval); w.next.Before(now) {
-		w.next = now.Add(interval)
+	if !w.pace.due(closer, w.in.Direction, w.out.Direction, interval, now) {
+		return
 	}
 	address := to.addressOf(path)
 	if !address.IsValid() {
@@ -216,7 +218,7 @@ func (p *Prober) sendDue(to *peer, path Path, now time.Time) {
 	template := packet{path: path, from: p.id, to: to.id, run: p.run, interval: interval, sent: uint64(now.Sub(p.start).Microseconds())} //nolint:gosec // time goes on
 	target := netip.AddrPortFrom(address, uint16(p.options.Port))                                                                        //nolint:gosec // a port has 16 bits
 	memory := sizesMemory(len(p.peers))
-	err := p.sockets.send(target, w.track.next(template, now, memory), to.Key[:], 0)
+	err := p.sockets.send(target, w.next(template, now, memory), to.Key[:], 0)
 	if w.failure = ""; err != nil {
 		w.failure = reason(err)
 	}

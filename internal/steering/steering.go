@@ -27,8 +27,8 @@ type Quality struct {
 	Known bool
 	// Dead tells that nothing arrives.
 	Dead bool
-	// Fast and Slow are the share of packets that are lost, from 0 to 1, of the last ten packets and of the last hundred.
-	Fast, Slow float64
+	// Fast, Mid and Slow are the share of packets that are lost, from 0 to 1, of the last ten packets, the last thirty and the last hundred.
+	Fast, Mid, Slow float64
 	// RTT is a round trip.
 	RTT time.Duration
 }
@@ -92,8 +92,11 @@ const (
 	// resend is what a lost packet costs: TCP's shortest patience is 200 ms and a second loss in a row doubles it; it halves its rate
 	// as well.
 	resend = time.Second
-	// A link is lossy from lossyFast, which are two packets of the last ten in both directions together, or lossySlow, which are three of the last hundred.
+	// A link is lossy from lossyFast and lossyMid on, which are two packets of the last ten and four of the last thirty in both directions together,
+	// or lossySlow, which are three of the last hundred in one. Two of ten alone happen by chance every half minute where one packet in a hundred
+	// gets lost.
 	lossyFast = 0.15
+	lossyMid  = 0.12
 	lossySlow = 0.03
 	// It is well below wellBelow.
 	wellBelow = 0.02
@@ -112,18 +115,32 @@ const (
 
 // Cost returns what both directions of a link cost, math.MaxInt64 for one that does not work or is not known.
 func Cost(there, back Quality) time.Duration {
+	return cost(there, back, func(q Quality) float64 { return max(q.Fast, q.Slow) })
+}
+
+// lasting is the loss of a direction by its slower averages: what the fast one says beyond them may be chance.
+func lasting(q Quality) float64 { return max(q.Mid, q.Slow) }
+
+// atWorst is the loss of a direction of a detour, of which there may be many: where all links lose packets, the best of them is the one
+// that chance has been kind to. Hence the standard error of what was measured is added.
+func atWorst(q Quality) float64 {
+	const least, packets = 0.005, 200 // an average of weight 1/100 is as good as a plain one of 200
+	return max(q.Fast, q.Slow+math.Sqrt(max(q.Slow, least)*(1-q.Slow)/packets))
+}
+
+func cost(there, back Quality, lost func(Quality) float64) time.Duration {
 	if !there.Known || !back.Known || there.Dead || back.Dead {
 		return math.MaxInt64
 	}
-	cost := max(there.RTT, back.RTT) + hop
+	sum := max(there.RTT, back.RTT) + hop
 	for _, q := range []Quality{there, back} {
-		loss := max(q.Fast, q.Slow)
+		loss := lost(q)
 		if loss >= 0.99 {
 			return math.MaxInt64
 		}
-		cost += time.Duration(float64(resend) * loss / (1 - loss))
+		sum += time.Duration(float64(resend) * loss / (1 - loss))
 	}
-	return cost
+	return sum
 }
 
 // Decide returns what holds from now on and what of that is new, by the names of peers. It does not change before.
@@ -171,7 +188,7 @@ func Decide(before State, in Input) (State, []Change) {
 }
 
 func (in Input) cost(a, b string) time.Duration {
-	return Cost(in.Links[Pair{a, b}], in.Links[Pair{b, a}])
+	return cost(in.Links[Pair{a, b}], in.Links[Pair{b, a}], atWorst)
 }
 
 // detour returns the best way to a peer by one other node whose links are in use themselves.
@@ -196,9 +213,7 @@ func (in Input) detour(to string, state State) (via string, cost time.Duration) 
 func leave(link Link, known bool, peer string, state State, in Input) (Link, bool) {
 	there, back := in.Links[Pair{in.Self, peer}], in.Links[Pair{peer, in.Self}]
 	dead := (there.Known && there.Dead) || (back.Known && back.Dead)
-	// What gets lost in either direction is an answer that does not come.
-	lossy := there.lossy() || back.lossy() || there.Known && back.Known && there.Fast+back.Fast >= lossyFast
-	if !dead && !lossy {
+	if !dead && !lossy(there, back) {
 		return link, false
 	}
 	age := in.Now.Sub(link.Since)
@@ -209,7 +224,7 @@ func leave(link Link, known bool, peer string, state State, in Input) (Link, boo
 	if via == "" {
 		return link, false
 	}
-	if !dead && !cheaper(detour, Cost(there.orClean(), back.orClean())) {
+	if !dead && !cheaper(detour, cost(there.orClean(), back.orClean(), lasting)) {
 		return link, false
 	}
 	for _, name := range state.Away() {
@@ -230,7 +245,16 @@ func leave(link Link, known bool, peer string, state State, in Input) (Link, boo
 	return next, true
 }
 
-func (q Quality) lossy() bool { return q.Known && (q.Fast >= lossyFast || q.Slow >= lossySlow) }
+// lossy tells whether a link loses packets. What gets lost in either direction is an answer that does not come.
+func lossy(there, back Quality) bool {
+	var fast, mid, slow float64
+	for _, q := range []Quality{there, back} {
+		if q.Known {
+			fast, mid, slow = fast+q.Fast, mid+q.Mid, max(slow, q.Slow)
+		}
+	}
+	return fast >= lossyFast && mid >= lossyMid || slow >= lossySlow
+}
 
 // orClean takes a direction of which nothing is known for one that loses nothing: it is not why a link is left.
 func (q Quality) orClean() Quality {
@@ -243,6 +267,9 @@ func (q Quality) orClean() Quality {
 func (q Quality) well() bool {
 	return q.Known && !q.Dead && q.Fast < wellBelow && q.Slow < wellBelow
 }
+
+// calm tells that nothing has got lost for a while, though not for so long that the direction is well.
+func (q Quality) calm() bool { return q.Known && !q.Dead && q.Fast < wellBelow }
 
 // cheaper tells whether one way costs clearly less than the other.
 func cheaper(one, other time.Duration) bool {
@@ -258,6 +285,9 @@ func stay(link Link, peer string, state State, in Input) (Link, bool) {
 	switch {
 	case !in.Reachable[peer] && age >= settle:
 		return again(InVain)
+	case via == "" && age >= settle && there.calm() && back.calm():
+		// Nothing is gained by waiting for it: the link works, whatever is held against it.
+		return again(NoDetour)
 	case via == "" && link.Lacking.IsZero():
 		link.Lacking = in.Now
 		return link, false

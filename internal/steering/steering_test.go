@@ -40,7 +40,7 @@ func with(in steering.Input, from, to string, edit func(*steering.Quality)) stee
 }
 
 func loses(fast, slow float64) func(*steering.Quality) {
-	return func(q *steering.Quality) { q.Fast, q.Slow = fast, slow }
+	return func(q *steering.Quality) { q.Fast, q.Mid, q.Slow = fast, (fast+slow)/2, slow }
 }
 
 func dead(q *steering.Quality) { q.Dead = true }
@@ -181,6 +181,64 @@ func TestFlapping(t *testing.T) {
 	if changes != 1 || !state["c"].Away {
 		t.Errorf("%d changes, away %t; want to leave once and stay away", changes, state["c"].Away)
 	}
+	if back := returns(t, state, 30*time.Minute, fast, slow); back > 40*time.Second {
+		t.Errorf("the link is in use again %s after the last loss", back)
+	}
+}
+
+// returns tells how long after a time a link that loses nothing any more is in use again, and that it stays so.
+func returns(t *testing.T, state steering.State, from time.Duration, fast, slow float64) time.Duration {
+	t.Helper()
+	back := time.Duration(-1)
+	for tick := range 15 * 60 * 2 {
+		at := time.Duration(tick) * 500 * time.Millisecond
+		// Five packets in each step.
+		fast, slow = fast*0.59, slow*0.95
+		state, _ = steering.Decide(state, with(three(from+at), "a", "c", loses(fast, slow)))
+		switch {
+		case back < 0 && !state["c"].Away:
+			back = at
+		case back >= 0 && state["c"].Away:
+			t.Fatalf("a link that loses nothing is left %s after the last loss", at)
+		}
+	}
+	if back < 0 {
+		t.Fatal("a link that loses nothing is not used again within a quarter of an hour")
+	}
+	return back
+}
+
+// TestLongFlapping has loss that comes and goes in all rhythms for two hours: the link is left seldom, and used again within the longest hold and half a
+// minute once nothing is lost any more.
+func TestLongFlapping(t *testing.T) {
+	t.Parallel()
+	for _, period := range []time.Duration{40 * time.Second, time.Minute, 90 * time.Second, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute} {
+		state := steering.State{}
+		left, fast, slow := 0, 0.0, 0.0
+		const lasts = 2 * time.Hour
+		for at := time.Duration(0); at < lasts; at += 500 * time.Millisecond {
+			lost := 0.0
+			if at%period < period/2 {
+				lost = 0.4
+			}
+			fast += (lost - fast) * 0.41
+			slow += (lost - slow) * 0.05
+			var now []steering.Change
+			state, now = steering.Decide(state, with(three(at), "a", "c", loses(fast, slow)))
+			for _, c := range now {
+				if c.Away {
+					left++
+				}
+			}
+		}
+		// Five times within its first quarter of an hour, and every ten minutes afterwards.
+		if most := min(5+int(lasts/(10*time.Minute)), int(lasts/period)); left > most {
+			t.Errorf("loss every %s: the link was left %d times in two hours, at most %d are allowed", period, left, most)
+		}
+		if back := returns(t, state, lasts, fast, slow); back > 10*time.Minute+30*time.Second {
+			t.Errorf("loss every %s: the link is in use again %s after the last loss", period, back)
+		}
+	}
 }
 
 // TestProperties decides of clusters of all kinds.
@@ -202,7 +260,7 @@ func TestProperties(t *testing.T) {
 				for _, to := range nodes {
 					q := steering.Quality{Known: chance.IntN(10) > 0, Dead: chance.IntN(6) == 0, RTT: time.Duration(chance.IntN(300)) * time.Millisecond}
 					if chance.IntN(3) == 0 {
-						q.Fast, q.Slow = chance.Float64(), chance.Float64()
+						q.Fast, q.Mid, q.Slow = chance.Float64(), chance.Float64(), chance.Float64()
 					}
 					in.Links[steering.Pair{From: from, To: to}], in.Direct[steering.Pair{From: from, To: to}] = q, chance.IntN(5) > 0
 				}
