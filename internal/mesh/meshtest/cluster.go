@@ -30,7 +30,10 @@ type node struct {
 	// hidden is for a node that the others have no address of.
 	hidden bool
 	mesh   netip.Addr
+	// key is the node's public key, number its number, and other a second key that the others know.
 	key    string
+	number int
+	other  *spec.MeshKey
 }
 
 // newCluster makes a machine and a driver for each name; nothing is applied yet. Edit may change what the cluster says.
@@ -84,7 +87,7 @@ func (n *node) ensureKey(t *testing.T) {
 // view returns what node self sees when members are the cluster.
 func (c *cluster) view(t *testing.T, self string, members ...string) *topology.View {
 	t.Helper()
-	in := topology.Input{ClusterName: "test", Cluster: c.spec, Nodes: map[string]spec.Node{}, Links: c.links, MeshKeys: map[string]string{}}
+	in := topology.Input{ClusterName: "test", Cluster: c.spec, Nodes: map[string]spec.Node{}, Links: c.links, MeshKeys: map[string]string{}, KeyNumbers: map[string]int{}, OtherKeys: map[string]spec.MeshKey{}}
 	for _, name := range members {
 		n := c.nodes[name]
 		one := spec.Node{
@@ -95,7 +98,10 @@ func (c *cluster) view(t *testing.T, self string, members ...string) *topology.V
 			one.Addresses = []string{n.public.String()}
 		}
 		in.Nodes[name] = one
-		in.MeshKeys[name] = n.key
+		in.MeshKeys[name], in.KeyNumbers[name] = n.key, n.number
+		if n.other != nil {
+			in.OtherKeys[name] = *n.other
+		}
 	}
 	v, err := topology.Derive(in, self)
 	if err != nil {

@@ -40,6 +40,7 @@ func Run(t *testing.T, d spec.MeshDriver, newDriver mesh.New, unit string) {
 	t.Run("Lifecycle", s.lifecycle)
 	t.Run("Detour", s.detour)
 	t.Run("Removal", s.removal)
+	t.Run("Rotation", s.rotation)
 	t.Run("Distance", s.distance)
 	t.Run("IPv6Only", s.ipv6Only)
 	t.Run("BehindTranslation", s.behindTranslation)

@@ -20,6 +20,13 @@ import (
 // Restarts measures how long three nodes lose each other when one node's daemon is started again under traffic: the
 // longest gap of each of the four streams that the node has with the others, in each round.
 func Restarts(t *testing.T, rounds int, oneWay time.Duration, variants ...Variant) {
+	measureGaps(t, rounds, oneWay, func(ctx context.Context, c *cluster, v Variant) error {
+		return c.nodes[hk].machine.Sys.Units().Restart(ctx, v.Unit)
+	}, variants)
+}
+
+// measureGaps does something to the first of three nodes under traffic, in each round.
+func measureGaps(t *testing.T, rounds int, oneWay time.Duration, act func(context.Context, *cluster, Variant) error, variants []Variant) {
 	all := []string{hk, sg, us}
 	w := table.NewWriter()
 	w.AppendHeader(table.Row{"variant", "gaps", "median", "longest", "over 5 s"})
@@ -36,7 +43,7 @@ func Restarts(t *testing.T, rounds int, oneWay time.Duration, variants ...Varian
 	for i, v := range variants {
 		wait.Go(func() {
 			for range rounds {
-				got, err := clusters[i].restartGaps(t.Context(), v)
+				got, err := clusters[i].gaps(t.Context(), v, act)
 				if err != nil {
 					t.Errorf("%s: %v", v.Name, err)
 					return
@@ -57,9 +64,9 @@ func Restarts(t *testing.T, rounds int, oneWay time.Duration, variants ...Varian
 	_, _ = fmt.Fprintln(os.Stdout, w.Render())
 }
 
-// restartGaps sends traffic between the first node and both others, each way, starts the first node's daemon again, and
-// returns the longest gap of each of the four streams.
-func (c *cluster) restartGaps(ctx context.Context, v Variant) ([]time.Duration, error) {
+// gaps sends traffic between the first node and both others, each way, acts, and returns the longest gap of each of the four
+// streams.
+func (c *cluster) gaps(ctx context.Context, v Variant, act func(context.Context, *cluster, Variant) error) ([]time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, v.Observe)
 	defer cancel()
 	type stream struct{ from, to *node }
@@ -74,7 +81,7 @@ func (c *cluster) restartGaps(ctx context.Context, v Variant) ([]time.Duration, 
 	if err := pause(ctx, time.Second); err != nil {
 		return nil, err
 	}
-	if err := first.machine.Sys.Units().Restart(ctx, v.Unit); err != nil {
+	if err := act(ctx, c, v); err != nil {
 		return nil, err
 	}
 	wait.Wait()
@@ -86,9 +93,9 @@ func (c *cluster) restartGaps(ctx context.Context, v Variant) ([]time.Duration, 
 	return gaps, nil
 }
 
-// gapTo pings another node twenty times a second until ctx ends, and returns the longest time without an answer.
+// gapTo pings another node fifty times a second until ctx ends, and returns the longest time without an answer.
 func (n *node) gapTo(ctx context.Context, to *node) (time.Duration, error) {
-	argv := slices.Concat(n.machine.Enter(), []string{"ping", "-n", "-D", "-i", "0.05", to.mesh.String()})
+	argv := slices.Concat(n.machine.Enter(), []string{"ping", "-n", "-D", "-i", "0.02", to.mesh.String()})
 	ping := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	// nsenter's child is the ping: the machine's end of the pipe must go with it.
 	ping.Cancel = func() error {

@@ -94,7 +94,7 @@ func (d *Driver) applyFilter(ctx context.Context, c config) error {
 		if _, err := d.sys.WriteFile(path.Join(holdDir, name), []byte(c.holds[name]), 0o644); err != nil {
 			return err
 		}
-		if _, err := d.sys.ReadFile(path.Join(hostsDir, name)); errors.Is(err, fs.ErrNotExist) {
+		if !slices.ContainsFunc(c.names[name], d.hasPeer) {
 			coming.WriteString(strings.ReplaceAll(c.holds[name], holdWord, holdAway))
 		}
 	}
@@ -116,6 +116,12 @@ func (d *Driver) applyFilter(ctx context.Context, c config) error {
 		return nil
 	}
 	return d.run(ctx, host.Command{Name: "nft", Args: []string{"-f", "-"}, Stdin: []byte(coming.String())})
+}
+
+// hasPeer tells whether there is a host file of that name.
+func (d *Driver) hasPeer(name string) bool {
+	_, err := d.sys.ReadFile(path.Join(hostsDir, name))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // dropPeers removes the host file of every node that is no peer any more or whose file changes, and makes tincd drop its
@@ -148,6 +154,9 @@ func (d *Driver) dropPeers(ctx context.Context, c config) error {
 			if _, err := d.sys.Remove(path.Join(holdDir, name)); err != nil {
 				return err
 			}
+		}
+		if isNameOf(name, c.self) {
+			continue // under its own old name the node is started again anyway
 		}
 		dropped = append(dropped, name)
 	}

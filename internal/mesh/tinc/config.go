@@ -38,31 +38,38 @@ type config struct {
 	hosts  map[string]string
 	self   string
 	filter string
-	// holds are the commands that hold a peer back, by tinc's name of the peer.
+	// holds are the commands that hold a peer back, and names all its names, both by tinc's names of the peer.
 	holds map[string]string
+	names map[string][]string
 }
 
 // newConfig returns the configuration that v asks for. A peer whose key cannot be used is left out, and the error says so;
 // the configuration holds for all others. resolve returns the IP addresses of a peer, best first: host names are resolved
 // here, because tincd stands still while it asks the DNS, and one dead name server would stop every link of the node.
-func newConfig(v *topology.View, resolve func(topology.Peer) []netip.Addr) (config, error) {
+func newConfig(v *topology.View, public string, resolve func(topology.Peer) []netip.Addr) (config, error) {
 	var problems []error
-	c := config{self: tincName(v.Self.Name), hosts: map[string]string{}, holds: map[string]string{}}
-	c.hosts[c.self] = header + fmt.Sprintf("Subnet = %s/32\n", v.Self.MeshAddress)
+	c := config{self: nameOf(v.Self.Name, ownNumber(v.Self, public)), hosts: map[string]string{}, holds: map[string]string{}, names: map[string][]string{}}
+	c.hosts[c.self] = header + fmt.Sprintf("Subnet = %s/32\n", v.Self.MeshAddress) + public
 	var sources []netip.Addr
 	var connect strings.Builder
 	for _, p := range v.Peers {
-		key, err := canonicalKey(p.MeshKey)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("mesh key of node %q: %w", p.Name, err))
-			continue
+		addresses, known := resolve(p), false
+		for i, text := range keysOf(p) {
+			key, err := canonicalKey(text)
+			if err != nil {
+				problems = append(problems, fmt.Errorf("mesh key of node %q: %w", p.Name, err))
+				continue
+			}
+			known = true
+			name := namesOf(p)[i]
+			c.hosts[name] = hostFile(p, addresses, v.Mesh.Port, key)
+			c.holds[name], c.names[name] = holdRules(p.MeshAddress, addresses), namesOf(p)
+			if len(addresses) > 0 {
+				fmt.Fprintf(&connect, "ConnectTo = %s\n", name)
+			}
 		}
-		addresses := resolve(p)
-		c.hosts[tincName(p.Name)] = hostFile(p, addresses, v.Mesh.Port, key)
-		sources = append(sources, p.MeshAddress)
-		c.holds[tincName(p.Name)] = holdRules(p.MeshAddress, addresses)
-		if len(addresses) > 0 {
-			fmt.Fprintf(&connect, "ConnectTo = %s\n", tincName(p.Name))
+		if known {
+			sources = append(sources, p.MeshAddress)
 		}
 	}
 	c.connectTo = connect.String()
@@ -119,7 +126,7 @@ func (c config) core() string {
 }
 
 func (c config) upCommands() string {
-	return "nft -f " + filterPath + "\ncat " + holdDir + "/* 2>/dev/null | sed s/" + holdWord + "/" + holdAway + "/ | nft -f -\n" + fmt.Sprintf("ip link set dev \"$INTERFACE\" mtu %d up\nip address replace %s dev \"$INTERFACE\"\n", MTU, c.prefix)
+	return "rm -rf " + comeDir + "\nmkdir " + comeDir + "\nnft -f " + filterPath + "\ncat " + holdDir + "/* 2>/dev/null | sed s/" + holdWord + "/" + holdAway + "/ | nft -f -\n" + fmt.Sprintf("ip link set dev \"$INTERFACE\" mtu %d up\nip address replace %s dev \"$INTERFACE\"\n", MTU, c.prefix)
 }
 
 // upScript returns tinc-up, which runs when tincd has made the interface, so that the mesh is back after a crash without

@@ -10,6 +10,8 @@ const (
 	CorePath = corePath
 	KeyPath  = keyPath
 	UpPath   = upPath
+
+	NextKeyPath = nextKeyPath
 )
 
 // Connected returns the peers that are connected after a log, by tinc's name, each with the number of connections.

@@ -93,14 +93,23 @@ func holdRules(mesh netip.Addr, public []netip.Addr) string {
 // comesScript returns subnet-up, which tincd runs when a peer becomes reachable. tincd stands still until it returns, and a
 // key that waits for it is late, so it leaves the work to a child: until that is done, the peer is held back as one that is
 // away.
-func comesScript() string { return holdScript(holdComing) + " &\n" }
+func comesScript() string {
+	return scriptHead() + ": >" + comeDir + "/\"$NODE\"\n" + holdCommand(holdComing) + " &\n"
+}
 
 // goesScript returns subnet-down, which tincd runs when a peer ceases to be reachable. It does wait: a peer may come again
-// at once, and then the last word must be subnet-up's.
-func goesScript() string { return holdScript(holdAway) + "\n" }
+// at once, and then the last word must be subnet-up's. A peer that has changed its key is reachable under another name, perhaps
+// before the old one is given up.
+func goesScript() string {
+	return scriptHead() + "rm -f " + comeDir + "/\"$NODE\"\n" +
+		"for name in " + comeDir + "/\"${NODE%" + nameLetter + "*}\" " + comeDir + "/\"${NODE%" + nameLetter + "*}\"" + nameLetter + "*; do\n" +
+		"\t[ ! -f \"$name\" ] || exit 0\ndone\n" + holdCommand(holdAway) + "\n"
+}
 
-func holdScript(hold string) string {
-	return fmt.Sprintf("#!/bin/sh\n%speer=%s/\"$NODE\"\n[ ! -f \"$peer\" ] || sed s/%s/%s/ \"$peer\" | nft -f -", header, holdDir, holdWord, hold)
+func scriptHead() string { return "#!/bin/sh\n" + header + "peer=" + holdDir + "/\"$NODE\"\n" }
+
+func holdCommand(hold string) string {
+	return fmt.Sprintf("[ ! -f \"$peer\" ] || sed s/%s/%s/ \"$peer\" | nft -f -", holdWord, hold)
 }
 
 // filterMark begins the table's comment, which tells by a digest whether the table is the one that the driver wrote.

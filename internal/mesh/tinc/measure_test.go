@@ -59,6 +59,12 @@ func TestRestarts(t *testing.T) {
 	)
 }
 
+// TestRotations is a measurement: a node that changes its key is started again.
+func TestRotations(t *testing.T) {
+	requireMeasure(t)
+	meshtest.Rotations(t, 10, 15*time.Millisecond, variant("ours", "", spec.DefaultTinc(), 15*time.Second))
+}
+
 // TestThroughput is a measurement.
 func TestThroughput(t *testing.T) {
 	requireMeasure(t)
@@ -68,7 +74,7 @@ func TestThroughput(t *testing.T) {
 func requireMeasure(t *testing.T) {
 	t.Helper()
 	if !*measure {
-		t.Skip("a measurement: go test ./internal/mesh/tinc -run 'TestReroute|TestDistances|TestRestarts|TestThroughput' -measure -timeout 40m")
+		t.Skip("a measurement: go test ./internal/mesh/tinc -run 'TestReroute|TestDistances|TestRestarts|TestRotations|TestThroughput' -measure -timeout 40m")
 	}
 	meshtest.Require(t, "tincd")
 }

@@ -47,7 +47,7 @@ func (d *Driver) Status(ctx context.Context) (mesh.Status, error) {
 	var wait sync.WaitGroup
 	found := make([]mesh.PeerStatus, len(peers))
 	for i, p := range peers {
-		if d.connected.up(tincName(p.Name)) {
+		if d.up(p) {
 			found[i] = mesh.PeerStatus{Reachable: true, Direct: true}
 			continue
 		}
@@ -58,8 +58,8 @@ func (d *Driver) Status(ctx context.Context) (mesh.Status, error) {
 	for i, p := range peers {
 		st.Peers[p.Name] = found[i]
 		d.detours[p.Name] = found[i].NextHop
-		if found[i].Direct && !d.connected.up(tincName(p.Name)) {
-			d.connected.add(tincName(p.Name), traced)
+		if found[i].Direct && !d.up(p) {
+			d.connected.add(nameOf(p.Name, p.KeyNumber), traced)
 		}
 	}
 	return st, nil

@@ -47,6 +47,7 @@ type Driver struct {
 var (
 	_ mesh.Driver   = (*Driver)(nil)
 	_ mesh.Steerer  = (*Driver)(nil)
+	_ mesh.Rotator  = (*Driver)(nil)
 	_ host.Packager = (*Driver)(nil)
 )
 
@@ -104,8 +105,7 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 	}
 	// What is wrong with one peer must not keep the others from their links, so problems are collected and all else is done.
 	lookups := d.resolver.Update(ctx, v)
-	c, problems := newConfig(v, d.resolver.Addresses)
-	c.hosts[c.self] += public
+	c, problems := newConfig(v, public, d.resolver.Addresses)
 	d.view = v
 	// Who comes later under the name of one that has gone is another node.
 	d.away = slices.DeleteFunc(slices.Clone(d.away), func(name string) bool {

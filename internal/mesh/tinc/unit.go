@@ -7,20 +7,23 @@ import (
 )
 
 const (
-	unitName   = "atoll-tinc.service"
-	configDir  = "/etc/tinc/atoll"
-	runDir     = "/run/atoll-tinc"
-	logPath    = runDir + "/log"
-	markerPath = runDir + "/applied"
-	corePath   = runDir + "/core"
-	keyPath    = configDir + "/rsa_key.priv"
-	mainPath   = configDir + "/tinc.conf"
-	upPath     = configDir + "/tinc-up"
-	comesPath  = configDir + "/subnet-up"
-	goesPath   = configDir + "/subnet-down"
-	filterPath = configDir + "/filter.nft"
-	holdDir    = configDir + "/hold"
-	hostsDir   = configDir + "/hosts"
+	unitName    = "atoll-tinc.service"
+	configDir   = "/etc/tinc/atoll"
+	runDir      = "/run/atoll-tinc"
+	logPath     = runDir + "/log"
+	markerPath  = runDir + "/applied"
+	corePath    = runDir + "/core"
+	keyPath     = configDir + "/rsa_key.priv"
+	nextKeyPath = configDir + "/rsa_key.next"
+	mainPath    = configDir + "/tinc.conf"
+	upPath      = configDir + "/tinc-up"
+	comesPath   = configDir + "/subnet-up"
+	goesPath    = configDir + "/subnet-down"
+	filterPath  = configDir + "/filter.nft"
+	holdDir     = configDir + "/hold"
+	hostsDir    = configDir + "/hosts"
+	// comeDir holds an empty file for each of tinc's names that is reachable.
+	comeDir = runDir + "/come"
 )
 
 // serviceUnit runs tincd. It stays root because tinc-up configures the interface, with no more capabilities than that

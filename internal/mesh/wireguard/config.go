@@ -48,7 +48,31 @@ func newConfig(v *topology.View, public string, addresses func(topology.Peer) []
 		}
 		c.Peers = append(c.Peers, peer)
 	}
+	problems = append(problems, addOtherKeys(&c, v, holders))
 	return c, errors.Join(problems...)
+}
+
+// addOtherKeys adds the second keys of the peers. They come after all keys in use, so that no node can take another's.
+func addOtherKeys(c *tunnel.Config, v *topology.View, holders map[string]string) error {
+	var problems []error
+	for i, peer := range c.Peers {
+		p, _ := v.Peer(peer.Name)
+		if p.OtherKey == nil {
+			continue
+		}
+		other, err := canonicalKey(p.OtherKey.Public)
+		if holder := holders[other]; err == nil && holder != "" && holder != p.Name {
+			err = fmt.Errorf("it is also that of node %q", holder)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("second mesh key of node %q: %w", p.Name, err))
+			continue
+		}
+		if other != peer.Key {
+			holders[other], c.Peers[i].OtherKey = p.Name, other
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // canonicalKey returns a peer's public key written anew.

@@ -14,7 +14,7 @@ var measure = flag.Bool("measure", false, "measure how fast the mesh is and how 
 func requireMeasure(t *testing.T) {
 	t.Helper()
 	if !*measure {
-		t.Skip("a measurement: go test ./internal/mesh/wireguard -run 'TestReroute|TestThroughput' -measure")
+		t.Skip("a measurement: go test ./internal/mesh/wireguard -run 'TestReroute|TestRotations|TestThroughput' -measure")
 	}
 	meshtest.Require(t)
 }
@@ -37,4 +37,12 @@ func TestReroute(t *testing.T) {
 func TestThroughput(t *testing.T) {
 	requireMeasure(t)
 	meshtest.Throughput(t, 10*time.Second, meshtest.Variant{Name: "WireGuard", Driver: spec.MeshWireGuard, New: newDriver(t), Unit: unit})
+}
+
+// TestRotations is a measurement.
+func TestRotations(t *testing.T) {
+	requireMeasure(t)
+	meshtest.Rotations(t, 10, 15*time.Millisecond, meshtest.Variant{
+		Name: "WireGuard", Driver: spec.MeshWireGuard, New: newDriver(t), Unit: unit, Observe: 10 * time.Second,
+	})
 }

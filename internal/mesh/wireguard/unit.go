@@ -14,6 +14,7 @@ const (
 	runDir        = "/run/atoll-wireguard"
 	configPath    = configDir + "/config.json"
 	keyPath       = configDir + "/private.key"
+	nextKeyPath   = configDir + "/private.next"
 	filterPath    = configDir + "/filter.nft"
 	statePath     = runDir + "/state.json"
 	// socketPath is wireguard-go's own, left behind when the process is killed.

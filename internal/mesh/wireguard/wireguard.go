@@ -39,6 +39,7 @@ type Driver struct {
 
 var (
 	_ mesh.Driver   = (*Driver)(nil)
+	_ mesh.Rotator  = (*Driver)(nil)
 	_ host.Packager = (*Driver)(nil)
 )
 

@@ -9,12 +9,14 @@ import (
 // Wire form, big endian. Every message: magic (2 bytes), version (1), type (1).
 //
 //	hello:   session (4), seq (4), digest (8)
+//	more:    nothing; older programs ignore it
 //	adverts: any number of: origin (4), version (8), links (1), and for each link: from (4), cost (2)
 const (
 	magic       = 0xA701
 	wireVersion = 1
 	typeHello   = 1
 	typeAdverts = 2
+	typeMore    = 3
 	headerSize  = 4
 	helloSize   = headerSize + 16
 	// maxMessage fits the smallest path that IPv6 allows, inside the tunnel.
@@ -32,10 +34,12 @@ type Hello struct {
 	Digest uint64
 }
 
-// Message is one of both.
+// Message is one of them.
 type Message struct {
 	Hello   *Hello
 	Adverts []Advert
+	// More asks for a volley.
+	More bool
 }
 
 func header(kind byte) []byte {
@@ -48,6 +52,9 @@ func (h Hello) Encode() []byte {
 	b = binary.BigEndian.AppendUint32(b, h.Seq)
 	return binary.BigEndian.AppendUint64(b, h.Digest)
 }
+
+// EncodeMore returns the message that asks for a volley.
+func EncodeMore() []byte { return header(typeMore) }
 
 // EncodeAdverts returns as many messages as it takes.
 func EncodeAdverts(adverts []Advert) [][]byte {
@@ -82,6 +89,8 @@ func Parse(b []byte) (Message, error) {
 	switch {
 	case kind == typeHello && len(b) == helloSize-headerSize:
 		return Message{Hello: &Hello{binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint64(b[8:])}}, nil
+	case kind == typeMore && len(b) == 0:
+		return Message{More: true}, nil
 	case kind == typeAdverts:
 		adverts, err := parseAdverts(b)
 		return Message{Adverts: adverts}, err

@@ -41,6 +41,8 @@ const (
 	minHold = 2 * time.Second
 	maxHold = 32 * time.Second
 	memory  = time.Minute
+	// fewLost of the last 16 hellos make a link a lossy one.
+	fewLost = 4
 )
 
 // Neighbor is what one node hears from one other. The zero value has heard nothing.
@@ -62,6 +64,8 @@ type Neighbor struct {
 	bad   time.Time
 	// before is what the link cost before it fell silent.
 	before uint16
+	// ask is when the neighbour may be asked for a volley.
+	ask time.Time
 }
 
 // Heard notes a hello. Session tells one run of the neighbour from another.
@@ -128,7 +132,7 @@ func (n *Neighbor) measured(interval time.Duration, now time.Time) (uint16, bool
 		return CostBad, true
 	case lost >= 10:
 		return CostPoor, true
-	case lost >= 5 || n.lost(16) >= 4:
+	case lost >= 5 || n.lost(16) >= fewLost:
 		return CostLossy, true
 	default:
 		return CostGood, true

@@ -41,6 +41,8 @@ type Peer struct {
 	Name        string     `json:"name"`
 	MeshAddress netip.Addr `json:"mesh_address"`
 	Key         string     `json:"key"`
+	// OtherKey is a second key under which the node may come while it changes from one to the other, "" while it does not.
+	OtherKey string `json:"other_key,omitempty"`
 	// Endpoints are where the node may be reached, best first; none for one that has to call itself.
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
 	// MTU is the largest packet to this peer, in bytes, 0 for the interface's.

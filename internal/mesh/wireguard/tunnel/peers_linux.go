@@ -49,6 +49,18 @@ func (i *iface) setPeers(c Config, private wgtypes.Key, ways map[netip.Addr]neti
 			return fmt.Errorf("mesh key of node %q: %w", p.Name, err)
 		}
 		allowed := addressesBy(c, p, ways)
+		if p.OtherKey != "" {
+			other, err := wgtypes.ParseKey(p.OtherKey)
+			if err != nil {
+				return fmt.Errorf("second mesh key of node %q: %w", p.Name, err)
+			}
+			var idle wgtypes.Key
+			key, idle = inUse(key, other, known)
+			if spare, needed := spareKey(idle, known[key], known); needed {
+				change.Peers = append(change.Peers, spare)
+			}
+			delete(known, idle)
+		}
 		now, there := known[key]
 		delete(known, key)
 		endpoint, moved := move[p.MeshAddress]

@@ -46,8 +46,7 @@ type engine struct {
 	table     *linkstate.Table
 	neighbors map[netip.Addr]*neighbor
 	interval  time.Duration
-	session   uint32
-	seq       uint32
+	volleys   linkstate.Volleys
 	conn      *net.UDPConn
 	packets   chan packet
 	ways      map[netip.Addr]netip.Addr
@@ -57,9 +56,14 @@ type engine struct {
 
 type neighbor struct {
 	linkstate.Neighbor
-	name   string
+	// session and seq are of the hellos to it.
+	session, seq uint32
+
+	peer   Peer
 	caller caller
 	heard  time.Time
+	// known is when the neighbour was first called.
+	known  time.Time
 	pushed time.Time
 	pause  time.Duration
 }
@@ -84,7 +88,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	e := &engine{
-		o: o, private: private, session: rand.Uint32(), //nolint:gosec // tells runs apart, keeps no secret
+		o: o, private: private,
 		neighbors: map[netip.Addr]*neighbor{}, packets: make(chan packet, 1024),
 	}
 	e.table = linkstate.NewTable(config.Address.Addr(), uint64(time.Now().UnixMicro())) //nolint:gosec // positive since 1970
@@ -112,9 +116,14 @@ func Run(ctx context.Context, o Options) error {
 }
 
 func (e *engine) loop(ctx context.Context, hup <-chan os.Signal) error {
-	tick := time.NewTicker(lookEvery)
+	every := lookEvery
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		if pace := e.pace(); pace != every {
+			every = pace
+			tick.Reset(every)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -164,10 +173,11 @@ func (e *engine) adopt(c Config) error {
 	for _, p := range c.Peers {
 		members = append(members, p.MeshAddress)
 		n := e.neighbors[p.MeshAddress]
-		if n == nil || n.name != p.Name+" "+p.Key {
-			n = &neighbor{name: p.Name + " " + p.Key}
+		if n == nil || !n.is(p) {
+			n = &neighbor{session: rand.Uint32(), known: now} //nolint:gosec // tells runs apart, keeps no secret
 			e.neighbors[p.MeshAddress] = n
 		}
+		n.peer = p
 		if !slices.Equal(n.caller.candidates, p.Endpoints) {
 			n.caller = caller{candidates: p.Endpoints}
 			if len(p.Endpoints) > 0 {
@@ -235,7 +245,14 @@ func (e *engine) take(p packet) {
 	if h := p.message.Hello; h != nil {
 		n.Heard(h.Session, h.Seq, e.interval, p.at)
 		n.heard = p.at
+		if n.Doubt(p.at) {
+			e.send(p.from, linkstate.EncodeMore())
+		}
 		e.compare(p.from, n, h.Digest, p.at)
+		return
+	}
+	if p.message.More {
+		e.volleys.Asked(p.from, p.at)
 		return
 	}
 	var news []linkstate.Advert
@@ -296,11 +313,15 @@ func (e *engine) look(now time.Time) {
 		if e.nextHello = e.nextHello.Add(e.interval); e.nextHello.Before(now) {
 			e.nextHello = now.Add(e.interval)
 		}
-		e.seq++
-		hello := linkstate.Hello{Session: e.session, Seq: e.seq, Digest: e.table.Digest()}.Encode()
+		digest := e.table.Digest()
 		for _, p := range e.config.Peers {
-			e.send(p.MeshAddress, hello)
+			if n := e.neighbors[p.MeshAddress]; n == nil || n.speakTo(now, p.MeshAddress.Less(e.config.Address.Addr())) {
+				e.hello(p.MeshAddress, digest)
+			}
 		}
+	}
+	if to, due := e.volleys.Due(now); due {
+		e.hello(to, e.table.Digest())
 	}
 	if e.hear(now) {
 		e.reroute()
@@ -311,16 +332,44 @@ func (e *engine) look(now time.Time) {
 			move[a] = place
 		}
 	}
-	if len(move) > 0 || !now.Before(e.nextRepair) {
-		e.nextRepair = now.Add(repairEvery)
-		if err := errors.Join(setNetwork(e.config), e.iface.setPeers(e.config, e.private, e.ways, move)); err != nil {
-			e.o.Log.Warn("the interface is not as it should be", "error", err)
-		}
-	}
+	e.repair(now, move)
 	if e.o.Alive != nil && !now.Before(e.nextAlive) {
 		e.nextAlive = now.Add(time.Second)
 		e.o.Alive()
 	}
+}
+
+// repair makes the interface as it should be, from time to time and when places are to be tried, and its peers all the time while
+// some node changes its key.
+func (e *engine) repair(now time.Time, move map[netip.Addr]netip.AddrPort) {
+	due := len(move) > 0 || !now.Before(e.nextRepair)
+	if !due && !e.config.changes() {
+		return
+	}
+	err := e.iface.setPeers(e.config, e.private, e.ways, move)
+	if due {
+		e.nextRepair = now.Add(repairEvery)
+		err = errors.Join(setNetwork(e.config), err)
+	}
+	if err != nil {
+		e.o.Log.Warn("the interface is not as it should be", "error", err)
+	}
+}
+
+// hello says hello to a neighbour. Its numbers are its own, since some get more hellos than others.
+func (e *engine) hello(to netip.Addr, digest uint64) {
+	if n := e.neighbors[to]; n != nil {
+		n.seq++
+		e.send(to, linkstate.Hello{Session: n.session, Seq: n.seq, Digest: digest}.Encode())
+	}
+}
+
+// pace is how often the program looks.
+func (e *engine) pace() time.Duration {
+	if e.volleys.Going() {
+		return linkstate.VolleyEvery
+	}
+	return lookEvery
 }
 
 // drain takes in everything that has come, before anybody is judged by his silence.
