@@ -32,6 +32,9 @@ type Driver interface {
 	// PermitAlone tells the pair's side that the other node is gone for long, by what the cluster knows, so that it may move old directories
 	// alone. It has to be told again within a minute.
 	PermitAlone(ctx context.Context, pair string) error
+	// Turn says whether it is the turn of a pair that alternates with another one to carry changes over, on the node that does not lead. It has to be told
+	// again when the pair's programs have started again: until then they rest. It does not wait until that is so (Status.Resting).
+	Turn(ctx context.Context, pair string, carry bool) error
 	// Canary makes a change to the tree that the other side will see, and returns what it wrote.
 	Canary(ctx context.Context, pair string) (Canary, error)
 	// Canaries returns the newest canary of the other side as soon as it differs from after.
@@ -73,7 +76,10 @@ type Pair struct {
 	Owner, Group string
 	// Exclude are the patterns of what stays on its node.
 	Exclude []string
-	Limits  spec.PairLimits
+	// Alternates tells that the pair takes turns with another one of the same tree on the node that does not lead, which decides (Driver.Turn). Of two such pairs
+	// one alone carries changes over. The other one only takes note of what both its sides have alike, so that it knows what has changed when its turn comes.
+	Alternates bool
+	Limits     spec.PairLimits
 	// Dial opens an authenticated stream to the other node's side, where Accept gets it. Only the leader's is used.
 	Dial func(context.Context) (io.ReadWriteCloser, error)
 	// Cold is how old directories are moved to another root, nil for not at all.
@@ -107,6 +113,9 @@ type Status struct {
 	Conflicts []string
 	// Watching is how changes are noticed, in a word.
 	Watching string
+	// Resting tells that the pair carries nothing over: on the node that does not lead, that it will not until somebody says so, and on the other one, that
+	// this was so when the sides reached each other last.
+	Resting bool
 	// Cold is what is moved to the cold root, nil without one.
 	Cold *spec.ColdStatus
 	// Problem is what is wrong and what to do, "" for nothing. With PairSynced it names what cannot be synchronized, such as files that the

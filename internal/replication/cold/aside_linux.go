@@ -50,6 +50,7 @@ func (m *Mover) clearKept() error {
 	if err != nil {
 		return err
 	}
+	m.differing.begin()
 	for _, run := range runs {
 		top := m.cfg.cold(filepath.Join(keptDir, run.Name()))
 		err := filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
@@ -60,7 +61,7 @@ func (m *Mover) clearKept() error {
 			if err != nil {
 				return err
 			}
-			same, err := sameFile(path, m.cfg.cold(place))
+			same, err := m.differing.same(path, m.cfg.cold(place))
 			if !same || err != nil {
 				return err
 			}
@@ -71,6 +72,7 @@ func (m *Mover) clearKept() error {
 		}
 		pruneEmpty(top)
 	}
+	m.differing.end()
 	return nil
 }
 

@@ -248,3 +248,24 @@ func TestChangedAfterwards(t *testing.T) {
 		}
 	}
 }
+
+// TestOrphaned removes a link: what it has led to is counted.
+func TestOrphaned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.writeBoth(old+"/a", "one")
+	w.mustRound()
+	for _, n := range w.nodes() {
+		for _, remove := range []bool{false, true} {
+			want := 0
+			if remove {
+				must(t, os.Remove(n.hot(old)))
+				want = 1
+			}
+			s, err := n.State(t.Context())
+			if err != nil || s.Orphaned != want || len(s.Linked) != 1-want {
+				t.Errorf("%s, link removed %t: %+v, %v", n.name, remove, s, err)
+			}
+		}
+	}
+}

@@ -36,6 +36,8 @@ type Mover struct {
 	moving sync.Mutex
 	// copied are the directories that Copy has found whole, by their digests. It is guarded by moving.
 	copied map[string]string
+	// differing are versions that are kept because they are not what is in their places. It is guarded by moving.
+	differing differing
 
 	measuring sync.Mutex
 	// bytes is the size of the root at a time.
@@ -216,6 +218,9 @@ func (m *Mover) State(context.Context) (State, error) {
 	}
 	s.Kept, _ = measure(m.cfg.cold(keptDir))
 	s.Bytes = m.size()
+	if s.Orphaned, err = m.orphaned("", 0); err != nil {
+		return s, Problem(fmt.Sprintf("the cold root %s cannot be read: %v", m.cfg.Root, err))
+	}
 	return s, nil
 }
 
@@ -278,6 +283,32 @@ func (m *Mover) dated(at string, depth int, found func(dir string, linked bool))
 func (m *Mover) isLinked(dir string) bool {
 	text, err := os.Readlink(m.cfg.hot(dir))
 	return err == nil && text == linkText(dir)
+}
+
+// orphaned counts the directories in the root that have nothing in their place in the tree.
+func (m *Mover) orphaned(at string, depth int) (n int, err error) {
+	entries, err := os.ReadDir(m.cfg.cold(at))
+	if err != nil {
+		return 0, ignoreMissing(err)
+	}
+	for _, e := range entries {
+		dir := filepath.Join(at, e.Name())
+		if !e.IsDir() || !m.pattern.MatchName(depth, e.Name()) || dir == Dir || m.exclude.Match(dir) {
+			continue
+		}
+		if depth+1 < m.pattern.Depth() {
+			below, err := m.orphaned(dir, depth+1)
+			if err != nil {
+				return n, err
+			}
+			n += below
+			continue
+		}
+		if _, ok := m.pattern.Ends(dir); ok && !exists(m.cfg.hot(dir)) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // measure returns how many files there are below a directory, and their size in bytes.

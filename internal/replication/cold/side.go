@@ -51,6 +51,8 @@ type State struct {
 	Bytes int64 `json:"bytes"`
 	// Kept is how many replaced versions of files are kept in the root.
 	Kept int `json:"kept,omitempty"`
+	// Orphaned is how many directories in the root have nothing in their place in the tree.
+	Orphaned int `json:"orphaned,omitempty"`
 	// Problem is what keeps directories from being moved, "" for nothing. What the tree has is known all the same.
 	Problem Problem `json:"problem,omitempty"`
 }

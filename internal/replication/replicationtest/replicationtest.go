@@ -88,6 +88,7 @@ func (r *run) changes() []test {
 		{"Special", r.special},
 		{"Attributes", r.attributes},
 		{"Barrier", r.barrier},
+		{"Snapshots", r.snapshots},
 		{"Unseen", r.unseen},
 		{"Conflict", r.conflict},
 		{"DeletedAndChanged", r.deletedAndChanged},

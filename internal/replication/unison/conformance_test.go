@@ -129,6 +129,12 @@ func TestStar(t *testing.T) {
 	suite().RunStar(t, newMachine(t, "hk1"), newMachine(t, "sg1"), newMachine(t, "hk2"))
 }
 
+// TestTurns has two pairs of a machine take turns.
+func TestTurns(t *testing.T) {
+	machinetest.Require(t, "unison")
+	suite().RunTurns(t, newMachine(t, "hk1"), newMachine(t, "hk2"), newMachine(t, "sg1"))
+}
+
 func suite() replicationtest.Suite {
 	return replicationtest.Suite{
 		New: func(t testing.TB, m *replicationtest.Machine) replication.Driver {

@@ -22,7 +22,6 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/guard"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison/fsmonitor"
-	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
 
@@ -53,6 +52,7 @@ type engine struct {
 	attributes bool
 	monitor    *fsmonitor.Monitor
 	skipped    *skipped
+	noted      noted
 	untidy     untidy
 
 	mu   sync.Mutex
@@ -226,6 +226,9 @@ func (e *engine) answer(ctx context.Context, link *worker.Link) error {
 		if w.Forget {
 			e.distrust()
 		}
+		if _, err := e.host.Agree(ctx, link, w); err != nil {
+			return err
+		}
 	case <-ctx.Done():
 		return nil
 	}
@@ -264,10 +267,13 @@ func (e *engine) logEnd(ctx context.Context, p *worker.Program, said string) {
 	}
 }
 
-func (e *engine) writeProfile() error {
+func (e *engine) writeProfile(carries bool) error {
 	text, err := Profile(e.host.Config, e.socket("tunnel"), e.attributes, e.host.Apart())
 	if err != nil {
 		return err
+	}
+	if !carries {
+		text = append(text, Observing(e.host.Config, e.socket("tunnel"))...)
 	}
 	root, err := os.OpenRoot(e.host.Config.Home())
 	if err != nil {
@@ -335,17 +341,16 @@ func (e *engine) event(event fsmonitor.Event) {
 	switch event.Kind {
 	case fsmonitor.Told:
 		e.host.Busy()
+		e.noted.told()
 	case fsmonitor.Waiting:
 		e.host.Rests()
+		e.noted.waits()
 	case fsmonitor.Scanning:
 	}
 	e.mu.Lock()
 	e.looked = true
 	e.mu.Unlock()
 }
-
-// Changed implements worker.Engine.
-func (e *engine) Changed(b watch.Batch) { e.monitor.Changed(b) }
 
 // Pending implements worker.Engine.
 func (e *engine) Pending() int { return e.monitor.Pending() }

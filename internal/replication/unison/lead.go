@@ -13,7 +13,11 @@ import (
 
 // lead runs unison's client over a link.
 func (e *engine) lead(ctx context.Context, link *worker.Link) error {
-	if err := e.writeProfile(); err != nil {
+	carries, err := e.host.Agree(ctx, link, worker.Word{Forget: e.distrusts()})
+	if err != nil {
+		return err
+	}
+	if err := e.writeProfile(carries); err != nil {
 		return err
 	}
 	listener, err := worker.ListenUnix(ctx, e.socket("tunnel"), e.host.Account)
@@ -26,19 +30,20 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 		return err
 	}
 	defer func() { _ = output.Close() }()
-	thorough, behind := e.begunThoroughly(), e.host.Behind()
+	thorough, behind := carries && e.begunThoroughly(), carries && e.host.Behind()
 	cmd := e.command(Arguments(e.host.Config, e.socket("tunnel"), thorough, behind)...)
 	cmd.Stdout, cmd.Stderr = input, input
 	e.skipped.clear()
-	if err := link.Say(worker.Word{Hello: true, Forget: e.distrusts()}); err != nil {
-		return err
-	}
 	program, err := e.host.Start(ctx, cmd, e.ready)
 	_ = input.Close() // unison has it
 	if err != nil {
 		return err
 	}
-	go e.recheck(ctx, link)
+	if carries {
+		go e.recheck(ctx, link)
+	} else {
+		go e.compare(ctx, link)
+	}
 	joined := make(chan error, 1)
 	go func() { joined <- e.tunnel(listener, program, link) }()
 	var fatal string
@@ -48,7 +53,10 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	go func() {
 		read <- ReadRounds(io.TeeReader(output, said), func(r Round) {
 			if fatal = r.Fatal; fatal == "" {
-				rounds++
+				if rounds++; !carries {
+					e.observed(r, rounds == 1)
+					return
+				}
 				e.round(link, r)
 				if thorough || behind && !e.host.Behind() {
 					once = true

@@ -126,6 +126,13 @@ func (p *parser) summed(text string) bool {
 		p.fail(p.round.Skipped, &p.round.MoreSkipped, m[1], strings.TrimSuffix(m[2], ":"))
 		return true
 	}
+	if strings.HasPrefix(text, "  skipped: ") {
+		// The name goes on in the next line, where the reason is, too.
+		p.round.MoreSkipped++
+		p.left--
+		p.done()
+		return true
+	}
 	// A reason that goes on, or a name.
 	return p.left > 0 && !summaryLine.MatchString(text)
 }

@@ -62,6 +62,16 @@ Synchronization complete at 15:37:25  (1 item transferred, 0 skipped, 0 failed)
 				{},
 			},
 		},
+		"names with newlines that are skipped": {
+			`Synchronization incomplete at 15:37:24  (0 items transferred, 2 skipped, 1 failed)
+  skipped: new
+line (would create a file with nocreation or nocreationpartial set)
+  skipped: 
+ (would create a file with nocreation or nocreationpartial set)
+  failed: .atoll/pace
+Nothing to do: replicas have not changed since last sync.
+`, []unison.Round{{MoreSkipped: 2, Failed: map[string]string{".atoll/pace": ""}}, {}},
+		},
 		"a new directory with what cannot be read in it": {
 			`dir      ---->            d  
 [BGN] Copying d from /srv/a to //hk2//srv/b

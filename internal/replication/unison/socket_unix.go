@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// onTheWay is how much may be on its way to a program, in bytes.
+const onTheWay = 1 << 20
+
 // socketPair returns the two ends of a connection: one to keep, and one for a program.
 func socketPair() (net.Conn, *os.File, error) {
 	syscall.ForkLock.RLock()
@@ -16,6 +19,10 @@ func socketPair() (net.Conn, *os.File, error) {
 	if err == nil {
 		syscall.CloseOnExec(fds[0])
 		syscall.CloseOnExec(fds[1])
+		// What is on its way between two programs need not wait until both run. The kernel's own bound is taken where that is less.
+		for _, fd := range fds {
+			_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, onTheWay)
+		}
 	}
 	syscall.ForkLock.RUnlock()
 	if err != nil {

@@ -195,8 +195,9 @@ func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
 func workerConfig(p replication.Pair) worker.Config {
 	c := worker.Config{
 		Driver: spec.ReplicationUnison, Pair: p.Name, Node: p.Node, Peer: p.Peer, Leads: p.Leads, Path: p.Path, PeerPath: p.PeerPath, Owner: p.Owner, Group: p.Group,
-		Exclude: p.Exclude, RunDir: runDir(p.Name), StateDir: stateDir(p.Name),
+		Exclude: p.Exclude, Alternates: p.Alternates, RunDir: runDir(p.Name), StateDir: stateDir(p.Name),
 	}
+	c.SnapshotDirs = snapshotDirs(p)
 	if p.Cold != nil {
 		c.Cold = &worker.Cold{
 			Root: p.Cold.Path, Pattern: p.Cold.Pattern, OlderThan: p.Cold.OlderThan, Settled: p.Cold.Settled,
@@ -265,6 +266,11 @@ func (d *Driver) AcceptCold(ctx context.Context, pair string, stream io.ReadWrit
 // PermitAlone implements replication.Driver.
 func (d *Driver) PermitAlone(ctx context.Context, pair string) error {
 	return d.worker(pair).Permit(ctx)
+}
+
+// Turn implements replication.Driver.
+func (d *Driver) Turn(ctx context.Context, pair string, carry bool) error {
+	return d.worker(pair).Turn(ctx, carry)
 }
 
 // Canary implements replication.Driver.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
@@ -25,6 +26,11 @@ func configPath(pair string) string { return pairDir(pair) + "/pair.json" }
 
 func runDir(pair string) string { return "/run/" + unitPrefix + pair }
 
+// snapshotDirs are where snapshots of a pair's tree may be: beside the tree, where they are on its file system, or else where there is room.
+func snapshotDirs(p replication.Pair) []string {
+	return []string{path.Join(path.Dir(p.Path), ".atoll-snapshots", p.Name), "/var/lib/atoll-snapshots/" + p.Name}
+}
+
 func stateDir(pair string) string { return stateRoot + "/" + pair }
 
 // lines renders what only some pairs have.
@@ -32,6 +38,9 @@ func lines(p replication.Pair) string {
 	var out strings.Builder
 	if p.Cold != nil {
 		fmt.Fprintf(&out, "ReadWritePaths=\"-%s\"\n", p.Cold.Path)
+	}
+	for _, dir := range snapshotDirs(p) {
+		fmt.Fprintf(&out, "ReadWritePaths=\"-%s\"\n", dir)
 	}
 	limits := p.Limits
 	if limits.Nice != 0 {
@@ -51,7 +60,7 @@ func lines(p replication.Pair) string {
 // its sockets; unison, which it starts, is the account that the tree belongs to and has none of them.
 //
 // SYS_ADMIN: watch a whole file system, keep out of the tree what is mounted in it. DAC_READ_SEARCH, DAC_OVERRIDE: look and write into the account's directories. CHOWN, FOWNER:
-// give it what is its own. SETUID, SETGID, KILL: start unison as it and end it.
+// give it what is its own. FSETID: keep set-group-ID in a snapshot. SETUID, SETGID, KILL: start unison as it and end it.
 func serviceUnit(p replication.Pair, program string, config []byte) host.Unit {
 	sum := sha256.Sum256(config)
 	return host.Unit{Name: unitName(p.Name), Enabled: true, Running: true, Content: []byte(strings.TrimLeft(fmt.Sprintf(`
@@ -80,7 +89,7 @@ RuntimeDirectoryMode=0711
 StateDirectory=atoll-pairs/%[1]s
 StateDirectoryMode=0711
 %[7]s
-CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_SETUID CAP_SETGID CAP_KILL
+CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_SETUID CAP_SETGID CAP_KILL
 DevicePolicy=closed
 LockPersonality=yes
 NoNewPrivileges=yes

@@ -21,6 +21,8 @@ type board struct {
 	linked, working, once bool
 	synced                time.Time
 	failing               Failing
+	// resting tells that what runs now carries nothing over, or what ran last did not.
+	resting bool
 	// apart are the directories that one node alone has moved to its cold root.
 	apart []string
 	// problem is what keeps this side from working, peer what keeps the other.
@@ -79,6 +81,10 @@ func (b *board) status(leads bool, pending int) (state spec.PairState, synced ti
 		return spec.PairFailed, b.synced, b.problem
 	case !b.linked:
 		return spec.PairDisconnected, b.synced, b.peer
+	case b.resting && (b.once || !leads):
+		return spec.PairStandingBy, b.synced, ""
+	case b.resting:
+		return spec.PairStarting, b.synced, ""
 	case !leads:
 		return spec.PairSyncing, b.synced, ""
 	case !b.once:

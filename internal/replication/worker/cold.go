@@ -349,6 +349,7 @@ func (m *mover) look(ctx context.Context) {
 	m.root = shortened(printable(string(s.Problem)))
 	m.aside = s.Aside
 	m.status.Directories, m.status.Due, m.status.Bytes, m.status.Kept = len(s.Linked), len(s.Due), s.Bytes, s.Kept
+	m.status.Orphaned = s.Orphaned
 }
 
 // said returns what is moved.

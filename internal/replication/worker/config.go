@@ -39,6 +39,9 @@ type Config struct {
 	// Owner and Group are the account that the program runs as.
 	Owner string `json:"owner"`
 	Group string `json:"group"`
+	// Alternates tells that the pair takes turns with another one of the same tree: it carries changes over only while the agent of the node that does
+	// not lead says so (Client.Turn), and until then watches what both sides have alike.
+	Alternates bool `json:"alternates,omitempty"`
 	// Exclude are the patterns of what stays on its node (package exclude).
 	Exclude []string `json:"exclude,omitempty"`
 	// Cold is how old directories are moved to another root, nil for not at all.
@@ -47,6 +50,8 @@ type Config struct {
 	RunDir string `json:"run_dir"`
 	// StateDir is where the worker and its program keep what outlives them.
 	StateDir string `json:"state_dir"`
+	// SnapshotDirs are where snapshots of the tree may be, the best first: outside of any tree, each of this pair alone.
+	SnapshotDirs []string `json:"snapshot_dirs,omitempty"`
 	// Pauses are as nodes have them where a program says nothing else.
 	Pauses Pauses `json:"-"`
 }

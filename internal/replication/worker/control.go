@@ -44,7 +44,9 @@ func (w *worker) listen(ctx context.Context) (closeAll func(), err error) {
 	mux.HandleFunc("POST /canary", w.serveCanary)
 	mux.HandleFunc("GET /canaries", w.serveCanaries)
 	mux.HandleFunc("POST /digest", w.serveDigest)
+	mux.HandleFunc("POST /snapshot", w.serveSnapshot)
 	mux.HandleFunc("GET /directory", w.serveDirectory)
+	mux.HandleFunc("POST /turn", w.serveTurn)
 	mux.HandleFunc("POST /offer", w.serveOffer)
 	mux.HandleFunc("POST /stream", w.serveStream)
 	mux.HandleFunc("POST /cold/offer", w.serveOfferCold)
@@ -97,7 +99,10 @@ func (w *worker) status() replication.Status {
 		s.Watching = string(watcher.Status().Method)
 	}
 	s.State, s.Synced, s.Problem = w.board.status(w.cfg.Leads, s.Pending)
-	w.board.set(func() { s.Short = w.board.failing.Short })
+	w.board.set(func() { s.Short, s.Resting = w.board.failing.Short, w.board.resting })
+	if w.cfg.Alternates && !w.cfg.Leads {
+		s.Resting = w.turn.rests()
+	}
 	s.Full, s.Warning = full(w.cfg.Path), w.pressure.warning(time.Now())
 	if s.State == spec.PairDisconnected && w.mover.rests() {
 		s.State = spec.PairSyncing

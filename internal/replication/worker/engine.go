@@ -59,6 +59,7 @@ type Host struct {
 	tree  *tree
 	state *state
 	board *board
+	turn  *turn
 
 	leftovers sweeping
 	rest      rest

@@ -1,10 +1,12 @@
 package worker
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +19,7 @@ import (
 type Link struct {
 	stream io.ReadWriteCloser
 	heard  func(Word)
-	in     *io.PipeReader
+	in     *inbox
 	ended  chan struct{}
 	hello  chan Word
 	// waits is since when nothing has come, in nanoseconds since began; 0 while something is being taken in.
@@ -25,12 +27,18 @@ type Link struct {
 	began time.Time
 
 	mu sync.Mutex
+	// out is what is being sent.
+	out []byte
 }
 
 // Word is what one worker tells the other. Unknown fields are left alone, so that workers of different versions get along.
 type Word struct {
-	// Hello is the first word of the leader: it works over this stream now.
+	// Hello is the first word of the leader: it works over this stream now. The other side says it, too, where it is asked something.
 	Hello bool `json:"hello,omitempty"`
+	// Asks tells, with the leader's Hello, that the pair takes turns with another one as far as the sender knows, and Carry, with the Hello that
+	// answers it, that it is this one's turn.
+	Asks  bool `json:"asks,omitempty"`
+	Carry bool `json:"carry,omitempty"`
 	// Problem is what keeps the sender from working, "" for nothing.
 	Problem string `json:"problem,omitempty"`
 	// Release is the round of changes that the sender's monitor answers now; the other's has to answer, too.
@@ -51,10 +59,11 @@ type Word struct {
 const (
 	frameData byte = 'd'
 	frameWord byte = 'w'
-	// maxFrame bounds what has to be kept of a frame, in bytes; dataFrame is how much is sent in one, so that words get through a stream that
-	// is held back.
+	// maxFrame bounds what has to be kept of a frame, in bytes; dataFrame is how much is sent in one, so that a stream that is held back is seen to
+	// live. Frames that are there at once are sent together, up to maxSent, and read together: each turn of another program's costs time.
 	maxFrame  = 64 << 10
 	dataFrame = 16 << 10
+	maxSent   = 64 << 10
 	// signInterval is how often a worker gives a sign of life, and silence how long none may come until the stream counts as broken. A
 	// connection whose other end is gone without a word looks like one over which nothing has to be said.
 	signInterval = 2 * time.Second
@@ -65,11 +74,10 @@ const (
 
 // NewLink takes a stream over. Heard is called for each word of the other side, one after the other; what it does holds up the stream.
 func NewLink(stream io.ReadWriteCloser, heard func(Word)) *Link {
-	read, write := io.Pipe()
-	l := &Link{stream: stream, heard: heard, in: read, ended: make(chan struct{}), hello: make(chan Word, 1), began: time.Now()}
+	l := &Link{stream: stream, heard: heard, in: newInbox(), ended: make(chan struct{}), hello: make(chan Word, 1), began: time.Now()}
 	go func() {
 		defer close(l.ended)
-		_ = write.CloseWithError(l.receive(write))
+		l.in.end(l.receive())
 	}()
 	go l.keepAlive()
 	return l
@@ -78,17 +86,20 @@ func NewLink(stream io.ReadWriteCloser, heard func(Word)) *Link {
 // Ended is closed when nothing comes any more.
 func (l *Link) Ended() <-chan struct{} { return l.ended }
 
-// Hello returns the leader's first word.
+// Hello returns the other side's first word.
 func (l *Link) Hello() <-chan Word { return l.hello }
 
 // Read implements io.Reader with the other program's bytes.
 func (l *Link) Read(p []byte) (int, error) { return l.in.Read(p) }
 
+// WriteTo implements io.WriterTo with the other program's bytes.
+func (l *Link) WriteTo(w io.Writer) (int64, error) { return l.in.WriteTo(w) }
+
 // Write implements io.Writer for the other program.
 func (l *Link) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		n := min(len(p)-done, dataFrame)
+		n := min(len(p)-done, maxSent)
 		if err := l.send(frameData, p[done:done+n]); err != nil {
 			return done, err
 		}
@@ -113,7 +124,7 @@ func (l *Link) Say(w Word) error {
 
 // Close ends the stream.
 func (l *Link) Close() error {
-	_ = l.in.Close() // it cannot fail
+	l.in.close()
 	return l.stream.Close()
 }
 
@@ -144,36 +155,53 @@ func (l *Link) keepAlive() {
 	}
 }
 
+// send sends data in frames of one kind; a word has to be in one of its own.
 func (l *Link) send(kind byte, data []byte) error {
-	frame := make([]byte, frameHead, frameHead+len(data))
-	frame[0] = kind
-	binary.BigEndian.PutUint32(frame[1:], uint32(len(data)))
+	most := maxFrame
+	if kind == frameData {
+		most = dataFrame
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err := l.stream.Write(append(frame, data...))
+	l.out = l.out[:0]
+	for first := true; first || len(data) > 0; first = false {
+		part := data[:min(len(data), most)]
+		data = data[len(part):]
+		l.out = append(l.out, kind)
+		l.out = binary.BigEndian.AppendUint32(l.out, uint32(len(part)))
+		l.out = append(l.out, part...)
+	}
+	_, err := l.stream.Write(l.out)
 	return err
 }
 
-func (l *Link) receive(program io.Writer) error {
+func (l *Link) receive() error {
 	var head [frameHead]byte
-	buffer := make([]byte, maxFrame)
+	var word []byte
+	stream := bufio.NewReaderSize(l.stream, inboxPart)
 	for {
 		l.waits.Store(max(1, int64(time.Since(l.began))))
-		if _, err := io.ReadFull(l.stream, head[:]); err != nil {
+		if _, err := io.ReadFull(stream, head[:]); err != nil {
 			return err
 		}
 		size := binary.BigEndian.Uint32(head[1:])
 		if size > maxFrame {
 			return fmt.Errorf("a frame of %d bytes, more than %d: the other side speaks another language", size, maxFrame)
 		}
-		data := buffer[:size]
-		if _, err := io.ReadFull(l.stream, data); err != nil {
+		var data []byte
+		if head[0] == frameData {
+			data = l.in.room(int(size))
+		} else {
+			word = slices.Grow(word[:0], int(size))
+			data = word[:size]
+		}
+		if _, err := io.ReadFull(stream, data); err != nil {
 			return err
 		}
 		l.waits.Store(0)
 		switch head[0] {
 		case frameData:
-			if _, err := program.Write(data); err != nil {
+			if err := l.in.put(data); err != nil {
 				return err
 			}
 		case frameWord:

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,4 +161,105 @@ func TestLinkLivesOn(t *testing.T) {
 		}
 		<-here.Ended()
 	})
+}
+
+// counted counts what is written to a stream.
+type counted struct {
+	io.ReadWriteCloser
+	bytes atomic.Int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.ReadWriteCloser.Write(p)
+	c.bytes.Add(int64(n))
+	return n, err
+}
+
+// slow takes little at a time.
+type slow struct{ bytes.Buffer }
+
+func (s *slow) Write(p []byte) (int, error) {
+	for n := range len(p) {
+		if n%1000 == 0 {
+			runtime.Gosched()
+		}
+	}
+	return s.Buffer.Write(p)
+}
+
+// TestLinkHoldsBack has nobody take what comes at first: some of it is taken in, and no more, and nothing is lost.
+func TestLinkHoldsBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		sender := &counted{ReadWriteCloser: a}
+		here, there := worker.NewLink(sender, func(worker.Word) {}), worker.NewLink(b, func(worker.Word) {})
+		sent := make([]byte, 5<<20+123)
+		for i := range sent {
+			sent[i] = byte(i * i >> 7)
+		}
+		done := make(chan error, 2)
+		go func() {
+			for rest := sent; len(rest) > 0; {
+				n := min(len(rest), 1+len(rest)%200_000)
+				if _, err := here.Write(rest[:n]); err != nil {
+					done <- err
+					return
+				}
+				rest = rest[n:]
+			}
+			done <- here.Close()
+		}()
+		synctest.Wait()
+		if got := sender.bytes.Load(); got == 0 || got > 2<<20 {
+			t.Errorf("%d bytes are taken in although nobody wants them", got)
+		}
+		var got slow
+		if _, err := io.CopyN(&got, struct{ io.Reader }{there}, 100_001); err != nil {
+			t.Error(err)
+		}
+		go func() {
+			_, err := there.WriteTo(&got)
+			done <- err
+		}()
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if !bytes.Equal(got.Bytes(), sent) {
+			t.Errorf("%d bytes came, not the %d that were sent, or others", got.Len(), len(sent))
+		}
+		if err := there.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLinkIsClosed closes a link that has more than anybody takes.
+func TestLinkIsClosed(t *testing.T) {
+	t.Parallel()
+	a, b := net.Pipe()
+	here, there := worker.NewLink(a, func(worker.Word) {}), worker.NewLink(b, func(worker.Word) {})
+	done := make(chan error, 1)
+	go func() {
+		_, err := here.Write(make([]byte, 8<<20))
+		done <- err
+	}()
+	if _, err := there.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := there.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := there.Read(make([]byte, 1)); err == nil {
+		t.Error("a closed link is read")
+	}
+	<-there.Ended()
+	if err := <-done; err == nil {
+		t.Error("everything is sent to a closed link")
+	}
+	if err := here.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -11,6 +11,8 @@ const (
 	// markerMode and markMode are the rights to the marker and to what is in it: nobody but the worker writes there.
 	markerMode fs.FileMode = 0o755
 	markMode   fs.FileMode = 0o444
+	// replacedMode is that to what was in the tree before it was put back to a snapshot, which nobody else is to reach.
+	replacedMode fs.FileMode = 0o700
 )
 
 // keepMarks makes the marker what it was when somebody has changed the owner or the rights of everything in the tree, as "chown -R" does. That
@@ -21,7 +23,7 @@ func (t *tree) keepMarks() error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	problems := []error{keep(root, Marker, markerMode), t.keepPace(root)}
+	problems := []error{keep(root, Marker, markerMode), keep(root, replacedDir, replacedMode), t.keepPace(root)}
 	for _, file := range []string{Marker + "/README", t.cfg.idFile(), t.cfg.PaceFile()} {
 		problems = append(problems, keep(root, file, markMode))
 	}

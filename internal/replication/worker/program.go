@@ -117,8 +117,7 @@ func Join(a, b io.ReadWriteCloser) error {
 	done := make(chan error, 2)
 	for _, way := range [][2]io.ReadWriteCloser{{a, b}, {b, a}} {
 		go func() {
-			_, err := io.Copy(way[0], way[1])
-			done <- err
+			done <- carry(way[0], way[1])
 		}()
 	}
 	err := <-done
@@ -129,5 +128,16 @@ func Join(a, b io.ReadWriteCloser) error {
 	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
 		err = closeErr
 	}
+	return err
+}
+
+// carry copies until from ends. The more is copied at a time, the less often another program has to wait for its turn.
+func carry(to io.Writer, from io.Reader) error {
+	if link, ok := from.(*Link); ok {
+		_, err := link.WriteTo(to)
+		return err
+	}
+	// What sockets do by themselves, when they are asked to, is done in small pieces.
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, inboxPart))
 	return err
 }

@@ -110,7 +110,8 @@ func touched(root *os.Root, path string, since time.Time) bool {
 }
 
 const (
-	// tidyAfter is how old a copy has to be that a program has made to no end, tidyPause how often such are looked for at most.
+	// tidyAfter is how old a copy has to be that a program has made to no end, tidyPause how often such are looked for at most. A transfer that has
+	// waited for its turn for longer, held back by a pair's bandwidth, loses what it has and is tried again.
 	tidyAfter = time.Minute
 	tidyPause = 10 * time.Second
 )

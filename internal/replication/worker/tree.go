@@ -65,6 +65,10 @@ func LookupAccount(owner, group string) (Account, error) {
 // Prepare makes a tree's root where the pair is new on this node, with the rights that a worker's unit does not have. What goes wrong is the
 // worker's to tell.
 func Prepare(c Config) error {
+	return errors.Join(prepareTree(c), prepareSnapshots(c))
+}
+
+func prepareTree(c Config) error {
 	if err := prepareCold(c); err != nil {
 		return err
 	}
@@ -110,6 +114,7 @@ func Forget(c Config, unfinished func(path string) bool) error {
 		err = nil
 	}
 	err = errors.Join(err, forgetMarker(c), os.RemoveAll(c.StateDir))
+	forgetSnapshots(c)
 	if c.Cold != nil {
 		err = errors.Join(err, cold.Release(c.Cold.Root))
 	}
@@ -140,6 +145,9 @@ func forgetMarker(c Config) error {
 		if others, err := fs.Glob(root.FS(), Marker+"/*"+suffix); err != nil || len(others) > 0 {
 			return err
 		}
+	}
+	if kept, err := fs.Glob(root.FS(), replacedDir+"/*/*"); err != nil || len(kept) > 0 {
+		return errors.Join(err, root.RemoveAll(CanaryDir)) // what users wrote is there: it stays
 	}
 	return errors.Join(root.RemoveAll(Marker), root.RemoveAll(CanaryDir))
 }

@@ -57,6 +57,7 @@ func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.digests, w.coldDigests = newDigests(ctx, cfg, w.whole, log), newColdDigests(ctx, cfg, w.wholeCold, log)
+	w.snapshots = &snapshots{cfg: cfg, digests: w.digests, log: log}
 	w.mover = newMover(cfg, w.reached, w.equalAt, log)
 	control, err := w.listen(ctx)
 	if err != nil {
@@ -102,9 +103,11 @@ type worker struct {
 	canaries *canaries
 	shown    shown
 	doubt    doubt
+	turn     turn
 	digests  *digests
 	// coldDigests is nil for a pair that moves no directories.
 	coldDigests *digests
+	snapshots   *snapshots
 	pressure    *pressure
 	// mover is nil for a pair that moves no directories.
 	mover *mover
@@ -184,7 +187,8 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err := w.makeHome(); err != nil {
 		return err
 	}
-	host := &Host{Config: w.cfg, Account: w.account, Log: w.log, tree: w.tree, state: w.tree.state, board: w.board}
+	host := &Host{Config: w.cfg, Account: w.account, Log: w.log, tree: w.tree, state: w.tree.state, board: w.board, turn: &w.turn}
+	w.turn.settle = host.settle
 	engine, err := newEngine(host)
 	if err != nil {
 		return err
@@ -366,9 +370,11 @@ func (w *worker) over(ctx context.Context, engine Engine, stream conn) {
 		}()
 		link := NewLink(stream, func(word Word) { w.heard(engine, word) })
 		w.board.link(true)
+		w.turn.attach(cancel)
 		w.log.Info("the other side is reached", "node", w.cfg.Peer)
 		err := w.run(running, cancel, engine, link)
 		w.board.link(false)
+		w.turn.detach()
 		w.log.Info("the stream to the other side has ended", "node", w.cfg.Peer)
 		if closeErr := link.Close(); err == nil && !errors.Is(closeErr, net.ErrClosed) {
 			err = closeErr
