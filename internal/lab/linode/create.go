@@ -241,13 +241,16 @@ func checkUserData(bad *problems, text string, region Region) {
 	}
 }
 
+// labelPattern is what labels of instances and firewalls look like.
+func labelPattern() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_.-]*$`) }
+
 // checkLabel expects a label that is not the instance's own. The caller holds the lock.
 func (s *Server) checkLabel(bad *problems, label string) {
 	if len(label) < 3 || len(label) > 64 {
 		bad.add("label", "Length must be 3-64 characters")
 		return
 	}
-	ok := regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_.-]*$`).MatchString(label)
+	ok := labelPattern().MatchString(label)
 	for _, pair := range []string{"--", "__", ".."} {
 		ok = ok && !strings.Contains(label, pair)
 	}

@@ -71,9 +71,15 @@ func (s *Server) attachWanted(instance int, in createRequest) {
 	if in.FirewallID != nil && *in.FirewallID != 0 {
 		s.attach(*in.FirewallID, instance, 0)
 	}
+	i := s.state.Instances[instance]
+	if i == nil || i.View.InterfaceGeneration != generationLinode {
+		return
+	}
 	for _, spec := range in.Interfaces {
+		one := nic{ID: s.state.nextID(), Public: present(spec.Public) == 1}
+		i.Nics = append(i.Nics, one)
 		if spec.FirewallID != nil && *spec.FirewallID != 0 {
-			s.attach(*spec.FirewallID, instance, s.state.nextID())
+			s.attach(*spec.FirewallID, instance, one.ID)
 		}
 	}
 }
@@ -104,16 +110,29 @@ func (s *Server) createDevice(c *call, f *firewall) (any, error) {
 		return nil, err
 	}
 	var bad problems
-	if in.Type == "linode" {
+	instance, guarded := in.ID, 0
+	switch in.Type {
+	case "linode":
 		s.checkDevice(&bad, "id", in.ID)
-	} else {
+		if i := s.state.Instances[in.ID]; i != nil && i.View.InterfaceGeneration == generationLinode {
+			bad.add("id", fmt.Sprintf("Linode %d has Linode interfaces; assign the firewall to an interface", in.ID))
+		}
+	case "linode_interface":
+		instance, guarded = s.ownerOf(in.ID), in.ID
+		switch {
+		case instance == 0:
+			bad.add("id", fmt.Sprintf("Linode Interface %d not found", in.ID))
+		case slices.ContainsFunc(s.state.Attachments, func(a attachment) bool { return a.Interface == in.ID }):
+			bad.add("id", fmt.Sprintf("Linode Interface %d is already assigned to a firewall", in.ID))
+		}
+	default:
 		bad.add("type", "type is not valid") // the lab has nothing else to guard
 	}
 	if err := bad.err(); err != nil {
 		return nil, err
 	}
-	a := s.attach(f.ID, in.ID, 0)
-	s.notify("firewall_device_add", f.entity(), instanceEntity(s.state.Instances[in.ID]))
+	a := s.attach(f.ID, instance, guarded)
+	s.notify("firewall_device_add", f.entity(), instanceEntity(s.state.Instances[instance]))
 	return s.device(a), nil
 }
 

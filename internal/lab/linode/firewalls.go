@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // firewall is a Cloud Firewall as the API shows it. The lab keeps firewalls and does not enforce them.
@@ -57,6 +59,7 @@ func (s *Server) firewallRoutes() []route {
 		{"GET /networking/firewalls/{id}/devices/{device}", reads, limitOther, s.withFirewall(s.getDevice)},
 		{"DELETE /networking/firewalls/{id}/devices/{device}", writes, limitOther, s.withFirewall(s.deleteDevice)},
 		{"GET /linode/instances/{id}/firewalls", "linodes:read_only", limitList, s.instanceFirewalls},
+		{"GET /linode/instances/{id}/interfaces", "linodes:read_only", limitOther, s.listNics},
 	}
 }
 
@@ -208,6 +211,10 @@ func (s *Server) checkFirewallLabel(bad *problems, label string) {
 		bad.add("label", "Length must be 3-32 characters")
 		return
 	}
+	if !labelPattern().MatchString(label) || strings.Contains(label, "--") || strings.Contains(label, "__") || strings.Contains(label, "..") {
+		bad.add("label", "Must only use ASCII letters, numbers, underscores, dashes, and dots, begin with a letter, and not repeat a separator")
+		return
+	}
 	for _, other := range s.state.Firewalls {
 		if other.Label == label {
 			bad.add("label", "Label must be unique")
@@ -244,11 +251,61 @@ func (r *ruleSet) check(bad *problems, prefix string) {
 			if !slices.Contains([]string{"TCP", "UDP", "ICMP", "IPENCAP"}, one.Protocol) {
 				bad.add(field+".protocol", "Must be one of TCP, UDP, ICMP, IPENCAP")
 			}
+			one.checkLimits(bad, field)
 			for _, network := range append(slices.Clone(one.Addresses.IPv4), one.Addresses.IPv6...) {
 				if _, err := netip.ParsePrefix(network); err != nil {
 					bad.add(field+".addresses", "Must be a valid network: "+network)
 				}
 			}
 		}
+	}
+}
+
+// Limits of one rule: the vendor documents 255 addresses, and its console takes 15 ports, a range counting as two.
+const (
+	maxRuleAddresses = 255
+	maxRulePorts     = 15
+)
+
+// checkLimits refuses rules of a shape or size that the vendor refuses.
+func (r rule) checkLimits(bad *problems, field string) {
+	if r.Label != "" && (len(r.Label) < 3 || len(r.Label) > 32) {
+		bad.add(field+".label", "Length must be 3-32 characters")
+	}
+	if r.Description != nil && (len(*r.Description) < 1 || len(*r.Description) > 100) {
+		bad.add(field+".description", "Length must be 1-100 characters")
+	}
+	switch n := len(r.Addresses.IPv4) + len(r.Addresses.IPv6); {
+	case n == 0:
+		bad.add(field+".addresses", "At least one address is required")
+	case n > maxRuleAddresses:
+		bad.add(field+".addresses", "A rule has at most 255 addresses")
+	}
+	if r.Ports == nil || *r.Ports == "" {
+		return
+	}
+	if r.Protocol != "TCP" && r.Protocol != "UDP" {
+		bad.add(field+".ports", "Ports are not allowed for protocol "+r.Protocol)
+		return
+	}
+	count := 0
+	for one := range strings.SplitSeq(*r.Ports, ",") {
+		var ends [2]int
+		texts := strings.Split(strings.TrimSpace(one), "-")
+		for n, text := range texts {
+			number, err := strconv.Atoi(text)
+			if err != nil || len(texts) > len(ends) || number < 1 || number > 65535 {
+				bad.add(field+".ports", "Must be 1-65535, ranges or a list of both")
+				return
+			}
+			ends[n] = number
+			count++
+		}
+		if len(texts) == 2 && ends[0] >= ends[1] {
+			bad.add(field+".ports", "A range must begin below its end")
+		}
+	}
+	if count > maxRulePorts {
+		bad.add(field+".ports", "A rule has at most 15 ports, a range counts as two")
 	}
 }

@@ -98,8 +98,10 @@ type instance struct {
 	Configs        []config  `json:"configs"`
 	// Interfaces are those that were asked for, of the legacy generation only.
 	Interfaces []legacyInterface `json:"interfaces,omitempty"`
-	imageFile  string            // of the image, while it is being made
-	rootPass   string            // while it is being made
+	// Nics are the interfaces of the newer generation.
+	Nics      []nic  `json:"nics,omitempty"`
+	imageFile string // of the image, while it is being made
+	rootPass  string // while it is being made
 }
 
 func (s *Server) instanceRoutes() []route {
