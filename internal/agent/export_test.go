@@ -32,6 +32,9 @@ func LeaveSteps() []string {
 	return []string{stepLeaving, stepMeshGone, stepStateGone, stepLeftRecord}
 }
 
+// KeySteps are the persistent steps of a change of the mesh key.
+func KeySteps() []string { return []string{stepKeyChange, stepKeyChanged} }
+
 // Keeper is keeper for tests.
 type Keeper struct{ *keeper }
 

@@ -2,7 +2,9 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -17,16 +19,21 @@ type fakeMesh struct {
 	w *world
 	m *machine
 
-	mu    sync.Mutex
-	key   string
-	view  *topology.View
-	fails error
+	mu  sync.Mutex
+	key string
+	// used is the key of the last Apply, next one that was prepared. Used is guarded by the world.
+	used, next string
+	view       *topology.View
+	fails      error
 	// gate makes the next Apply wait: it takes one value from it, and then waits for the close.
 	gate chan struct{}
 	// away are the peers whose links are left alone.
 	away []string
-	// cut tells that nobody is reached. It is guarded by the world.
+	// cut tells that nobody is reached, known is the view of the last Apply. They are guarded by the world, as all below.
 	cut bool
+	// changing tells that a key is prepared.
+	changing bool
+	known    *topology.View
 }
 
 func (f *fakeMesh) EnsureKey(context.Context) (string, error) {
@@ -67,12 +74,61 @@ func (f *fakeMesh) Apply(ctx context.Context, v *topology.View) error {
 	f.view = v
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
+	f.used, f.known = f.key, v
 	if v == nil {
 		f.key = ""
 		delete(f.w.joined, f.m.name)
 		return nil
 	}
 	f.w.joined[f.m.name] = f
+	return nil
+}
+
+// accepts tells whether a peer is let in under a key. The world is locked.
+func (f *fakeMesh) accepts(name, key string) bool {
+	p, _ := f.known.Peer(name)
+	return p.MeshKey == key || p.OtherKey != nil && p.OtherKey.Public == key
+}
+
+// Keys implements mesh.Rotator.
+func (f *fakeMesh) Keys(context.Context) (current, prepared string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.key == "" {
+		return "", "", fs.ErrNotExist
+	}
+	return f.key, f.next, nil
+}
+
+// PrepareKey implements mesh.Rotator.
+func (f *fakeMesh) PrepareKey(context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	for name, other := range f.w.joined {
+		if other != f && other.changing {
+			f.w.t.Errorf("%s changes its key while %s does", f.m.name, name)
+		}
+	}
+	f.changing = true
+	if f.next == "" {
+		f.next = fmt.Sprintf("key-of-%s-%d", f.m.name, rand.Uint32())
+	}
+	return f.next, nil
+}
+
+// SwitchKey implements mesh.Rotator.
+func (f *fakeMesh) SwitchKey(_ context.Context, prepared string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.key != prepared && f.next != prepared {
+		return errors.New("another key is prepared")
+	}
+	f.key, f.next = prepared, ""
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	f.changing = false
 	return nil
 }
 
@@ -131,7 +187,7 @@ func (p *fakeProber) Measurements() map[string]mesh.PeerMeasurement {
 	out := map[string]mesh.PeerMeasurement{}
 	for name := range p.peers {
 		self, other := p.w.joined[p.self], p.w.joined[name]
-		up := !p.w.down && self != nil && other != nil && !self.cut && !other.cut
+		up := !p.w.down && self != nil && other != nil && !self.cut && !other.cut && self.accepts(name, other.used) && other.accepts(p.self, self.used)
 		out[name] = mesh.PeerMeasurement{Reachable: up, RTT: time.Millisecond}
 	}
 	return out

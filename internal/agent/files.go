@@ -10,6 +10,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/digest"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/place"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
 
 // pairInterval is how often it is judged how pairs are when nothing has happened: what is damped goes by time.
@@ -48,11 +49,25 @@ func (s *session) seePairs() pairs.Sight {
 		},
 		Lost: s.lostMesh() != "",
 	}
+	out.Gone = func(string) bool { return false }
 	if in.view != nil {
+		names := members(in.view)
+		out.Gone = func(node string) bool {
+			return pairs.Gone(node, s.m.record.Node, names, peers, in.snapshot.Statuses, func(name string) bool { return api.Fresh(in.snapshot.Received[name], s.a.cfg.Now()) })
+		}
 		out.Pairs = in.view.Pairs
 		_, out.Away = in.view.Maintenance[s.m.record.Node]
 	}
 	return out
+}
+
+// members are the names of all admitted nodes, this one included.
+func members(v *topology.View) []string {
+	names := []string{v.Self.Name}
+	for _, p := range v.Peers {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 // judgePairs says how this node's sides of pairs are, until ctx ends.
@@ -83,6 +98,10 @@ func (s *session) judgePairs(ctx context.Context) error {
 
 // filesPart is the pairs' part of the node's health, if it has any.
 func (s *session) filesPart() []part {
+	// What pairs have to know takes a view of the whole cluster, and every other node of a load balancer asks for this twice a second.
+	if len(s.store.Snapshot().Pairs) == 0 {
+		return nil
+	}
 	now := s.pairs.Health()
 	if now.None {
 		return nil

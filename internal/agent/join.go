@@ -21,7 +21,10 @@ const (
 
 	stepLeaving = "leaving recorded"
 	// stepDatabase begins the names of what a database member has decided and written down, and not done yet.
-	stepDatabase   = "database "
+	stepDatabase = "database "
+	// stepKeyChange and stepKeyChanged are around the change to a new mesh key.
+	stepKeyChange  = "mesh key written down"
+	stepKeyChanged = "mesh key changed"
 	stepMeshGone   = "mesh removed"
 	stepStateGone  = "state removed"
 	stepLeftRecord = "leaving finished"

@@ -132,7 +132,7 @@ func (a *Agent) takeBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range append(damaged, joinFile, identityFile, storeDir, observedFile, servingFile, sequenceFile, keysDir, hardwareFile) {
+	for _, name := range append(damaged, joinFile, identityFile, storeDir, observedFile, servingFile, sequenceFile, meshKeysFile, keysDir, hardwareFile) {
 		if err := a.state.remove(name); err != nil {
 			return err
 		}

@@ -65,6 +65,7 @@ func (s *session) loop(ctx context.Context) error {
 	var failed []string
 	var done store.Digest
 	var next time.Time
+	var keys string
 	for {
 		changed := s.store.Changed()
 		// The digest is taken before what is acted on: what comes in between makes the steps run once more, not once less.
@@ -73,9 +74,14 @@ func (s *session) loop(ctx context.Context) error {
 		if d, removed := s.removal(in.snapshot); removed {
 			return s.depart(ctx, d)
 		}
-		// Statuses arrive all the time; only what the node is to be like makes the steps run.
-		if !maps.Equal(desired, done) || !time.Now().Before(next) {
+		// Statuses arrive all the time; only what the node is to be like makes the steps run, and what others say of their keys.
+		news := s.keyNews(in.snapshot)
+		if !maps.Equal(desired, done) || news != keys || !time.Now().Before(next) {
+			keys = news
 			failed = s.reconcile(ctx, steps, in)
+			if s.cut != nil {
+				return s.cut
+			}
 			pause := resyncInterval
 			if len(failed) > 0 {
 				pause = min(retry, resyncInterval)
@@ -124,6 +130,10 @@ func (s *session) reconcile(ctx context.Context, steps []step, in input) []strin
 		err := step.reconcile(stepCtx, in)
 		cancel()
 		if ctx.Err() != nil {
+			return failed
+		}
+		if isPowerCut(err) {
+			s.cut = err
 			return failed
 		}
 		if err != nil {
@@ -192,19 +202,15 @@ func deriveView(snapshot *store.Snapshot, node string) (*topology.View, error) {
 	if snapshot.Cluster == nil {
 		return nil, nil
 	}
-	keys := map[string]string{}
-	for name, member := range snapshot.Members {
-		if key := member.MeshKeys[snapshot.Cluster.Mesh.Driver]; key != "" {
-			keys[name] = key
-		}
-	}
-	return topology.Derive(topology.Input{
+	in := topology.Input{
 		ClusterName: snapshot.ClusterName, Cluster: *snapshot.Cluster,
-		Nodes: snapshot.Nodes, Links: snapshot.Links, MeshKeys: keys,
+		Nodes: snapshot.Nodes, Links: snapshot.Links,
 		LoadBalancers: snapshot.LoadBalancers, Maintenance: snapshot.Maintenance,
 		Databases: snapshot.Databases, DatabaseMembers: snapshot.DatabaseMembers, Recoveries: snapshot.Recoveries,
 		Pairs: snapshot.Pairs,
-	}, node)
+	}
+	addMeshKeys(&in, snapshot)
+	return topology.Derive(in, node)
 }
 
 // removal tells whether the operator has removed this node, and with it what becomes of it.

@@ -72,7 +72,7 @@ func (s *session) reportOnce(context.Context) error {
 		Wire: spec.WireVersion, Cluster: s.m.record.Cluster, Node: s.m.record.Node,
 		Sequence: number, Reported: s.a.cfg.Now().UTC(), Version: s.a.cfg.Version, BootID: s.a.bootID,
 		Conditions: conditions, Applied: s.databases.Applied(s.applied()), Peers: peers, Serving: s.fitness.all(),
-		Databases: s.databases.All(), Pairs: s.pairs.All(), Links: s.links.All(),
+		Databases: s.databases.All(), Pairs: s.pairs.All(), Links: s.links.All(), MeshKey: s.keyring.told(),
 	})
 	if err != nil {
 		return err

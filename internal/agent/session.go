@@ -31,6 +31,7 @@ type session struct {
 	store    *store.Store
 	keeper   *keeper
 	sequence *sequence
+	keyring  *keyring
 	api      apiServer
 	prober   Prober
 	clock    clock
@@ -42,6 +43,9 @@ type session struct {
 
 	// pairs watches this node's sides of pairs.
 	pairs *pairs.Manager
+
+	// cut is a test's cut in a step; only loop uses it.
+	cut error
 
 	// links watches the links to other nodes.
 	links *probes.Manager
@@ -118,13 +122,15 @@ func (a *Agent) serve(ctx context.Context, m *membership) (*departure, error) {
 	}
 	s := &session{
 		a: a, m: m, log: log, store: st,
-		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0),
+		keeper: openKeeper(a.state, a.cfg.Now, log), sequence: openSequence(a.state, 0), keyring: openKeyring(a.state, log),
 		prober: prober,
 		leave:  make(chan departure, 1), poked: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		suspicion: make(chan struct{}, 1), weigh: make(chan struct{}, 1), proxied: make(chan struct{}, 1), reorder: make(chan struct{}, 1), databased: make(chan struct{}, 1), paired: make(chan struct{}, 1),
 		firstSeen: map[string]time.Time{}, lost: lostPeers{},
 	}
 	s.fitness.remember(a.state, log)
+	// Before the first report, which would say less otherwise: the others believe the last one.
+	s.keyring.remember(st.Snapshot().Statuses[m.record.Node].MeshKey)
 	s.databases = s.newDatabases()
 	s.pairs = s.newPairs()
 	s.links = s.newLinks()

@@ -21,6 +21,7 @@ const (
 	observedFile = "observed.json"
 	sequenceFile = "sequence.json"
 	servingFile  = "serving.json"
+	meshKeysFile = "meshkeys.json"
 	storeDir     = "store"
 	// keysDir holds the keys that the node serves HTTPS with.
 	keysDir = "keys"

@@ -28,11 +28,16 @@ func (m meshStep) reconcile(ctx context.Context, in input) error {
 	if err != nil {
 		return err
 	}
-	if err := driver.Apply(ctx, in.view); err != nil {
-		return err
+	view, rotated := m.s.ownView(ctx, driver, in)
+	if err := driver.Apply(ctx, view); err != nil {
+		return errors.Join(rotated, err)
 	}
 	m.s.setDriver(driver)
-	return nil
+	if m.s.keyring != nil && m.s.keyring.took(view) {
+		// The others wait for that.
+		poke(m.s.reorder)
+	}
+	return rotated
 }
 
 // driver returns the mesh driver of that name.

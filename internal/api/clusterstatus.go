@@ -96,6 +96,8 @@ type NodeView struct {
 	Conditions []spec.Condition `json:"conditions,omitempty"`
 	// Applied holds the generation of each object that the node has put into effect.
 	Applied map[spec.Ref]uint64 `json:"applied,omitempty"`
+	// MeshKey is what the node says of its mesh key, nil before its mesh was made.
+	MeshKey *MeshKeyView `json:"mesh_key,omitempty"`
 }
 
 // Condition returns the node's condition of type t and whether it has reported it.
@@ -152,6 +154,14 @@ func (out *ClusterStatus) judge(s *store.Snapshot) {
 		}
 	}
 	out.warnOfRemoved()
+	for _, name := range slices.Sorted(maps.Keys(out.Nodes)) {
+		if s.Cluster == nil {
+			continue
+		}
+		if text := out.Nodes[name].warnOfKey(name, s.Cluster.Mesh.Generation()); text != "" {
+			out.Warnings = append(out.Warnings, text)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(out.Links)) {
 		reasons, warnings := out.Links[name].judge(out.Nodes, out.At)
 		out.Reasons = append(out.Reasons, reasons...)
@@ -220,6 +230,7 @@ func nodeView(name string, s *store.Snapshot, now time.Time) NodeView {
 		return v
 	}
 	v.Version, v.BootID, v.Conditions, v.Applied = status.Version, status.BootID, status.Conditions, status.Applied
+	v.MeshKey = meshKeyView(status.MeshKey)
 	// The age first: in UTC the time has lost its monotonic clock.
 	age := now.Sub(s.Received[name])
 	v.Received, v.Age = s.Received[name].UTC(), max(0, age.Seconds())

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -26,7 +27,9 @@ func three() *store.Snapshot {
 	}
 	names := []string{"a", "b", "c"}
 	for i, name := range names {
-		s.Nodes[name] = spec.Node{Provider: "lab", Site: "hk", MeshAddress: netip.AddrFrom4([4]byte{10, 66, 0, byte(i + 1)})}
+		s.Nodes[name] = spec.Node{
+			Provider: "lab", Site: "hk", MeshAddress: netip.AddrFrom4([4]byte{10, 66, 0, byte(i + 1)}), Addresses: []string{fmt.Sprintf("192.0.2.%d", i+1)},
+		}
 		s.Members[name] = trust.Member{Node: name, Identity: trust.PublicKey{byte(i + 1)}}
 		status := spec.Status{
 			Node: name, Version: "1.2.3", Peers: map[string]spec.PeerStatus{},
@@ -181,6 +184,17 @@ func TestStatusOf(t *testing.T) {
 			nil,
 		},
 		{
+			"no link between two that nobody can call", func(s *store.Snapshot) {
+				for _, pair := range [][2]string{{"a", "c"}, {"c", "a"}} {
+					n := s.Nodes[pair[0]]
+					n.Addresses = nil
+					s.Nodes[pair[0]] = n
+					peer(s, pair[0], pair[1], func(p *spec.PeerStatus) { p.Direct, p.NextHop, p.Since = false, "b", minute })
+				}
+			},
+			nil, nil, nil,
+		},
+		{
 			"one way down", func(s *store.Snapshot) {
 				peer(s, "c", "a", func(p *spec.PeerStatus) { p.Reachable, p.Since = false, minute })
 			},
@@ -252,7 +266,8 @@ func TestNodeView(t *testing.T) {
 	got := api.StatusOf("a", three(), noon()).Nodes["b"]
 	want := api.NodeView{
 		Provider: "lab", Site: "hk", MeshAddress: netip.MustParseAddr("10.66.0.2"), State: api.NodeReady,
-		Since: noon().Add(-2 * time.Hour), Identity: trust.PublicKey{2}, Version: "1.2.3", Received: noon().Add(-5 * time.Second), Age: 5,
+		Addresses: []string{"192.0.2.2"},
+		Since:     noon().Add(-2 * time.Hour), Identity: trust.PublicKey{2}, Version: "1.2.3", Received: noon().Add(-5 * time.Second), Age: 5,
 		Conditions: three().Statuses["b"].Conditions,
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {

@@ -83,10 +83,10 @@ func (v LinkView) Left() (LinkReport, bool) {
 
 // judgeMeasured says what ends say of a link over which the mesh gets through: it is what breaks next. Two ends that say the same
 // of one link are heard once.
-func (v LinkView) judgeMeasured() (warnings []string) {
+func (v LinkView) judgeMeasured(at time.Time) (warnings []string) {
 	if r, left := v.Left(); left {
-		warnings = append(warnings, fmt.Sprintf("link %s <-> %s is left alone by %s%s and goes by %s, since that loses less; it is used again when it is well",
-			v.From, v.To, r.Node, since(r.Steering.Since), orUnknown(r.Steering.Via)))
+		warnings = append(warnings, fmt.Sprintf("link %s <-> %s is left alone by %s%s and goes by %s, since that loses less; it is used again when it is well%s",
+			v.From, v.To, r.Node, since(r.Steering.Since), orUnknown(r.Steering.Via), v.notBefore(at)))
 	}
 	said := map[spec.LinkCondition]bool{}
 	for _, r := range v.Reports {
@@ -97,4 +97,20 @@ func (v LinkView) judgeMeasured() (warnings []string) {
 		warnings = append(warnings, fmt.Sprintf("link %s <-> %s is %s%s: %s", v.From, v.To, r.Condition, since(r.Since), r.Message))
 	}
 	return warnings
+}
+
+// notBefore says until when a link is left in any case, "" when that is over.
+func (v LinkView) notBefore(at time.Time) string {
+	var until time.Time
+	for _, r := range v.Reports {
+		if s := r.Steering; s != nil && s.Away {
+			if ends := s.Since.Add(time.Duration(s.Hold) * time.Second); ends.After(until) {
+				until = ends
+			}
+		}
+	}
+	if !until.After(at) {
+		return ""
+	}
+	return ", not before " + until.UTC().Format(time.RFC3339)
 }

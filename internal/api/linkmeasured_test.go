@@ -55,6 +55,17 @@ func TestMeasuredLinks(t *testing.T) {
 			t.Errorf("%d warnings say %q: %q", n, part, got.Warnings)
 		}
 	}
+	if text := strings.Join(got.Warnings, "; "); !strings.Contains(text, "when it is well;") {
+		t.Errorf("a hold that is over is told: %q", text)
+	}
+	held := *s.Statuses["a"].Links["c"].Steering
+	held.Since, held.Hold = noon().Add(-time.Minute), 300
+	link := s.Statuses["a"].Links["c"]
+	link.Steering = &held
+	s.Statuses["a"].Links["c"] = link
+	if text := strings.Join(api.StatusOf("a", s, noon()).Warnings, "; "); !strings.Contains(text, "when it is well, not before 2026-03-01T12:04:00Z") {
+		t.Errorf("until when the link is left is not told: %q", text)
+	}
 	// What is old says nothing.
 	s.Received["a"], s.Received["b"] = noon().Add(-time.Hour), noon().Add(-time.Hour)
 	if old := api.StatusOf("c", s, noon()).Links["a.b"]; old.There.Measured != nil || len(old.Reports) != 0 {

@@ -98,8 +98,10 @@ func (v LinkView) judge(nodes map[string]NodeView, at time.Time) (reasons, warni
 		case NodeReady, NodeNotReady:
 		}
 	}
-	warnings = v.judgeMeasured()
+	warnings = v.judgeMeasured(at)
 	_, left := v.Left()
+	// Two nodes that nobody can call never have a direct way.
+	apart := len(nodes[v.From].Addresses) == 0 && len(nodes[v.To].Addresses) == 0
 	for _, d := range []struct {
 		from, to string
 		Direction
@@ -108,7 +110,7 @@ func (v LinkView) judge(nodes map[string]NodeView, at time.Time) (reasons, warni
 		switch d.State {
 		case UpDirect:
 		case UpIndirect:
-			if !left {
+			if !left && !apart {
 				reasons = append(reasons, fmt.Sprintf("%s has no direct path%s, it goes by %s", name, since(d.Since), orUnknown(d.Via)))
 			}
 		case Down:

@@ -1,9 +1,11 @@
 package api
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -26,12 +28,16 @@ func (v PairView) cold(p spec.Pair) *spec.ColdStatus {
 			continue
 		}
 		out.Directories, out.Due = min(out.Directories, said.Directories), max(out.Due, said.Due)
-		out.Bytes, out.Kept = max(out.Bytes, said.Bytes), max(out.Kept, said.Kept)
+		out.Bytes, out.Kept, out.Orphaned = max(out.Bytes, said.Bytes), max(out.Kept, said.Kept), max(out.Orphaned, said.Orphaned)
 		if said.Last.After(out.Last) {
 			out.Last, out.Took, out.Waiting = said.Last, said.Took, said.Waiting
 		}
 	}
 	if out != nil {
+		if every := time.Duration(p.Cold.Interval) * time.Minute; out.Took > every.Seconds() {
+			problems = append(problems, fmt.Sprintf("the last run took %s, longer than the %d minutes after which the next one is due: raise interval_minutes",
+				time.Duration(out.Took*float64(time.Second)).Round(time.Second), p.Cold.Interval))
+		}
 		out.Problem = strings.Join(problems, "; ")
 	}
 	return out

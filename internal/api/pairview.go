@@ -20,6 +20,9 @@ type PairView struct {
 	Driver spec.ReplicationDriver `json:"driver"`
 	// Leader is the node that drives the synchronization.
 	Leader string `json:"leader"`
+	// StandsInFor is the node that a standby pair stands in for, "" for other pairs, and StandsIn since when it does, zero while it does not.
+	StandsInFor string    `json:"stands_in_for,omitempty"`
+	StandsIn    time.Time `json:"stands_in,omitzero"`
 	// State is the state of the side that needs more attention, and Since when that began.
 	State spec.PairState `json:"state"`
 	Since time.Time      `json:"since"`
@@ -53,7 +56,10 @@ type PairSideView struct {
 
 // pairView returns a pair as the nodes report it.
 func (out *ClusterStatus) pairView(name string, p spec.Pair, s *store.Snapshot, now time.Time) PairView {
-	v := PairView{Driver: p.Driver, Leader: p.Leader, State: spec.PairSynced, Objective: p.Objective, Sides: map[string]PairSideView{}}
+	v := PairView{Driver: p.Driver, Leader: p.Leader, State: spec.PairStandingBy, Objective: p.Objective, Sides: map[string]PairSideView{}}
+	if p.Standby != nil {
+		v.StandsInFor = p.Standby.For
+	}
 	for _, node := range p.Nodes() {
 		side := out.pairSide(name, node, p.Ends[node], s)
 		side.Since = notAfter(side.Since, now)
@@ -70,6 +76,9 @@ func (out *ClusterStatus) pairView(name string, p spec.Pair, s *store.Snapshot, 
 		if side.Stale {
 			continue
 		}
+		if side.StandsIn.After(v.StandsIn) {
+			v.StandsIn = notAfter(side.StandsIn, now)
+		}
 		if side.Propagation > v.Propagation {
 			v.Propagation, v.Measured = side.Propagation, notAfter(side.Measured, now)
 		}
@@ -83,7 +92,7 @@ func (out *ClusterStatus) pairView(name string, p spec.Pair, s *store.Snapshot, 
 
 // urgency orders the states by how much somebody should look at them.
 func urgency(s spec.PairState) int {
-	return slices.Index([]spec.PairState{spec.PairSynced, spec.PairSyncing, spec.PairStarting, PairUnknown, spec.PairDisconnected, spec.PairFailed}, s)
+	return slices.Index([]spec.PairState{spec.PairStandingBy, spec.PairSynced, spec.PairSyncing, spec.PairStarting, PairUnknown, spec.PairDisconnected, spec.PairFailed}, s)
 }
 
 func (out *ClusterStatus) pairSide(name, node string, end spec.PairEnd, s *store.Snapshot) PairSideView {
@@ -113,7 +122,7 @@ func (v PairView) judge(name string, nodes map[string]NodeView) (reasons, warnin
 		text = "its sides have not been found equal" + since(v.Since) + ", when programs of it started, or a node came back"
 	case PairUnknown:
 		text = "not both of its sides are known"
-	case spec.PairSynced, spec.PairSyncing:
+	case spec.PairSynced, spec.PairSyncing, spec.PairStandingBy:
 	}
 	var details []string
 	away := false
@@ -153,6 +162,9 @@ func (v PairView) judge(name string, nodes map[string]NodeView) (reasons, warnin
 		warnings = append(warnings, fmt.Sprintf("pair %s: a change took %.1f s to the other node, more than its objective of %d s", name, v.Propagation, v.Objective))
 	}
 	warnings = append(warnings, v.coldWarnings(name)...)
+	if !v.StandsIn.IsZero() {
+		warnings = append(warnings, fmt.Sprintf("pair %s stands in for %s%s", name, v.StandsInFor, since(v.StandsIn)))
+	}
 	if v.Conflicts > 0 {
 		warnings = append(warnings, fmt.Sprintf("pair %s: %d kept %s of conflicting changes: look at them and remove what is not needed: %s",
 			name, v.Conflicts, copies(v.Conflicts), v.conflicts()))

@@ -52,6 +52,32 @@ func TestStatusOfPairs(t *testing.T) {
 		{"in sync", func(*store.Snapshot) {}, spec.PairSynced, noon().Add(-time.Hour), nil, nil},
 		{"changes on their way", func(s *store.Snapshot) { ofPair(s, "b", state(spec.PairSyncing, "")) }, spec.PairSyncing, minute, nil, nil},
 		{
+			"both stand by", func(s *store.Snapshot) {
+				ofPair(s, "a", state(spec.PairStandingBy, ""))
+				ofPair(s, "b", state(spec.PairStandingBy, ""))
+			},
+			spec.PairStandingBy, minute, nil, nil,
+		},
+		{
+			"one stands by, and does not reach the other", func(s *store.Snapshot) {
+				ofPair(s, "a", state(spec.PairDisconnected, ""))
+				ofPair(s, "b", state(spec.PairStandingBy, ""))
+			},
+			spec.PairDisconnected, minute,
+			[]string{"pair uploads: the nodes do not reach each other since 2026-03-01T11:59:00Z; changes wait on the side where they were made"},
+			nil,
+		},
+		{
+			"stands in", func(s *store.Snapshot) {
+				p := s.Pairs["uploads"]
+				p.Standby = &spec.PairStandby{For: "c", After: 30}
+				s.Pairs["uploads"] = p
+				ofPair(s, "b", func(p *spec.PairStatus) { p.StandsIn = minute })
+			},
+			spec.PairSynced, noon().Add(-time.Hour), nil,
+			[]string{"pair uploads stands in for c since 2026-03-01T11:59:00Z"},
+		},
+		{
 			"starting", func(s *store.Snapshot) {
 				ofPair(s, "a", state(spec.PairStarting, ""))
 				ofPair(s, "b", state(spec.PairSyncing, ""))

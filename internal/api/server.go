@@ -59,8 +59,14 @@ func NewHandler(root trust.Root, b Backend, now func() time.Time) http.Handler {
 		mux.HandleFunc("POST /v1/pairs/{name}/digest", h.operator(h.digest(d)))
 		mux.HandleFunc("GET /v1/pairs/{name}/directory", h.operator(h.directory(d)))
 	}
+	if s, ok := b.(Snapshotter); ok {
+		mux.HandleFunc("POST /v1/pairs/{name}/snapshot", h.operator(h.snapshot(s)))
+	}
 	if p, ok := b.(Placer); ok {
 		mux.HandleFunc("GET /v1/place", h.operator(h.place(p)))
+	}
+	if r, ok := b.(Relayer); ok {
+		mux.HandleFunc("POST /v1/relay/{node}", h.operator(h.relay(r)))
 	}
 	mux.HandleFunc("/", h.anybody(func(w http.ResponseWriter, r *http.Request, _ trust.Caller) {
 		fail(w, &Error{StatusCode: http.StatusNotFound, Reason: ReasonNotFound, Message: fmt.Sprintf("this agent has no %s %s", r.Method, r.URL.Path)})

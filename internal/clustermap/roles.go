@@ -71,7 +71,7 @@ func pairRole(side api.PairSideView) Role {
 		r.Level, r.State = Unknown, string(api.PairUnknown)
 	case side.State == spec.PairFailed:
 		r.Level = Down
-	case side.Problem == "" && (side.State == spec.PairSynced || side.State == spec.PairSyncing):
+	case side.Problem == "" && (side.State == spec.PairSynced || side.State == spec.PairSyncing || side.State == spec.PairStandingBy):
 		r.Level = Good
 	}
 	return r

@@ -199,7 +199,7 @@ func (s *side) hinders(possible, full bool) string {
 		if time.Since(s.possible) >= linkPatience && time.Since(s.since) >= linkPatience {
 			return ""
 		}
-	case spec.PairStarting, spec.PairSyncing, spec.PairSynced:
+	case spec.PairStarting, spec.PairSyncing, spec.PairSynced, spec.PairStandingBy:
 	}
 	if s.owes == "" || !possible {
 		return ""

@@ -50,6 +50,8 @@ type Sight struct {
 	// Reaches tells whether a peer answers over the mesh, Dead that nobody has heard of it for a while, by whatever way. One that the operator
 	// has taken out of service is not dead.
 	Reaches, Dead func(node string) bool
+	// Gone tells whether more than half of the cluster's nodes find a node dead, be it in maintenance or not.
+	Gone func(node string) bool
 }
 
 // Config is what a Manager works with. All fields are required.
@@ -79,6 +81,8 @@ type Manager struct {
 
 	mu    sync.Mutex
 	sides map[string]*side
+	// turns are those that pairs of this node take, by the name of the standby pair. They are for whoever looks alone.
+	turns map[string]*turns
 	// streams are those that are open, by pair: of two one is left over from a connection that broke.
 	streams map[string]context.CancelFunc
 }
@@ -141,6 +145,7 @@ func (m *Manager) look(ctx context.Context) {
 		looks.Go(func() { found[i] = m.status(ctx, p) })
 	}
 	looks.Wait()
+	m.takeTurns(ctx, sight, found)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	changed, urgent := false, false
@@ -151,7 +156,8 @@ func (m *Manager) look(ctx context.Context) {
 			m.sides[p.Name] = s
 		}
 		before := s.said
-		s.judge(p, found[i], sight, m.cfg.Now().UTC())
+		s.judge(p, found[i], sight, m.excused(p, found[i]), m.cfg.Now().UTC())
+		m.standIn(p, &s.said)
 		asked := s.asked(p, sight) || s.released
 		changed = changed || asked || !same(before, s.said)
 		urgent = urgent || asked || before.State != s.said.State || before.Problem != s.said.Problem || before.Full != s.said.Full || before.Owes != s.said.Owes
@@ -199,7 +205,8 @@ func (m *Manager) status(ctx context.Context, p topology.Pair) replication.Statu
 const maxConflictPaths = 20
 
 // judge takes in what a side's driver says of it.
-func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date time.Time) {
+// Excused tells that it is another pair's turn.
+func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, excused bool, date time.Time) {
 	if s.owe(p, now, sight) {
 		s.started, s.since, s.equal = now.Started, time.Now(), false
 	}
@@ -222,7 +229,13 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, date 
 			said.State = leader.State
 		}
 	}
-	s.equal = s.equal || said.State == spec.PairSynced
+	if excused && !p.Leads() && said.State == spec.PairDisconnected {
+		said.State = spec.PairStandingBy
+	}
+	s.equal = s.equal || excused || said.State == spec.PairSynced
+	if excused && !s.held {
+		s.owes = ""
+	}
 	s.settle(p, sight, s.equal && (s.owes != spec.PairOwesMaintenance || said.State == spec.PairSynced && s.complete(p, now, sight)))
 	said.Owes = s.owes
 	if said.State != s.said.State {
@@ -250,7 +263,7 @@ func (s *side) asked(p topology.Pair, sight Sight) bool {
 // same tells whether two statuses say the same to others; when both sides were equal last is no news.
 func same(a, b spec.PairStatus) bool {
 	return a.State == b.State && a.Problem == b.Problem && a.Conflicts == b.Conflicts && a.Pending == b.Pending && a.Watching == b.Watching &&
-		a.Measured.Equal(b.Measured) && a.Warning == b.Warning && a.Short == b.Short && a.Full == b.Full && a.Owes == b.Owes && sameCold(a.Cold, b.Cold) && slices.Equal(a.ConflictPaths, b.ConflictPaths)
+		a.Measured.Equal(b.Measured) && a.Warning == b.Warning && a.Short == b.Short && a.Full == b.Full && a.Owes == b.Owes && a.StandsIn.Equal(b.StandsIn) && sameCold(a.Cold, b.Cold) && slices.Equal(a.ConflictPaths, b.ConflictPaths)
 }
 
 // All returns what this node says of its side of each pair.

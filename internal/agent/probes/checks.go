@@ -31,6 +31,7 @@ const (
 // checked is how a peer's ports answered.
 type checked struct {
 	meshPort, apiPort portState
+	meshAsked         time.Time
 }
 
 func (c *checked) mesh() portState {
@@ -82,7 +83,7 @@ func (c *checks) result(peer string) *checked {
 	return nil
 }
 
-// ask asks a peer's ports, unless that was done lately.
+// ask asks a peer's ports, unless that was done lately. MeshPort is 0 where an answer would say nothing: what it answered a moment before stays.
 func (c *checks) ask(ctx context.Context, peer string, address netip.Addr, meshPort, apiPort int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,11 +97,17 @@ func (c *checks) ask(ctx context.Context, peer string, address netip.Addr, meshP
 		defer cancel()
 		var r checked
 		var both sync.WaitGroup
-		both.Go(func() { r.meshPort = c.dial(ctx, address, meshPort) })
+		if meshPort != 0 {
+			both.Go(func() { r.meshPort = c.dial(ctx, address, meshPort) })
+		}
 		both.Go(func() { r.apiPort = c.dial(ctx, address, apiPort) })
 		both.Wait()
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		r.meshAsked = now
+		if before, known := c.results[peer]; meshPort == 0 && known && now.Sub(before.meshAsked) < 3*checkInterval {
+			r.meshPort, r.meshAsked = before.meshPort, before.meshAsked
+		}
 		c.results[peer] = r
 	})
 }
@@ -137,10 +144,10 @@ func (c *checks) suspect(ctx context.Context, peer string, address netip.Addr, w
 	})
 }
 
-// silentOverMesh tells whether a peer was asked over the mesh lately and did not answer.
-func (c *checks) silentOverMesh(peer string) bool {
+// silentOverMesh tells whether a peer was asked over the mesh lately, after a moment, and did not answer.
+func (c *checks) silentOverMesh(peer string, after time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, known := c.echoes[peer]
-	return known && !e.answered && c.cfg.Now().Sub(e.asked) < echoFresh
+	return known && !e.answered && !e.asked.Before(after) && c.cfg.Now().Sub(e.asked) < echoFresh
 }

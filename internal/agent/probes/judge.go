@@ -84,10 +84,13 @@ func (f facts) out() direction {
 		return unknown // what the other end said before says nothing of now
 	}
 	if f.theirs != nil && f.theirs.In != nil {
-		if f.theirs.In.Silent {
-			return silent
+		switch {
+		case !f.theirs.In.Silent:
+			return works
+		case f.now.Sub(f.link.Out.Since) < settled:
+			return unknown // it may be of the time before this agent began
 		}
-		return works
+		return silent
 	}
 	if f.theirs != nil && (f.theirs.Condition == spec.LinkOneWay || f.theirs.Condition == spec.LinkCut) {
 		return silent
@@ -103,7 +106,16 @@ func (f facts) early() bool {
 
 // wantsCheck tells whether it is worth to ask the peer's TCP ports.
 func (f facts) wantsCheck() bool {
-	return f.address.IsValid() && !f.away && (f.in() == silent || f.out() == silent || f.keySuspected())
+	return f.address.IsValid() && (f.in() == silent || f.out() == silent || f.keySuspected())
+}
+
+// meshPort is the TCP port of the mesh that is worth to be asked, 0 for none: WireGuard has none, and where one end has left the
+// link, its own rules answer.
+func (f facts) meshPort() int {
+	if f.driver == spec.MeshWireGuard || f.away || f.theirs != nil && f.theirs.Steering != nil && f.theirs.Steering.Away {
+		return 0
+	}
+	return f.port
 }
 
 func (f facts) keySuspected() bool {
@@ -138,8 +150,11 @@ func (f facts) judge() spec.LinkStatus {
 			f.self, f.peer, 100*f.link.Out.Loss.Slow, f.peer, f.self, 100*f.link.In.Loss.Slow)
 	case f.small() > 0:
 		s.Condition = spec.LinkMTU
-		s.Message = fmt.Sprintf("packets between %s and %s may not be larger than about %d bytes, the mesh sends up to %d: larger ones take the slower way, or the connection's other end is told to send smaller ones; set the link's mtu if it stays so",
-			f.self, f.peer, f.small(), probe.MeshNeeds)
+		larger := "larger ones take the slower way, or the connection's other end is told to send smaller ones; set the link's mtu if it stays so"
+		if f.driver == spec.MeshWireGuard {
+			larger = "larger ones are lost, as far as nobody on the way says so; set the link's mtu"
+		}
+		s.Message = fmt.Sprintf("packets between %s and %s may not be larger than about %d bytes, the mesh sends up to %d: %s", f.self, f.peer, f.small(), probe.MeshNeeds, larger)
 	}
 	if !f.mesh.Reachable && in != works && f.lookup == nil {
 		s.Condition = spec.LinkUnreachable
@@ -166,17 +181,31 @@ func (f facts) explain(from, to string, ours bool) (spec.LinkCause, string) {
 	}
 	what := fmt.Sprintf("packets of %s do not arrive at UDP port %d of %s%s", from, f.port, to, oneWay)
 	if !ours {
-		return spec.CauseFilteredPort, fmt.Sprintf("%s: the firewall of %s, or one in front of it, does not let %s in: open UDP and TCP port %d of %s to %s", what, to, from, f.port, to, from)
+		return spec.CauseFilteredPort, fmt.Sprintf("%s: the firewall of %s, or one in front of it, does not let %s in: open %s %d of %s to %s", what, to, from, f.ports(), f.port, to, from)
 	}
 	switch mesh, api := f.checked.mesh(), f.checked.api(); {
 	case mesh == portOpen:
 		return spec.CauseFilteredPort, fmt.Sprintf("%s; TCP port %d answers: a firewall at %s lets in TCP but no UDP: open UDP port %d of %s to %s", what, f.port, to, f.port, to, from)
+	case mesh == portUnknown && (api == portOpen || api == portRefused):
+		return spec.CauseFilteredPort, fmt.Sprintf("%s, but the machine answers at TCP port %d: a firewall at %s does not let %s in: open %s %d of %s to %s", what, f.apiPort, to, from, f.ports(), f.port, to, from)
 	case api == portOpen || mesh == portRefused || api == portRefused:
-		return spec.CauseFilteredPort, fmt.Sprintf("%s, and TCP port %d does not answer either, but the machine does: a firewall at %s does not let %s in: open UDP and TCP port %d of %s to %s", what, f.port, to, from, f.port, to, from)
-	case oneWay != "":
+		return spec.CauseFilteredPort, fmt.Sprintf("%s, and TCP port %d does not answer either, but the machine does: a firewall at %s does not let %s in: open %s %d of %s to %s", what, f.port, to, from, f.ports(), f.port, to, from)
+	case oneWay != "" && api == portSilent:
 		return spec.CauseFilteredPort, fmt.Sprintf("%s; no TCP port of %s answers %s: a firewall at %s, or the network on that way, drops everything that comes from %s", what, to, from, to, from)
+	case oneWay != "":
+		return spec.CauseFilteredPort, fmt.Sprintf("%s: a firewall at %s, or the network on that way, drops what comes from %s", what, to, from)
+	case api == portSilent:
+		return spec.CausePath, what + ", and none of its other ports answer: the machine is off, or the network between the two is cut"
 	}
-	return spec.CausePath, what + ", and none of its other ports answer: the machine is off, or the network between the two is cut"
+	return spec.CausePath, what + ": the machine is off, or the network between the two is cut"
+}
+
+// ports are those that the mesh's driver needs open at the number of its port.
+func (f facts) ports() string {
+	if f.driver == spec.MeshWireGuard {
+		return "UDP port"
+	}
+	return "UDP and TCP port"
 }
 
 func (f facts) lossy() bool {

@@ -71,6 +71,30 @@ func TestJudge(t *testing.T) {
 			[]string{"a cannot send to 198.51.100.3, UDP port 655 of c", "operation not permitted"},
 		},
 		{"cut, and the mesh goes round it", probes.Case{Link: probe.Measurement{In: gone}, Mesh: detour, MeshTCP: "silent", APITCP: "silent"}, spec.LinkCut, spec.CausePath, []string{"the machine is off, or the network"}},
+		{"cut, and nothing more was asked", probes.Case{Link: probe.Measurement{In: gone}, Mesh: detour}, spec.LinkCut, spec.CausePath, []string{"UDP port 655 of c: the machine is off, or the network between the two is cut"}},
+		{
+			"UDP is blocked both ways, and the link is left",
+			probes.Case{Link: probe.Measurement{In: gone}, Mesh: detour, APITCP: "open", Away: true, Theirs: &spec.LinkStatus{In: &spec.LinkDirection{Silent: true}}},
+			spec.LinkCut, spec.CauseFilteredPort,
+			[]string{"the machine answers at TCP port 7443", "a firewall at c does not let a in"},
+		},
+		{
+			"one way, and nothing more was asked",
+			probes.Case{Link: probe.Measurement{In: good, Out: gone}, Mesh: direct},
+			spec.LinkOneWay, spec.CauseFilteredPort,
+			[]string{"a firewall at c, or the network on that way, drops what comes from a"},
+		},
+		{
+			"what the other end counted before this agent began",
+			probes.Case{Link: probe.Measurement{In: good, Out: probe.Direction{Since: now.Add(-time.Second)}}, Mesh: direct, Theirs: &spec.LinkStatus{In: &spec.LinkDirection{Silent: true}}},
+			spec.LinkDirect, "", nil,
+		},
+		{
+			"what the other end counts, and its packets do not say",
+			probes.Case{Link: probe.Measurement{In: good, Out: never}, Mesh: direct, Theirs: &spec.LinkStatus{In: &spec.LinkDirection{Silent: true}}},
+			spec.LinkOneWay, spec.CauseFilteredPort,
+			[]string{"packets of a do not arrive"},
+		},
 		{"UDP is blocked both ways", probes.Case{Link: probe.Measurement{In: never}, Mesh: direct, MeshTCP: "open", APITCP: "open"}, spec.LinkCut, spec.CauseFilteredPort, []string{"lets in TCP but no UDP"}},
 		{"dead", probes.Case{Link: probe.Measurement{In: gone}, MeshTCP: "silent", APITCP: "silent"}, spec.LinkUnreachable, spec.CausePath, []string{"the machine is off"}},
 		{"dead, and a clock is wrong", probes.Case{Link: probe.Measurement{In: gone}, ClockWrong: true}, spec.LinkUnreachable, spec.CauseClock, []string{"the clock of one of them is wrong"}},
@@ -85,6 +109,13 @@ func TestJudge(t *testing.T) {
 		{"lossy", probes.Case{Link: probe.Measurement{In: good, Out: lossy(0.2)}, Mesh: direct}, spec.LinkLossy, "", []string{"a -> c loses 20 %, c -> a loses 0 %"}},
 		{"a little lossy", probes.Case{Link: probe.Measurement{In: lossy(0.04), Out: good}, Mesh: direct}, spec.LinkDirect, "", nil},
 		{"a little lossy still", probes.Case{Link: probe.Measurement{In: lossy(0.04), Out: good}, Mesh: direct, Before: spec.LinkLossy}, spec.LinkLossy, "", nil},
+		{"small packets only, and WireGuard", probes.Case{Link: probe.Measurement{In: good, Out: small}, Mesh: direct, Driver: spec.MeshWireGuard}, spec.LinkMTU, "", []string{"about 1280 bytes", "larger ones are lost"}},
+		{
+			"WireGuard's port is filtered",
+			probes.Case{Link: probe.Measurement{In: good, Out: gone}, Mesh: direct, APITCP: "open", Driver: spec.MeshWireGuard},
+			spec.LinkOneWay, spec.CauseFilteredPort,
+			[]string{"open UDP port 655 of c to a"},
+		},
 		{"small packets only", probes.Case{Link: probe.Measurement{In: good, Out: small}, Mesh: direct}, spec.LinkMTU, "", []string{"about 1280 bytes", "up to 1492"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

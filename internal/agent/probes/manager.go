@@ -77,6 +77,8 @@ type Config struct {
 	Echo func(ctx context.Context, to netip.Addr, wait time.Duration) bool
 	// Dial tells how a TCP port answers: nil when it does.
 	Dial func(ctx context.Context, to netip.AddrPort) error
+	// Lookup asks name servers; the system's resolver when nil.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Changed is called when All says something else; urgent when others must hear of it at once.
 	Changed func(urgent bool)
 	Now     func() time.Time
@@ -85,8 +87,7 @@ type Config struct {
 
 // Manager is what keeps the eye. Make it with New; its methods are safe for concurrent use.
 type Manager struct {
-	cfg      Config
-	resolver *mesh.Resolver
+	cfg Config
 
 	// What follows belongs to Run alone.
 	prober  Prober
@@ -98,6 +99,9 @@ type Manager struct {
 	// starved is when this process last did not run when it should have.
 	starved time.Time
 	checks  *checks
+	lookups lookups
+	// addresses are the public ones of peers, as far as they were looked up.
+	addresses map[string][]netip.Addr
 
 	mu    sync.Mutex
 	links map[string]spec.LinkStatus
@@ -105,7 +109,7 @@ type Manager struct {
 
 // New returns a manager that goes on where the node was before. It does nothing yet.
 func New(c Config) *Manager {
-	m := &Manager{cfg: c, resolver: mesh.NewResolver(nil), state: steering.State{}, links: map[string]spec.LinkStatus{}, checks: newChecks(c)}
+	m := &Manager{cfg: c, lookups: lookups{resolver: mesh.NewResolver(c.Lookup)}, state: steering.State{}, links: map[string]spec.LinkStatus{}, checks: newChecks(c)}
 	for name, link := range c.Before {
 		// What was measured is old; what was decided holds.
 		m.links[name] = spec.LinkStatus{Condition: link.Condition, Since: link.Since, Cause: link.Cause, Message: link.Message, Steering: link.Steering}
@@ -130,6 +134,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		return ctx.Err()
 	}
 	defer m.checks.wait()
+	defer m.lookups.done.Wait()
 	defer func() {
 		if m.prober != nil {
 			if err := m.prober.Close(); err != nil {
@@ -142,16 +147,18 @@ func (m *Manager) Run(ctx context.Context) error {
 	var seen, judged, looked time.Time
 	for {
 		now := m.cfg.Now()
-		if !looked.IsZero() && now.Sub(looked) > late {
-			m.starved = now
-		}
-		looked = now
 		if now.Sub(seen) >= seeInterval || now.Before(seen) {
 			seen = now
 			m.see(ctx, now)
 		}
 		if m.prober != nil && m.sight.View != nil {
 			links := m.prober.Links()
+			// Asked between what was measured and what is decided: this process may stop anywhere.
+			now = m.cfg.Now()
+			if !looked.IsZero() && now.Sub(looked) > late {
+				m.starved = now
+			}
+			looked = now
 			m.steer(ctx, links, now)
 			if now.Sub(judged) >= judgeInterval || now.Before(judged) {
 				judged = now
@@ -177,8 +184,7 @@ func (m *Manager) see(ctx context.Context, now time.Time) {
 	if m.prober == nil {
 		return
 	}
-	// What cannot be resolved is said where the link is judged.
-	_ = m.resolver.Update(ctx, view)
+	m.addresses = m.lookups.addresses(ctx, view)
 	peers := map[string]probe.Peer{}
 	for _, p := range view.Peers {
 		key, err := m.cfg.Key(m.sight.Identities[p.Name])
@@ -186,10 +192,18 @@ func (m *Manager) see(ctx context.Context, now time.Time) {
 			m.cfg.Log.Debug("a node cannot be measured", "peer", p.Name, "error", err)
 			continue
 		}
-		peers[p.Name] = probe.Peer{Key: key, Mesh: p.MeshAddress, Public: m.resolver.Addresses(p)}
+		peer := probe.Peer{Key: key, Mesh: p.MeshAddress}
+		if !hidden(view) {
+			peer.Public = m.addresses[p.Name]
+		}
+		peers[p.Name] = peer
 	}
 	m.prober.SetPeers(peers)
 }
+
+// hidden tells that nobody can call this node, as behind address translation: what the others would send it over the public network does
+// not arrive by nature, and is no trouble to be told of.
+func hidden(view *topology.View) bool { return len(view.Self.Addresses) == 0 }
 
 // open begins to measure at the mesh's port, and begins anew at another one.
 func (m *Manager) open(port int, now time.Time) {
@@ -220,17 +234,24 @@ func (m *Manager) judge(ctx context.Context, links map[string]probe.Link, now ti
 	urgent := false
 	before := m.All()
 	for _, p := range m.sight.View.Peers {
-		if len(p.Addresses) == 0 {
+		if len(p.Addresses) == 0 || hidden(m.sight.View) {
 			continue // there is no direct way to be measured
+		}
+		if _, looked := m.addresses[p.Name]; !looked {
+			if s, said := before[p.Name]; said {
+				next[p.Name] = s
+			}
+			continue
 		}
 		f := m.facts(p, links[p.Name], now)
 		if f.wantsCheck() {
-			m.checks.ask(ctx, p.Name, f.address, m.sight.View.Mesh.Port, p.APIPort)
+			m.checks.ask(ctx, p.Name, f.address, f.meshPort(), p.APIPort)
 		}
 		s, said := before[p.Name]
 		if f.lookup == nil && f.early() {
 			if said {
-				s.Steering = steeringStatus(m.state, p.Name)
+				// What is said of the link waits, what is counted does not: the other end goes by it.
+				s.In, s.Out, s.Steering = shown(f.link.In), shown(f.link.Out), steeringStatus(m.state, p.Name)
 				next[p.Name] = s
 			}
 			continue

@@ -86,7 +86,7 @@ func (m *Manager) input(ctx context.Context, links map[string]probe.Link, now ti
 			m.checks.suspect(ctx, p.Name, p.MeshAddress, max(echoWait, 2*public.RTT))
 		}
 		// Silence alone is no dead link: it may be the agent that does not run, or a firewall that lets the mesh in as answers only.
-		dead := m.checks.silentOverMesh(p.Name) && now.Sub(m.starved) >= afterStarving || m.state[p.Name].Away
+		dead := m.checks.silentOverMesh(p.Name, m.starved) && now.Sub(m.starved) >= afterStarving || m.state[p.Name].Away
 		in.Links[steering.Pair{From: p.Name, To: m.cfg.Node}] = quality(public.In, public.RTT, dead)
 		in.Links[steering.Pair{From: m.cfg.Node, To: p.Name}] = quality(public.Out, public.RTT, dead)
 		if now.Sub(s.Received[p.Name]) >= believable {
@@ -99,7 +99,7 @@ func (m *Manager) input(ctx context.Context, links map[string]probe.Link, now ti
 
 // quality is that of a direction. One that is silent and not dead is as it was before.
 func quality(d probe.Direction, rtt time.Duration, dead bool) steering.Quality {
-	return steering.Quality{Known: d.Known, Dead: d.Silent && dead, Fast: d.Loss.Fast, Slow: d.Loss.Slow, RTT: rtt}
+	return steering.Quality{Known: d.Known, Dead: d.Silent && dead, Fast: d.Loss.Fast, Mid: d.Loss.Mid, Slow: d.Loss.Slow, RTT: rtt}
 }
 
 // hear takes what another node says of its links.
