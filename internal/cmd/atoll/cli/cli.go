@@ -39,14 +39,14 @@ func Run(ctx context.Context, env Environment) int {
 	}
 	root := &cobra.Command{
 		Use:           "atoll",
-		Short:         "Make signing keys, tickets and seeds, see and draw how a cluster is, also in a browser, show which ports it opens and what hangs on one thing, take nodes out of service, wait until files are the same everywhere, switch databases over, settle conflicts, and measure file systems",
+		Short:         "Make signing keys, tickets and seeds, see and draw how a cluster is, also in a browser, show which ports it opens and what hangs on one thing, take nodes out of service, wait until files are the same everywhere, change once what all nodes share and take it back, switch databases over, settle conflicts, and measure file systems",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       env.Version,
 	}
 	root.SetVersionTemplate("atoll {{.Version}}\n")
 	for _, command := range []func(Environment) *cobra.Command{
-		keyCommand, ticketCommand, seedCommand, statusCommand, mapCommand, uiCommand, portsCommand, analyzeCommand, maintenanceCommand, waitSyncedCommand, switchoverCommand, recoverCommand, pinCommand, benchCommand, versionCommand,
+		keyCommand, ticketCommand, seedCommand, statusCommand, mapCommand, uiCommand, portsCommand, analyzeCommand, maintenanceCommand, waitSyncedCommand, upgradeCommand, switchoverCommand, recoverCommand, pinCommand, benchCommand, versionCommand,
 	} {
 		root.AddCommand(command(env))
 	}
@@ -59,6 +59,8 @@ func Run(ctx context.Context, env Environment) int {
 		return Healthy
 	case errors.Is(err, errDegraded):
 		return Degraded
+	case errors.Is(err, errStopped):
+		return Stopped
 	default:
 		root.PrintErrln("Error:", err)
 		return Failed

@@ -105,7 +105,7 @@ func explain(node string, r report, answers []answer, meshPort string) (explanat
 		return x, fmt.Errorf("cluster %q has no node %q; it has %s", r.Cluster, node, words(slices.Sorted(maps.Keys(r.Nodes))))
 	}
 	if own, ok := views[0].Nodes[node]; ok && x.Answers {
-		state.Conditions, state.Applied, state.Version, state.BootID = own.Conditions, own.Applied, own.Version, own.BootID
+		state.Conditions, state.Applied, state.Version, state.BootID, state.MeshKey = own.Conditions, own.Applied, own.Version, own.BootID, own.MeshKey
 	}
 	x.State = state
 	x.gather(r, views)
@@ -215,7 +215,11 @@ func (x *explanation) judgeMachine() {
 		if v.Maintenance.Reason != "" {
 			reason = ": " + v.Maintenance.Reason
 		}
-		x.found(false, v.Maintenance.Since, "atoll maintenance leave "+x.Node+" puts it back into service", "the operator has taken it out of service%s", reason)
+		do := "atoll maintenance leave " + x.Node + " puts it back into service"
+		if v.Maintenance.Upgrade != nil {
+			do = "atoll upgrade resume goes on, atoll upgrade abort takes it back"
+		}
+		x.found(false, v.Maintenance.Since, do, "the operator has taken it out of service%s", reason)
 	}
 	const look = "see whether its machine runs and has its network; on it, `systemctl status atolld` and `journalctl -u atolld` say what the agent does"
 	switch v.State {

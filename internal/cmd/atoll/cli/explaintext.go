@@ -30,7 +30,8 @@ func (x explanation) text() string {
 	}
 	fmt.Fprintf(&b, ", as %s sees it at %s\n", x.Seen, x.At.UTC().Format(time.RFC3339))
 	fmt.Fprintf(&b, "  at %s, %s; mesh address %s; public %s\n", dash(x.State.Provider), dash(x.State.Site), x.State.MeshAddress, dash(strings.Join(x.State.Addresses, ", ")))
-	fmt.Fprintf(&b, "  agent %s, last heard of %s; identity %s\n\n", dash(x.State.Version), heard(x.State), identity(x.State))
+	fmt.Fprintf(&b, "  agent %s, last heard of %s; identity %s\n", dash(x.State.Version), heard(x.State), identity(x.State))
+	x.meshKey(&b, r)
 	x.findings(&b, r)
 	x.conditions(&b, r)
 	x.links(&b, r)

@@ -45,7 +45,7 @@ shows it. The order is signed, spreads to all nodes and holds through restarts, 
 and made again is in service.
 
 To change something that all nodes share, such as files that are kept equal on two of them, take all out, change it once, wait until it
-is everywhere, and put them back:
+is everywhere, and put them back: atoll upgrade does all of this, with a way back, or by hand
 
   atoll maintenance enter --all
   atoll wait-synced
@@ -93,6 +93,7 @@ with replication pairs once their trees were found equal again.`,
 		},
 	}
 	o.add(cmd)
+	cmd.Flags().BoolVar(&o.force, "force", false, "also when an upgrade is under way, which is forgotten then; its snapshots stay")
 	return cmd
 }
 
@@ -196,11 +197,14 @@ func (o *maintenanceOptions) plan(r report, node string, want *spec.Maintenance)
 	}
 	done.Maintenance, done.Changed = want, true
 	if want == nil {
+		if up := view.Maintenance.Upgrade; up != nil && !o.force {
+			return done, fmt.Errorf("upgrade %s on %s is under way: go on with atoll upgrade resume, or take it back with atoll upgrade abort; --force leaves the maintenance all the same", up.ID, up.Node)
+		}
 		return done, nil
 	}
 	if view.Maintenance != nil {
 		only := *want
-		only.Since = view.Maintenance.Since // only the reason is new
+		only.Since, only.Upgrade = view.Maintenance.Since, view.Maintenance.Upgrade // only the reason is new
 		done.Maintenance = &only
 		return done, nil
 	}

@@ -45,6 +45,9 @@ func (r report) pairs(b *strings.Builder) {
 		if c := v.Cold; c != nil && c.Problem != "" {
 			list(b, "old directories of pair "+name, []string{c.Problem})
 		}
+		if c := v.Cold; c != nil && c.Orphaned > 0 {
+			list(b, "old directories of pair "+name, []string{fmt.Sprintf("%d in the cold root have no link in the tree any more: what is in them stays until you remove it there, on both nodes", c.Orphaned)})
+		}
 		list(b, fmt.Sprintf("conflicts of pair %s, %d kept", name, v.Conflicts), conflictsOf(v))
 	}
 }
