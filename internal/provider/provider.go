@@ -19,6 +19,7 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/image"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/loadbalancer"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/meshlink"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/modefunction"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/node"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/nodestatus"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
@@ -121,6 +122,7 @@ func (p *Provider) Functions(context.Context) []func() function.Function {
 		databasedsn.NewDirect,
 		databasedsn.NewRouter,
 		portsfunction.New,
+		modefunction.New,
 		upstreamconfig.NewApache,
 		upstreamconfig.NewNginx,
 	}

@@ -216,6 +216,9 @@ func TestPairRefuses(t *testing.T) {
 		{good + trees("y", there, treeAt(hk2, "/srv/x"), "") + trees("z", treeAt(hk2, "/srv/x"), here, ""), "leads round in a circle"},
 		{good + strings.Replace(good, `"x" {`, `"again" {`, 1), `is named "x" in cluster "web" too`},
 	}
+	for _, tree := range []string{"/var/www/html", "/var/www/html/app/uploads", "/home/shop/public_html/files", "/srv/http"} {
+		tests = append(tests, struct{ config, says string }{trees("x", here, treeAt(sg1, tree), ""), "which web servers hand to everybody"})
+	}
 	var steps []resource.TestStep
 	for _, tt := range tests {
 		steps = append(steps, resource.TestStep{Config: clusterConfig + tt.config, PlanOnly: true, ExpectError: says(tt.says)})
@@ -234,10 +237,10 @@ func TestPairRefuses(t *testing.T) {
 		})
 	}
 	fine := func(config string, warned bool) { warns(config, warned, "are both at site") }
-	const published = "which web servers hand to everybody"
-	warns(trees("x", here, treeAt(sg1, "/var/www/html/app/uploads"), ""), true, published, "/var/www/uploads")
-	warns(trees("x", here, treeAt(sg1, "/var/www/html"), ""), false, published)
-	warns(trees("x", here, treeAt(sg1, "/var/www/uploads"), ""), false, published)
+	const meant = `accept = { in_web_root = "the application serves them itself" }`
+	warns(trees("x", here, treeAt(sg1, "/var/www/html/app/uploads"), meant), false, "web servers")
+	warns(trees("x", here, treeAt(sg1, "/var/www/uploads"), ""), false, "web servers")
+	warns(trees("x", here, treeAt(sg1, "/var/www/uploads"), meant), true, "Nothing to accept", "in_web_root")
 	fine(good, false)
 	fine(trees("x", here, treeAt(hk2, "/srv/x"), ""), false)
 	fine(trees("x", here, treeAt(placed("hk3", "colo", "hong-kong"), "/srv/x"), ""), true)

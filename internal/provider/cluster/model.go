@@ -29,6 +29,8 @@ type meshModel struct {
 	Driver types.String `tfsdk:"driver"`
 	Port   types.Int64  `tfsdk:"port"`
 	Tinc   types.Object `tfsdk:"tinc"`
+
+	KeyGeneration types.Int64 `tfsdk:"key_generation"`
 }
 
 type tincModel struct {
@@ -68,6 +70,11 @@ func (m Model) ToSpec(ctx context.Context) (spec.Cluster, diag.Diagnostics) {
 			c.Mesh.Driver = spec.MeshDriver(mesh.Driver.ValueString())
 		}
 		set(&c.Mesh.Port, mesh.Port)
+		set(&c.Mesh.KeyGeneration, mesh.KeyGeneration)
+		if c.Mesh.KeyGeneration == 1 {
+			// What says nothing new is left out: older agents know nothing of it.
+			c.Mesh.KeyGeneration = 0
+		}
 	}
 	if known(mesh.Tinc) {
 		var tinc tincModel

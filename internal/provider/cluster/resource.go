@@ -90,6 +90,7 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 		return
 	}
 	resp.Diagnostics.Append(sameDriver(ctx, state, plan)...)
+	resp.Diagnostics.Append(laterKeys(ctx, state, plan)...)
 	if key != "" && known(state.PublicKey) && state.PublicKey.ValueString() != key {
 		resp.Diagnostics.AddAttributeError(path.Root("public_key"), "Another signing key",
 			fmt.Sprintf("Cluster %q trusts the signing key %s, but the provider has %s.\n\nGive the provider the key that the cluster was made with; "+

@@ -85,6 +85,13 @@ func meshAttribute() schema.SingleNestedAttribute {
 				Validators: []validator.String{stringvalidator.OneOf(drivers...)},
 			},
 			"port": portAttribute(m.Port, "Public port of the mesh: UDP, and for tinc TCP too."),
+			"key_generation": schema.Int64Attribute{
+				Optional: true, Computed: true, Default: int64default.StaticInt64(int64(m.Generation())),
+				Validators: []validator.Int64{int64validator.AtLeast(1)},
+				MarkdownDescription: fmt.Sprintf("Raise it to have every node replace its key of the mesh, one node after another, while the mesh runs on; any greater number will do, "+
+					"so a date in digits (`20261122`) does as well. It cannot go down. An apply does not wait until all have done so: "+
+					"`atoll status` tells which nodes still have keys of an older generation, and what they wait for. Default %d.", m.Generation()),
+			},
 			"tinc": schema.SingleNestedAttribute{
 				Optional: true, Computed: true,
 				MarkdownDescription: "Timers of driver `tinc`, in seconds, of no meaning with another. The defaults leave a dead link after one to three seconds; tinc's own take up to a minute.",
@@ -136,7 +143,7 @@ func tincTypes() map[string]attr.Type {
 
 func meshTypes() map[string]attr.Type {
 	return map[string]attr.Type{
-		"driver": types.StringType, "port": types.Int64Type, "tinc": types.ObjectType{AttrTypes: tincTypes()},
+		"driver": types.StringType, "port": types.Int64Type, "key_generation": types.Int64Type, "tinc": types.ObjectType{AttrTypes: tincTypes()},
 	}
 }
 
@@ -160,7 +167,7 @@ func tincValue(t spec.Tinc) types.Object {
 
 func meshValue(m spec.Mesh) types.Object {
 	return types.ObjectValueMust(meshTypes(), map[string]attr.Value{
-		"driver": types.StringValue(string(m.Driver)), "port": number(m.Port), "tinc": tincValue(m.TincOrDefault()),
+		"driver": types.StringValue(string(m.Driver)), "port": number(m.Port), "key_generation": number(m.Generation()), "tinc": tincValue(m.TincOrDefault()),
 	})
 }
 

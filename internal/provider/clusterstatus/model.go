@@ -105,6 +105,26 @@ type Link struct {
 	To    string    `tfsdk:"to"`
 	There Direction `tfsdk:"there"`
 	Back  Direction `tfsdk:"back"`
+	// Reports are what the ends say of the direct way between them, by node.
+	Reports map[string]LinkReport `tfsdk:"reports"`
+}
+
+// LinkReport is what one end of a link says of the direct way.
+type LinkReport struct {
+	Condition string       `tfsdk:"condition"`
+	Cause     types.String `tfsdk:"cause"`
+	Since     string       `tfsdk:"since"`
+	Message   string       `tfsdk:"message"`
+	Left      bool         `tfsdk:"left"`
+	Via       types.String `tfsdk:"via"`
+}
+
+// Measured is how packets fare in one direction between the public addresses.
+type Measured struct {
+	Silent bool          `tfsdk:"silent"`
+	Loss   float64       `tfsdk:"loss"`
+	RTT    types.Float64 `tfsdk:"rtt_ms"`
+	MTU    types.Int64   `tfsdk:"mtu"`
 }
 
 // Direction is how traffic in one direction fares.
@@ -114,6 +134,8 @@ type Direction struct {
 	Since string  `tfsdk:"since"`
 	RTT   float64 `tfsdk:"rtt_ms"`
 	Loss  float64 `tfsdk:"loss"`
+	// Measured is nil where it is not.
+	Measured *Measured `tfsdk:"measured"`
 }
 
 // FromStatus sets everything observed. A nil status means that no node answered.
@@ -142,7 +164,7 @@ func (m *Model) FromStatus(s *api.ClusterStatus) {
 		}
 	}
 	for name, l := range s.Links {
-		m.Links[name] = Link{From: l.From, To: l.To, There: direction(l.There), Back: direction(l.Back)}
+		m.Links[name] = Link{From: l.From, To: l.To, There: direction(l.There), Back: direction(l.Back), Reports: reports(l.Reports)}
 	}
 	for name, d := range s.Databases {
 		m.Databases[name] = databaseOf(d)
@@ -202,7 +224,35 @@ func Conditions(in []spec.Condition) []Condition {
 }
 
 func direction(d api.Direction) Direction {
-	return Direction{State: string(d.State), Via: d.Via, Since: stamp(d.Since), RTT: d.RTT, Loss: d.Loss}
+	out := Direction{State: string(d.State), Via: d.Via, Since: stamp(d.Since), RTT: d.RTT, Loss: d.Loss}
+	if m := d.Measured; m != nil {
+		out.Measured = &Measured{Silent: m.Silent, Loss: m.Loss, RTT: types.Float64Null(), MTU: types.Int64Null()}
+		if m.RTT > 0 {
+			out.Measured.RTT = types.Float64Value(m.RTT)
+		}
+		if m.MTU > 0 {
+			out.Measured.MTU = types.Int64Value(int64(m.MTU))
+		}
+	}
+	return out
+}
+
+func reports(in []api.LinkReport) map[string]LinkReport {
+	out := map[string]LinkReport{}
+	for _, r := range in {
+		one := LinkReport{Condition: string(r.Condition), Cause: types.StringNull(), Since: stamp(r.Since), Message: r.Message, Via: types.StringNull()}
+		if r.Cause != "" {
+			one.Cause = types.StringValue(string(r.Cause))
+		}
+		if s := r.Steering; s != nil && s.Away {
+			one.Left = true
+			if s.Via != "" {
+				one.Via = types.StringValue(s.Via)
+			}
+		}
+		out[r.Node] = one
+	}
+	return out
 }
 
 func stamp(t time.Time) string {

@@ -3,6 +3,7 @@ package clusterstatus_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
@@ -76,5 +77,40 @@ func TestPairs(t *testing.T) {
 	p := m.Pairs["uploads"]
 	if side := p.Sides["sg1"]; p.State != "syncing" || p.Propagation.ValueFloat64() != 0.25 || p.Conflicts != 2 || len(p.ConflictPaths) != 1 || side.Pending != 7 || side.Problem != "slow" {
 		t.Errorf("got %+v", p)
+	}
+}
+
+func TestMeasuredLinks(t *testing.T) {
+	t.Parallel()
+	since := time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
+	var m clusterstatus.Model
+	m.FromStatus(&api.ClusterStatus{Links: map[string]api.LinkView{
+		"hk1.sg1": {
+			From: "hk1", To: "sg1", There: api.Direction{State: api.UpIndirect, Via: "os1", Measured: &api.Measured{Silent: true, Loss: 1}},
+			Back: api.Direction{State: api.UpIndirect, Via: "os1", RTT: 80, Measured: &api.Measured{Loss: 0.25, MTU: 1500, RTT: 33}},
+			Reports: []api.LinkReport{{
+				Node: "hk1", Condition: spec.LinkOneWay, Cause: spec.CauseFilteredPort, Since: since, Message: "open 655/udp at sg1 for hk1",
+				Steering: &spec.LinkSteering{Away: true, Via: "os1"},
+			}, {Node: "sg1", Condition: spec.LinkDirect, Since: since, Steering: &spec.LinkSteering{Via: "os1"}}},
+		},
+		"hk1.hk2": {From: "hk1", To: "hk2", There: api.Direction{State: api.UpDirect}, Back: api.Direction{State: api.UnknownLink}},
+	}})
+	bad, plain := m.Links["hk1.sg1"], m.Links["hk1.hk2"]
+	there, back := bad.There.Measured, bad.Back.Measured
+	if there == nil || !there.Silent || there.Loss != 1 || !there.RTT.IsNull() || !there.MTU.IsNull() {
+		t.Errorf("got %+v", there)
+	}
+	if back == nil || back.Silent || back.Loss != 0.25 || back.RTT.ValueFloat64() != 33 || back.MTU.ValueInt64() != 1500 || bad.Back.RTT != 80 {
+		t.Errorf("got %+v", back)
+	}
+	if r := bad.Reports["hk1"]; r.Condition != "one-way" || r.Cause.ValueString() != "filtered-port" || r.Since != "2026-03-14T15:09:26Z" ||
+		r.Message != "open 655/udp at sg1 for hk1" || !r.Left || r.Via.ValueString() != "os1" {
+		t.Errorf("got %+v", r)
+	}
+	if r := bad.Reports["sg1"]; r.Condition != "direct" || !r.Cause.IsNull() || r.Left || !r.Via.IsNull() {
+		t.Errorf("got %+v", r)
+	}
+	if plain.There.Measured != nil || plain.Reports == nil || len(plain.Reports) != 0 {
+		t.Errorf("got %+v of a link that is not measured", plain)
 	}
 }

@@ -3,11 +3,13 @@ package clusterstatus
 
 import (
 	"context"
+	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // DataSourceType is the data source's name in configurations.
@@ -27,6 +29,17 @@ func Schema(context.Context) schema.Schema {
 				"since":  text("Since when, RFC 3339."),
 				"rtt_ms": schema.Float64Attribute{Computed: true, MarkdownDescription: "Round-trip time in milliseconds; 0 when unknown."},
 				"loss":   schema.Float64Attribute{Computed: true, MarkdownDescription: "Share of lost probes, from 0 to 1."},
+				"measured": schema.SingleNestedAttribute{
+					Computed: true,
+					MarkdownDescription: "How packets fare in this direction between the public addresses, whatever way the mesh takes; null where that is not measured. " +
+						"The figures before it are those of the mesh.",
+					Attributes: map[string]schema.Attribute{
+						"silent": schema.BoolAttribute{Computed: true, MarkdownDescription: "Whether nothing arrives."},
+						"loss":   schema.Float64Attribute{Computed: true, MarkdownDescription: "Share of lost packets, from 0 to 1, of the last 100 or so."},
+						"rtt_ms": schema.Float64Attribute{Computed: true, MarkdownDescription: "Round-trip time in milliseconds; null when unknown."},
+						"mtu":    schema.Int64Attribute{Computed: true, MarkdownDescription: "Size of the largest packet that arrived lately, in bytes with its IP header; null when none of the large ones did."},
+					},
+				},
 			},
 		}
 	}
@@ -65,12 +78,32 @@ func Schema(context.Context) schema.Schema {
 				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
 					"from": text("One end."), "to": text("The other end."),
 					"there": direction("Traffic from `from` to `to`."), "back": direction("Traffic from `to` to `from`."),
+					"reports": schema.MapNestedAttribute{
+						Computed: true, MarkdownDescription: "What the ends say of the direct way between them, by node; see the guide to links.",
+						NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+							"condition": text("One of " + words(spec.LinkConditions()) + "."),
+							"cause":     text("Why, as far as that end can tell: `filtered-port`, `own-firewall`, `wrong-key`, `name-resolution`, `clock` or `path`; null when nothing is wrong."),
+							"since":     text("When condition or cause last changed, RFC 3339."),
+							"message":   text("What does not arrive, where, and what to do; empty when nothing is wrong."),
+							"left":      schema.BoolAttribute{Computed: true, MarkdownDescription: "Whether that end leaves the direct way alone, since another one is better."},
+							"via":       text("By which node it goes instead; null when it does not."),
+						}},
+					},
 				}},
 			},
 			"databases": databasesAttribute(),
 			"pairs":     pairsAttribute(),
 		},
 	}
+}
+
+// words lists words for a description.
+func words[T ~string](all []T) string {
+	out := make([]string, len(all))
+	for i, one := range all {
+		out[i] = "`" + string(one) + "`"
+	}
+	return strings.Join(out, ", ")
 }
 
 func databasesAttribute() schema.MapNestedAttribute {

@@ -116,6 +116,7 @@ func (t *task) tell(ctx context.Context, m message) diag.Diagnostics {
 	}
 	diags.Append(t.crew.tell(ctx, m)...)
 	if !diags.HasError() {
+		diags.Append(t.crew.settleFirewalls(ctx, false)...)
 		t.crew.awaited = mark
 		diags.Append(t.crew.await(ctx, needed)...)
 	}

@@ -272,5 +272,6 @@ func (c *crew) dismiss(ctx context.Context) diag.Diagnostics {
 	}
 	c.memory = c.memory.news(generation, "")
 	diags.Append(c.remember(ctx)...)
+	diags.Append(c.settleFirewalls(ctx, true)...)
 	return diags
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/cloudfirewall"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -76,6 +77,7 @@ func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp 
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	resp.Diagnostics.Append(asWarnings(t.observeWall(ctx, false))...)
 	resp.Diagnostics.Append(save()...)
 }
 
@@ -158,12 +160,12 @@ func (t *task) join(ctx context.Context, mem *memory, save saver) diag.Diagnosti
 		return diags
 	}
 	defer agent.Close()
-	info, err := t.op.AwaitAgent(ctx, agent, t.name, addresses, t.health)
+	identity, err := t.identify(ctx, agent, addresses)
 	if err != nil {
 		diags.AddError(failed, t.notReady(err, addresses))
 		return diags
 	}
-	t.model.Identity = types.StringValue(info.Identity.String())
+	t.model.Identity = types.StringValue(identity.String())
 	n, more := t.model.ToSpec(ctx)
 	diags.Append(more...)
 	object, generation, err := t.sign(n, mem.Generation)
@@ -171,7 +173,13 @@ func (t *task) join(ctx context.Context, mem *memory, save saver) diag.Diagnosti
 		diags.AddError(failed, err.Error()+".")
 		return diags
 	}
-	if err := operator.Push(ctx, agent, t.name, []store.Record{store.ObjectRecord(t.cluster.Envelope), store.ObjectRecord(object)}); err != nil {
+	records := []store.Record{store.ObjectRecord(t.cluster.Envelope), store.ObjectRecord(object)}
+	if len(addresses) == 0 {
+		err = t.tellOthers(ctx, records)
+	} else {
+		err = operator.Push(ctx, agent, t.name, records)
+	}
+	if err != nil {
 		t.model.Identity = types.StringNull()
 		diags.Append(t.pushFailed(err))
 		return diags
@@ -180,7 +188,13 @@ func (t *task) join(ctx context.Context, mem *memory, save saver) diag.Diagnosti
 	if diags.Append(save()...); diags.HasError() {
 		return diags
 	}
+	if len(addresses) == 0 {
+		if diags.Append(t.meet(ctx, agent, addresses)...); diags.HasError() {
+			return diags
+		}
+	}
 	diags.Append(t.introduce(ctx, mem, endpoints)...)
+	diags.Append(t.settleWalls(ctx, *mem, cloudfirewall.Occasion{Fresh: t.name})...)
 	if _, err := t.op.AwaitConditions(ctx, agent, t.name, addresses, t.health, spec.ConditionJoined, spec.ConditionApplied); err != nil {
 		diags.AddError("Node is not ready", t.notReady(err, addresses))
 		return diags

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/cloudfirewall"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
@@ -44,6 +45,9 @@ func (r *Resource) Delete(ctx context.Context, req resource.DeleteRequest, resp 
 		return
 	}
 	resp.Diagnostics.Append(t.machine().remove(ctx, t)...)
+	if !resp.Diagnostics.HasError() {
+		resp.Diagnostics.Append(t.settleWalls(ctx, mem, cloudfirewall.Occasion{Leaving: true})...)
+	}
 }
 
 // evict tells every node that this one is no member any more, the node itself included, so that it cleans itself up.

@@ -1,7 +1,4 @@
 package node
 
-// InstanceLabel and InstanceMark are instanceLabel and instanceMark, for tests.
-var (
-	InstanceLabel = instanceLabel
-	InstanceMark  = instanceMark
-)
+// InstanceLabel is instanceLabel, for tests.
+var InstanceLabel = instanceLabel

@@ -2,14 +2,10 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -18,44 +14,19 @@ import (
 
 	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/platform"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/cloudfirewall"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/mark"
 )
 
 // linodeMachine is an instance that Atoll creates.
 type linodeMachine struct{}
 
-const (
-	maxLabel = 64
-	maxTag   = 50
-)
+// maxLabel is the longest label of an instance.
+const maxLabel = 64
 
-var hyphens = regexp.MustCompile(`-{2,}`)
-
-// instanceLabel is the label of a node's instance unless another is given. Linode allows no two hyphens in a row and
-// 64 characters; what would not be unique any more gets a hash.
-func instanceLabel(cluster, name string) string {
-	whole := cluster + "-" + name
-	label := hyphens.ReplaceAllString(whole, "-")
-	if label == whole && len(label) <= maxLabel {
-		return label
-	}
-	sum := sha256.Sum256([]byte(clusterID(cluster, name)))
-	tail := "-" + hex.EncodeToString(sum[:4])
-	return strings.TrimRight(label[:min(len(label), maxLabel-len(tail))], "-") + tail
-}
-
-// clusterMark is what the marks of a cluster's instances begin with, except for names so long that a hash stands for them.
-func clusterMark(cluster string) string { return "atoll:" + clusterID(cluster, "") }
-
-// instanceMark is the tag by which a node's instance is known again.
-func instanceMark(cluster, name string) string {
-	mark := "atoll:" + clusterID(cluster, name)
-	if len(mark) <= maxTag {
-		return mark
-	}
-	sum := sha256.Sum256([]byte(mark))
-	return "atoll:" + hex.EncodeToString(sum[:20])
-}
+// instanceLabel is the label of a node's instance unless another is given.
+func instanceLabel(cluster, name string) string { return mark.Label(cluster, name, maxLabel) }
 
 func linodePath() path.Path { return path.Root("linode") }
 
@@ -75,6 +46,10 @@ func (linodeMachine) provision(ctx context.Context, t *task, payload []byte, sav
 	if diags.HasError() {
 		return diags
 	}
+	if in.FirewallID, more = t.firewallID(ctx, client, l, save); more.HasError() {
+		diags.Append(more...)
+		return diags
+	}
 	inst, adopted, err := client.CreateInstance(ctx, in)
 	if err != nil {
 		diags.Append(diagnose.Linode(failed, linodePath(), err)...)
@@ -92,6 +67,9 @@ func (linodeMachine) provision(ctx context.Context, t *task, payload []byte, sav
 		}
 	}
 	t.model.InstanceID = types.StringValue(strconv.Itoa(inst.ID))
+	if t.taken != nil {
+		t.model.LinodeFirewall = wallFrom(*t.taken, inst.ID)
+	}
 	t.model.useAddresses(inst, t.api)
 	diags.Append(save()...)
 	if diags.HasError() {
@@ -103,6 +81,15 @@ func (linodeMachine) provision(ctx context.Context, t *task, payload []byte, sav
 	}
 	t.model.useAddresses(inst, t.api)
 	return diags
+}
+
+// firewallID returns the firewall that the instance is made behind, 0 for none: Atoll's own, which is made before, or another.
+func (t *task) firewallID(ctx context.Context, client *linode.Client, l linodeModel, save saver) (int, diag.Diagnostics) {
+	id, diags := t.makeWall(ctx, client, save)
+	if id == 0 {
+		id = int(l.FirewallID.ValueInt64())
+	}
+	return id, diags
 }
 
 // useAddresses takes the instance's addresses unless others are configured.
@@ -119,7 +106,7 @@ func (l linodeModel) create(ctx context.Context, mark string, payload []byte) (l
 	}
 	in := linode.Create{
 		Label: l.Label.ValueString(), Region: l.Region.ValueString(), Type: l.Type.ValueString(), Image: l.Image.ValueString(),
-		Mark: mark, UserData: userData, FirewallID: int(l.FirewallID.ValueInt64()),
+		Mark: mark, UserData: userData,
 		Generation: linode.Generation(l.InterfaceGeneration.ValueString()),
 	}
 	diags := stringsOf(ctx, l.Tags, &in.Tags)
@@ -157,6 +144,7 @@ func (linodeMachine) read(ctx context.Context, t *task) (gone bool, diags diag.D
 	diags.Append(more...)
 	l.fromAPI(ctx, inst, t.mark())
 	diags.Append(t.model.setLinode(ctx, l)...)
+	diags.Append(t.readWall(ctx, client, inst)...)
 	return false, diags
 }
 
@@ -175,6 +163,9 @@ func (l *linodeModel) fromAPI(ctx context.Context, inst linode.Instance, mark st
 	}
 	if len(tags) > 0 || len(l.Tags.Elements()) > 0 || !known(l.Tags) {
 		l.Tags = stringSet(tags)
+	}
+	if l.Firewall.IsUnknown() || l.Firewall.AttributeTypes(ctx) == nil {
+		l.Firewall = types.ObjectNull(cloudFirewallTypes())
 	}
 	if l.AuthorizedKeys.IsUnknown() || l.AuthorizedKeys.ElementType(ctx) == nil {
 		l.AuthorizedKeys = types.SetNull(types.StringType)
@@ -219,18 +210,29 @@ func (linodeMachine) update(ctx context.Context, t *task, state Model) diag.Diag
 }
 
 func (linodeMachine) remove(ctx context.Context, t *task) diag.Diagnostics {
-	id, err := strconv.Atoi(t.model.InstanceID.ValueString())
-	if err != nil {
-		return nil // creating it never came so far
+	wall, guarded, diags := t.model.wall(ctx)
+	id, made := strconv.Atoi(t.model.InstanceID.ValueString())
+	if made != nil && !guarded || diags.HasError() {
+		return diags // creating it never came so far
 	}
 	client, err := t.op.Linode()
-	if err == nil {
+	switch {
+	case err != nil:
+	case made == nil:
 		err = client.DeleteInstance(ctx, id)
+	default:
+		err = t.removeLost(ctx, client, int(wall.ID.ValueInt64()))
 	}
 	if err != nil {
 		return diagnose.Linode("Delete Linode", linodePath(), err)
 	}
-	return nil
+	// Not before: the machine must not stand there without it.
+	if guarded {
+		if err := client.DeleteFirewall(ctx, int(wall.ID.ValueInt64())); err != nil {
+			return cloudfirewall.Problem(err)
+		}
+	}
+	return diags
 }
 
 // beforeRemoval asks for the instance with the token that is to delete it. Only a refusal counts: an API that is down must

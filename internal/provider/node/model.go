@@ -17,22 +17,23 @@ import (
 
 // Model is the resource's state.
 type Model struct {
-	ID            types.String   `tfsdk:"id"`
-	Cluster       types.Object   `tfsdk:"cluster"`
-	Name          types.String   `tfsdk:"name"`
-	FailureDomain types.Object   `tfsdk:"failure_domain"`
-	MeshAddress   types.String   `tfsdk:"mesh_address"`
-	Addresses     types.List     `tfsdk:"addresses"`
-	PublicPorts   types.Object   `tfsdk:"public_ports"`
-	Firewall      types.Object   `tfsdk:"firewall"`
-	HostFirewall  types.Object   `tfsdk:"host_firewall"`
-	Linode        types.Object   `tfsdk:"linode"`
-	SSH           types.Object   `tfsdk:"ssh"`
-	Seed          types.Object   `tfsdk:"seed"`
-	Endpoints     types.List     `tfsdk:"endpoints"`
-	Identity      types.String   `tfsdk:"identity"`
-	InstanceID    types.String   `tfsdk:"instance_id"`
-	Timeouts      timeouts.Value `tfsdk:"timeouts"`
+	ID             types.String   `tfsdk:"id"`
+	Cluster        types.Object   `tfsdk:"cluster"`
+	Name           types.String   `tfsdk:"name"`
+	FailureDomain  types.Object   `tfsdk:"failure_domain"`
+	MeshAddress    types.String   `tfsdk:"mesh_address"`
+	Addresses      types.List     `tfsdk:"addresses"`
+	PublicPorts    types.Object   `tfsdk:"public_ports"`
+	Firewall       types.Object   `tfsdk:"firewall"`
+	HostFirewall   types.Object   `tfsdk:"host_firewall"`
+	Linode         types.Object   `tfsdk:"linode"`
+	SSH            types.Object   `tfsdk:"ssh"`
+	Seed           types.Object   `tfsdk:"seed"`
+	Endpoints      types.List     `tfsdk:"endpoints"`
+	Identity       types.String   `tfsdk:"identity"`
+	InstanceID     types.String   `tfsdk:"instance_id"`
+	LinodeFirewall types.Object   `tfsdk:"linode_firewall"`
+	Timeouts       timeouts.Value `tfsdk:"timeouts"`
 }
 
 type domainModel struct {
@@ -76,6 +77,8 @@ func (m Model) ToSpec(ctx context.Context) (spec.Node, diag.Diagnostics) {
 	diags.Append(more...)
 	n.HostFirewall, more = m.hostFirewall(ctx)
 	diags.Append(more...)
+	n.CloudFirewall, _, more = m.cloudFirewall(ctx)
+	diags.Append(more...)
 	n.Machine = spec.Machine{Variant: m.variant(), ID: m.InstanceID.ValueString()}
 	return n, diags
 }
@@ -100,6 +103,7 @@ func (m *Model) FromSpec(ctx context.Context, cluster, name string, n spec.Node,
 	m.setPublicPorts(ctx, n.PublicPorts)
 	m.setFirewall(ctx, n.Firewall)
 	m.setHostFirewall(ctx, n.HostFirewall)
+	m.setCloudFirewall(ctx, n.CloudFirewall)
 	m.Identity = stringOrNull(n.Identity)
 	m.InstanceID = stringOrNull(n.Machine.ID)
 }
@@ -121,6 +125,9 @@ func (m *Model) settle() {
 		if l.IsUnknown() {
 			*l = types.ListNull(types.StringType)
 		}
+	}
+	if m.LinodeFirewall.IsUnknown() {
+		m.LinodeFirewall = types.ObjectNull(linodeFirewallTypes())
 	}
 	if m.FailureDomain.IsUnknown() {
 		m.FailureDomain = types.ObjectNull(domainTypes())
@@ -154,6 +161,7 @@ type linodeModel struct {
 	AuthorizedKeys      types.Set    `tfsdk:"authorized_keys"`
 	UserData            types.String `tfsdk:"user_data"`
 	FirewallID          types.Int64  `tfsdk:"firewall_id"`
+	Firewall            types.Object `tfsdk:"firewall"`
 	InterfaceGeneration types.String `tfsdk:"interface_generation"`
 }
 
@@ -162,7 +170,7 @@ func linodeTypes() map[string]attr.Type {
 		"region": types.StringType, "type": types.StringType, "image": types.StringType, "label": types.StringType,
 		"tags": types.SetType{ElemType: types.StringType}, "authorized_keys": types.SetType{ElemType: types.StringType},
 		"user_data":   types.StringType,
-		"firewall_id": types.Int64Type, "interface_generation": types.StringType,
+		"firewall_id": types.Int64Type, "firewall": types.ObjectType{AttrTypes: cloudFirewallTypes()}, "interface_generation": types.StringType,
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"pgregory.net/rapid"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/mark"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/node"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -98,20 +99,20 @@ func TestInstanceNames(t *testing.T) {
 		if len(got) < 3 || len(got) > 64 || !label.MatchString(got) || strings.Contains(got, "--") {
 			t.Errorf("label %q of %s/%s is none", got, cluster, n)
 		}
-		mark := node.InstanceMark(cluster, n)
-		if len(mark) < 3 || len(mark) > 50 {
-			t.Errorf("tag %q has %d characters", mark, len(mark))
+		tag := mark.Node(cluster, n)
+		if len(tag) < 3 || len(tag) > 50 {
+			t.Errorf("tag %q has %d characters", tag, len(tag))
 		}
 		id := cluster + "/" + n
-		if other, taken := seen[mark]; taken && other != id {
-			t.Errorf("%s and %s have the tag %s", other, id, mark)
+		if other, taken := seen[tag]; taken && other != id {
+			t.Errorf("%s and %s have the tag %s", other, id, tag)
 		}
-		seen[mark] = id
+		seen[tag] = id
 	})
 	if got, want := node.InstanceLabel("web", "sg1"), "web-sg1"; got != want {
 		t.Errorf("got label %q, want %q", got, want)
 	}
-	if got, want := node.InstanceMark("web", "sg1"), "atoll:web/sg1"; got != want {
+	if got, want := mark.Node("web", "sg1"), "atoll:web/sg1"; got != want {
 		t.Errorf("got tag %q, want %q", got, want)
 	}
 	if a, b := node.InstanceLabel("a--b", "c"), node.InstanceLabel("a-b", "c"); a == b {

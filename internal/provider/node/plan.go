@@ -78,15 +78,19 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if state != nil && state.Identity.IsNull() {
 		plan.Identity = types.StringUnknown() // a change, so that replacement has an effect
 	}
+	mem, diags := recall(ctx, req.Private)
+	resp.Diagnostics.Append(diags...)
+	resp.Diagnostics.Append(plan.planWall(ctx, state, mem)...)
 	resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(r.checkImage(ctx, plan, state)...)
 	if state != nil {
-		resp.RequiresReplace = append(resp.RequiresReplace, replacement(plan, *state)...)
+		resp.RequiresReplace = append(resp.RequiresReplace, replacement(ctx, plan, *state)...)
 	}
 	if r.op != nil && clusterKnown && known(c.Name) && known(c.MeshCIDR) && known(plan.Name) {
 		sum := sha256.Sum256([]byte(req.Config.Raw.String()))
 		resp.Diagnostics.Append(r.checkPlan(ctx, plan, c, operator.Planned{Origin: hex.EncodeToString(sum[:]), New: state == nil})...)
 		resp.Diagnostics.Append(r.checkApart(ctx, plan, c)...)
+		resp.Diagnostics.Append(r.checkWall(ctx, plan, c)...)
 	}
 }
 
@@ -125,6 +129,8 @@ func (m *Model) derive(ctx context.Context, config Model, state *Model, c refere
 			m.Addresses = reference.StringList([]string{ssh.Host.ValueString()})
 		case isSeed && known(seed.Host):
 			m.Addresses = reference.StringList([]string{seed.Host.ValueString()})
+		case isSeed && seed.Host.IsNull():
+			m.Addresses = reference.StringList(nil)
 		case !isSSH && !isSeed && state != nil && known(state.Addresses):
 			m.Addresses = state.Addresses
 		default:
@@ -141,11 +147,14 @@ func (m *Model) derive(ctx context.Context, config Model, state *Model, c refere
 }
 
 // replacement returns the attributes because of which the node must be made again.
-func replacement(plan, state Model) path.Paths {
+func replacement(ctx context.Context, plan, state Model) path.Paths {
 	var out path.Paths
 	if state.Identity.IsNull() {
 		// It is no member any more: its machine vanished, or another run removed it.
 		out.Append(path.Root("identity"))
+	}
+	if moved(ctx, plan, state) {
+		out.Append(path.Root("linode").AtName("firewall_id"))
 	}
 	switch {
 	case plan.Linode.IsNull() != state.Linode.IsNull() && (!state.Linode.IsNull() || !state.SSH.IsNull() || !state.Seed.IsNull()):

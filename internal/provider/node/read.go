@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/cloudfirewall"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
@@ -32,6 +33,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	mem.Wall, mem.WallLines = "", nil
 	gone, diags := t.machine().read(ctx, t)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
@@ -46,6 +48,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 			"Instance %s of node %q does not exist any more. The next apply removes the node from the cluster; unless it is to go, it will be created again.",
 			state.InstanceID.ValueString(), t.name))
 	case !gone && !state.Identity.IsNull():
+		resp.Diagnostics.Append(t.noteWall(ctx, &mem, nil)...)
 		resp.Diagnostics.Append(t.readAgent(ctx, &mem)...)
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
@@ -56,7 +59,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 func (t *task) readAgent(ctx context.Context, mem *memory) diag.Diagnostics {
 	endpoints, diags := reference.Strings(ctx, t.model.Endpoints)
 	if len(endpoints) == 0 {
-		return diags
+		t.op.Cluster(t.root.Cluster).Hear(mem.Peers) // one of which passes the call on
 	}
 	seen, err := t.op.Glance(ctx, t.root.Cluster, operator.Peer{Name: t.name, Endpoints: endpoints, Identity: t.model.Identity.ValueString()})
 	if err != nil {
@@ -87,6 +90,8 @@ func (t *task) readAgent(ctx context.Context, mem *memory) diag.Diagnostics {
 	diags.Append(t.readCluster(ctx, seen)...)
 	mem.Generation = seen.Generations[t.ref()]
 	mem.Peers = seen.Endpoints(t.name)
+	holds := cloudfirewall.Input(t.root.Cluster, seen)
+	diags.Append(t.noteWall(ctx, mem, &holds)...)
 	t.op.Cluster(t.root.Cluster).Learn(operator.Peer{
 		Name: t.name, Endpoints: endpoints, Identity: t.model.Identity.ValueString(), Records: seen.Introduction(t.name),
 	})
@@ -151,8 +156,9 @@ func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequ
 	t := &task{op: r.op, key: key, root: trust.Root{Cluster: cluster, Key: key.Public()}, name: name, model: &m}
 	if n.Machine.Variant == spec.MachineLinode {
 		resp.Diagnostics.Append(m.setLinode(ctx, linodeModel{
-			Tags: types.SetNull(types.StringType), AuthorizedKeys: types.SetNull(types.StringType),
+			Tags: types.SetNull(types.StringType), AuthorizedKeys: types.SetNull(types.StringType), Firewall: types.ObjectNull(cloudFirewallTypes()),
 		})...)
+		resp.Diagnostics.Append(m.setCloudFirewall(ctx, n.CloudFirewall)...)
 		gone, diags := linodeMachine{}.read(ctx, t)
 		resp.Diagnostics.Append(diags...)
 		if gone {

@@ -93,6 +93,7 @@ func Schema(ctx context.Context) schema.Schema {
 				Computed: true, PlanModifiers: keep,
 				MarkdownDescription: "The vendor's id of the machine; null for an adopted machine.",
 			},
+			"linode_firewall": linodeFirewallAttribute(),
 			"timeouts": timeouts.Attributes(ctx, timeouts.Opts{
 				Create: true, Update: true, Delete: true,
 				CreateDescription: "How long making the machine and joining may take together. Default 20m.",
@@ -144,8 +145,9 @@ func linodeAttribute() schema.SingleNestedAttribute {
 			},
 			"firewall_id": schema.Int64Attribute{
 				Optional: true, PlanModifiers: []planmodifier.Int64{replaceKnownInt64()},
-				MarkdownDescription: "Id of a Cloud Firewall for the instance. It must let the cluster's ports in. Changing it makes a new node.",
+				MarkdownDescription: "Id of somebody else's Cloud Firewall for the instance. It must let the cluster's ports in. Changing it makes a new node. With `firewall` Atoll makes one and keeps it.",
 			},
+			"firewall": cloudFirewallAttribute(),
 			"interface_generation": schema.StringAttribute{
 				Optional: true, Computed: true, PlanModifiers: []planmodifier.String{replaceKnownString()},
 				Default:    stringdefault.StaticString(string(linode.GenerationLegacyConfig)),

@@ -55,8 +55,9 @@ func seedAttribute() schema.SingleNestedAttribute {
 			"the earlier one is void.",
 		Attributes: map[string]schema.Attribute{
 			"host": schema.StringAttribute{
-				Required: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
+				Optional: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
 				MarkdownDescription: "Address or host name at which the machine's agent will answer, which is also the node's address unless `addresses` are given. " +
+					"Leave it out for a machine that nobody can call, such as one behind address translation (`seed = {}`): it calls the cluster's `seeds`, and Terraform reaches it by way of the other nodes. " +
 					"A change is a move of the same machine; for another machine use `terraform apply -replace=ADDRESS`.",
 			},
 		},
@@ -115,6 +116,9 @@ func (t *task) seeded(ctx context.Context, endpoints, addresses []string) error 
 	defer agent.Close()
 	patience, cancel := context.WithTimeout(ctx, remindEvery)
 	defer cancel()
+	if len(addresses) == 0 {
+		return t.seededHidden(patience)
+	}
 	info, err := t.op.AwaitAgent(patience, agent, t.name, addresses, t.health)
 	if err != nil {
 		return err
@@ -123,6 +127,11 @@ func (t *task) seeded(ctx context.Context, endpoints, addresses []string) error 
 	if err != nil {
 		return err
 	}
+	return t.judgeSeed(seen)
+}
+
+// judgeSeed says whether what joined under this node's name has joined by a seed that is still good, as far as a node knows.
+func (t *task) judgeSeed(seen operator.Known) error {
 	if n, ok := seen.Nodes[t.name]; ok && n.Identity != "" {
 		return &existsError{}
 	}
@@ -140,7 +149,10 @@ func (t *task) seedCommand() string {
 
 // noSeed explains what is still to be done when the machine has not joined in time.
 func (t *task) noSeed(cause error, waited time.Duration, addresses []string) diag.Diagnostic {
-	said := "Nothing answers there."
+	said, where := "Nothing answers there.", "it was looked for at "+strings.Join(addresses, ", ")
+	if len(addresses) == 0 {
+		said, where = "No node has heard of it.", "the other nodes were asked, since it has no address"
+	}
 	var late *operator.NotReadyError
 	var stale *staleSeedError
 	switch {
@@ -154,11 +166,11 @@ func (t *task) noSeed(cause error, waited time.Duration, addresses []string) dia
 		said = cause.Error() + "."
 	}
 	return diag.NewAttributeErrorDiagnostic(seedPath(), "Node did not join", fmt.Sprintf(
-		"No machine has joined cluster %q as node %q within %s; it was looked for at %s. %s\n\n"+
+		"No machine has joined cluster %q as node %q within %s; %s. %s\n\n"+
 			"Make its seed by `%s` (with --address and --gateway where there is no DHCP), bring it to the machine, and boot the machine with it. "+
 			"Nothing is in state, so apply again as soon as it boots, or before: the seed stays good for its lifetime. "+
 			"Ports %d and %d (TCP) of the machine must be reachable from here. timeouts.create says how long an apply waits.",
-		t.root.Cluster, t.name, waited.Round(time.Second), strings.Join(addresses, ", "), said, t.seedCommand(), t.api, t.health))
+		t.root.Cluster, t.name, waited.Round(time.Second), where, said, t.seedCommand(), t.api, t.health))
 }
 
 func (seedMachine) read(context.Context, *task) (bool, diag.Diagnostics) { return false, nil }

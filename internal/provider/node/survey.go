@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/mark"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
@@ -112,7 +113,7 @@ func (t *task) neighbours(ctx context.Context) [][]string {
 		return out // a cluster without Linodes needs no token
 	}
 	// That the list cannot be had is no reason to stop: creating an instance reports it, and nodes may be found otherwise.
-	instances, err := client.MarkedInstances(ctx, clusterMark(t.root.Cluster))
+	instances, err := client.MarkedInstances(ctx, mark.Cluster(t.root.Cluster))
 	if err != nil {
 		return out
 	}

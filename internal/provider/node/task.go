@@ -9,7 +9,9 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/cloud/linode"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/diagnose"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/mark"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/reference"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -53,6 +55,8 @@ type task struct {
 	// told is set once the node itself has taken the news of its removal, silent when its agent did not answer, and gone when
 	// there is no machine any more that could.
 	told, silent, gone bool
+	// taken is the firewall of an instance that an earlier run may have left.
+	taken *linode.Firewall
 	// login is the way to a machine that is let go.
 	login *login
 }
@@ -87,7 +91,7 @@ func (t *task) verifyCluster(ctx context.Context) diag.Diagnostics {
 
 func (t *task) ref() spec.Ref { return spec.Ref{Kind: spec.KindNode, Name: t.name} }
 
-func (t *task) mark() string { return instanceMark(t.root.Cluster, t.name) }
+func (t *task) mark() string { return mark.Node(t.root.Cluster, t.name) }
 
 func (t *task) machine() machine {
 	switch t.model.variant() {
@@ -118,6 +122,9 @@ type memory struct {
 	Generation uint64 `json:"generation"`
 	// Peers are the other nodes and where they are, for a removal when this node does not answer any more.
 	Peers map[string][]string `json:"peers,omitempty"`
+	// Wall and WallLines are what the last refresh has found out about the node's firewall at its vendor.
+	Wall      string   `json:"wall,omitempty"`
+	WallLines []string `json:"wall_lines,omitempty"`
 }
 
 const memoryKey = "node"

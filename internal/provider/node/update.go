@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/api"
+	"github.com/atollhq/terraform-provider-atoll/internal/provider/cloudfirewall"
 	"github.com/atollhq/terraform-provider-atoll/internal/provider/operator"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/store"
@@ -50,13 +51,28 @@ func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp 
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	// A packet filter that is on trial would look as if the firewall kept this run out.
+	tried, filter := false, diag.Diagnostics(nil)
+	if wish, _, _ := plan.cloudFirewall(ctx); wish != nil && t.pushed {
+		tried, filter = true, t.awaitFilter(ctx, state, mem.Generation)
+	}
+	if resp.Diagnostics.Append(t.keepWall(ctx, state, mem)...); resp.Diagnostics.HasError() {
+		resp.Diagnostics.Append(filter...)
+		return
+	}
+	resp.Diagnostics.Append(t.settleWalls(ctx, mem, cloudfirewall.Occasion{})...)
+	resp.Diagnostics.Append(t.observeWall(ctx, true)...)
+	mem.Wall, mem.WallLines = "", nil
 	plan.settle()
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(mem.save(ctx, resp.Private)...)
 	if t.pushed && !resp.Diagnostics.HasError() {
 		resp.Diagnostics.Append(t.awaitPorts(ctx, state, mem.Generation)...)
-		resp.Diagnostics.Append(t.awaitFilter(ctx, state, mem.Generation)...)
+		if !tried {
+			filter = t.awaitFilter(ctx, state, mem.Generation)
+		}
 	}
+	resp.Diagnostics.Append(filter...)
 }
 
 // push brings cluster and node objects to the node. When it does not answer, the other nodes take them for it.
@@ -79,6 +95,7 @@ func (t *task) push(ctx context.Context, state Model, mem *memory) diag.Diagnost
 			endpoints = append(endpoints, e)
 		}
 	}
+	t.op.Cluster(t.root.Cluster).Hear(mem.Peers) // which pass calls on to a node without an address
 	agent, err := t.op.Agent(t.root.Cluster, operator.Peer{Name: t.name, Endpoints: endpoints, Identity: t.model.Identity.ValueString()})
 	if err != nil {
 		diags.AddError("Node was not updated", err.Error()+".")
@@ -109,7 +126,12 @@ func (t *task) push(ctx context.Context, state Model, mem *memory) diag.Diagnost
 	switch {
 	case err == nil:
 		t.pushed = true
-		diags.Append(t.introduce(ctx, mem, endpoints)...)
+		met := t.introduce(ctx, mem, endpoints)
+		// Whom a packet filter keeps out that is on trial, its own error says.
+		if filtered, _ := t.newFilter(ctx, state); filtered {
+			met = asWarnings(met)
+		}
+		diags.Append(met...)
 	case errors.Is(err, api.ErrUnreachable):
 		diags.Append(t.pushByOthers(ctx, *mem, records, err)...)
 	default:

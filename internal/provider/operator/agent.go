@@ -16,7 +16,8 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
-// Agent returns a client of the agent of a node. Identity and Ticket pin who may answer when they are not empty.
+// Agent returns a client of the agent of a node. Identity and Ticket pin who may answer when they are not empty. A node without endpoints
+// is called by way of another one that this run knows.
 func (o *Operator) Agent(cluster string, p Peer) (*api.Client, error) {
 	return o.agent(cluster, p, nil)
 }
@@ -28,6 +29,9 @@ func (o *Operator) agent(cluster string, p Peer, dial func(context.Context, stri
 		return nil, err
 	}
 	t := api.Target{Cluster: cluster, Node: p.Name, Endpoints: p.Endpoints, Ticket: p.Ticket, Dial: dial}
+	if len(p.Endpoints) == 0 && p.Name != "" && dial == nil {
+		t.Endpoints, t.Dial = []string{anotherNode}, o.byOthers(cluster, p.Name)
+	}
 	if p.Identity != "" {
 		pin, err := trust.ParsePublicKey(p.Identity)
 		if err != nil {

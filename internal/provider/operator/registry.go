@@ -15,6 +15,8 @@ import (
 // mesh address and get to know each other. Safe for concurrent use.
 type Cluster struct {
 	name string
+	// firewalls is held while firewalls at vendors are changed.
+	firewalls sync.Mutex
 
 	mu      sync.Mutex
 	nodes   map[string]Peer

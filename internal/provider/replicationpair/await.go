@@ -109,7 +109,7 @@ func (t *task) judge(l look, equal bool) verdict {
 			v.fault = fmt.Sprintf("Node %q cannot put it into effect: %s.", e.node.Name, c.Message)
 		}
 	}
-	v.done = v.done && (!equal || l.view.State == spec.PairSynced)
+	v.done = v.done && (!equal || l.view.State == spec.PairSynced || t.body.Standby != nil && l.view.State == spec.PairStandingBy)
 	return v
 }
 

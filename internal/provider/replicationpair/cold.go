@@ -72,6 +72,7 @@ func coldStatus() schema.SingleNestedAttribute {
 			"due":           schema.Int64Attribute{Computed: true, MarkdownDescription: "How many are old enough and are not moved yet."},
 			"bytes":         schema.Int64Attribute{Computed: true, MarkdownDescription: "Size of all files in the cold root, of both nodes the larger."},
 			"kept_versions": schema.Int64Attribute{Computed: true, MarkdownDescription: "How many versions of files, replaced by newer ones, are in the cold root's directory `.atoll-cold/kept`."},
+			"orphaned":      schema.Int64Attribute{Computed: true, MarkdownDescription: "How many directories are in the cold root whose links were removed from the tree: their files stay there until you remove them."},
 			"last_run":      schema.StringAttribute{Computed: true, MarkdownDescription: "When the last run ended (RFC 3339); null before the first."},
 			"waiting":       schema.StringAttribute{Computed: true, MarkdownDescription: "Why a directory that is due was not moved, where that may change by itself; null for nothing."},
 			"problem":       schema.StringAttribute{Computed: true, MarkdownDescription: "What is wrong and what to do; null for nothing."},
@@ -81,7 +82,7 @@ func coldStatus() schema.SingleNestedAttribute {
 
 func coldStatusTypes() map[string]attr.Type {
 	return map[string]attr.Type{
-		"directories": types.Int64Type, "due": types.Int64Type, "bytes": types.Int64Type, "kept_versions": types.Int64Type,
+		"directories": types.Int64Type, "due": types.Int64Type, "bytes": types.Int64Type, "kept_versions": types.Int64Type, "orphaned": types.Int64Type,
 		"last_run": types.StringType, "waiting": types.StringType, "problem": types.StringType,
 	}
 }
@@ -121,7 +122,7 @@ func (m *Model) observeCold(c *spec.ColdStatus) {
 	}
 	m.ColdStatus = types.ObjectValueMust(coldStatusTypes(), map[string]attr.Value{
 		"directories": types.Int64Value(int64(c.Directories)), "due": types.Int64Value(int64(c.Due)), "bytes": types.Int64Value(c.Bytes),
-		"kept_versions": types.Int64Value(int64(c.Kept)), "last_run": last, "waiting": textOrNull(c.Waiting), "problem": textOrNull(c.Problem),
+		"kept_versions": types.Int64Value(int64(c.Kept)), "orphaned": types.Int64Value(int64(c.Orphaned)), "last_run": last, "waiting": textOrNull(c.Waiting), "problem": textOrNull(c.Problem),
 	})
 }
 

@@ -45,6 +45,7 @@ func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequ
 		return
 	}
 	m.Limits, m.Cold = types.ObjectNull(limitTypes()), types.ObjectNull(coldTypes())
+	m.Accept = types.ObjectNull(acceptTypes())
 	resp.Diagnostics.Append(m.fromSpec(ctx, &p, body, seen)...)
 	m.Observe(nil, nil)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)

@@ -2,6 +2,7 @@ package replicationpair
 
 import (
 	"context"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
@@ -26,13 +27,16 @@ type Model struct {
 	Exclude   types.List   `tfsdk:"exclude"`
 	Limits    types.Object `tfsdk:"limits"`
 	Cold      types.Object `tfsdk:"cold"`
+	Standby   types.Object `tfsdk:"standby"`
 	Objective types.Int64  `tfsdk:"objective_seconds"`
+	Accept    types.Object `tfsdk:"accept"`
 
 	State         types.String  `tfsdk:"state"`
 	Propagation   types.Float64 `tfsdk:"propagation_seconds"`
 	Conflicts     types.Int64   `tfsdk:"conflicts"`
 	ConflictPaths types.List    `tfsdk:"conflict_paths"`
 	ColdStatus    types.Object  `tfsdk:"cold_status"`
+	StandsInSince types.String  `tfsdk:"stands_in_since"`
 	Sides         types.Map     `tfsdk:"sides"`
 
 	Timeouts timeouts.Value `tfsdk:"timeouts"`
@@ -107,7 +111,7 @@ func secondsOrNull(s float64) types.Float64 {
 
 // settings are what is configured of the pair but for its nodes.
 func (m *Model) settings() []attr.Value {
-	return []attr.Value{m.Name, m.Leader, m.Driver, m.Owner, m.Group, m.Exclude, m.Limits, m.Cold, m.Objective}
+	return []attr.Value{m.Name, m.Leader, m.Driver, m.Owner, m.Group, m.Exclude, m.Limits, m.Cold, m.Standby, m.Objective}
 }
 
 func sameArguments(a, b *Model) bool {
@@ -124,7 +128,7 @@ func sameArguments(a, b *Model) bool {
 func (m *Model) expectNothing() {
 	m.State, m.Propagation, m.Conflicts = types.StringUnknown(), types.Float64Unknown(), types.Int64Unknown()
 	m.ConflictPaths, m.Sides = types.ListUnknown(types.StringType), types.MapUnknown(types.ObjectType{AttrTypes: sideTypes()})
-	m.ColdStatus = types.ObjectUnknown(coldStatusTypes())
+	m.ColdStatus, m.StandsInSince = types.ObjectUnknown(coldStatusTypes()), types.StringUnknown()
 }
 
 // Observe sets what was observed; keys are the nodes' keys by their names. A nil view means that nothing is known.
@@ -132,10 +136,14 @@ func (m *Model) Observe(v *api.PairView, keys map[string]string) {
 	m.State, m.Propagation, m.Conflicts = types.StringValue(string(api.PairUnknown)), types.Float64Null(), types.Int64Null()
 	m.ConflictPaths, m.Sides = types.ListNull(types.StringType), types.MapNull(types.ObjectType{AttrTypes: sideTypes()})
 	m.observeCold(nil)
+	m.StandsInSince = types.StringNull()
 	if v == nil {
 		return
 	}
 	m.observeCold(v.Cold)
+	if !v.StandsIn.IsZero() {
+		m.StandsInSince = types.StringValue(v.StandsIn.UTC().Format(time.RFC3339))
+	}
 	m.State, m.Propagation, m.Conflicts = types.StringValue(string(v.State)), secondsOrNull(v.Propagation), types.Int64Value(int64(v.Conflicts))
 	m.ConflictPaths = reference.StringList(v.ConflictPaths)
 	sides := map[string]attr.Value{}

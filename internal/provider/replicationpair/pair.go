@@ -111,6 +111,8 @@ func (m *Model) pair(ctx context.Context) (pair, diag.Diagnostics) {
 	diags.Append(more...)
 	p.body.Cold, more = m.cold(ctx)
 	diags.Append(more...)
+	p.body.Standby, more = m.standby(ctx)
+	diags.Append(more...)
 	return p, diags
 }
 
@@ -170,6 +172,7 @@ func (m *Model) fromSpec(ctx context.Context, p *pair, body spec.Pair, seen oper
 	m.Exclude, m.Objective = reference.StringList(body.Exclude), types.Int64Value(int64(body.Objective))
 	diags := m.setLimits(ctx, body.Limits)
 	m.setCold(body.Cold)
+	m.setStandby(body.Standby)
 	keys := p.keys()
 	nodes := map[string]attr.Value{}
 	for _, name := range body.Nodes() {

@@ -130,18 +130,20 @@ func (m *Model) validate(ctx context.Context, p *pair) diag.Diagnostics {
 	diags.Append(m.validateExclude(ctx)...)
 	diags.Append(m.validateNodes(p)...)
 	diags.Append(m.validateCold(ctx, p)...)
+	diags.Append(m.validateStandby(p)...)
 	for _, e := range p.ends {
 		if known(e.path) {
 			check(e.at().AtName("path"), spec.ValidateTree("path", e.path.ValueString()))
-			diags.Append(e.published()...)
 		}
 	}
+	diags.Append(m.validatePublished(ctx, p)...)
 	if p.whole && !diags.HasError() {
 		// What is left of the rules that every agent checks.
 		diags.Append(diagnose.Problems(invalid, path.Empty(), map[string]path.Path{
 			"objective": path.Root("objective_seconds"), "ends": path.Root("nodes"), "limits.bandwidth": path.Root("limits").AtName("bandwidth_kib"),
 			"limits.memory": path.Root("limits").AtName("memory_mib"), "limits.io": path.Root("limits").AtName("io_class"),
 			"cold.older_than_days": path.Root("cold").AtName("older_than_days"), "cold.interval_minutes": path.Root("cold").AtName("interval_minutes"),
+			"standby.for": path.Root("standby").AtName("centre").AtName("name"), "standby.after_seconds": path.Root("standby").AtName("after_seconds"),
 		}, p.body.Validate())...)
 	}
 	return diags

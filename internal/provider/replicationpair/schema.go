@@ -68,8 +68,10 @@ func Schema(ctx context.Context) schema.Schema {
 				"`*`, `?`, `[a-z]` and `**` as in `.gitignore`, without `!`. A list of your own takes the place of the default; `[]` excludes nothing. " +
 				"Default: temporary files and uploads that are not whole yet, `" + strings.Join(exclude.Defaults(), "`, `") + "`.",
 		},
-		"limits": limitsAttribute(),
-		"cold":   coldAttribute(),
+		"limits":  limitsAttribute(),
+		"accept":  acceptAttribute(),
+		"cold":    coldAttribute(),
+		"standby": standbyAttribute(),
 		"objective_seconds": schema.Int64Attribute{
 			Optional: true, Computed: true, Default: int64default.StaticInt64(spec.DefaultPairObjective), Validators: []validator.Int64{int64validator.Between(1, 3600)},
 			MarkdownDescription: fmt.Sprintf("How soon a change should be on the other node, in seconds. What takes longer is reported. Default %d.", spec.DefaultPairObjective),
@@ -87,7 +89,7 @@ func Schema(ctx context.Context) schema.Schema {
 	return schema.Schema{
 		MarkdownDescription: "A directory tree that is kept equal on two nodes: a change on either is on the other within a second or so. " +
 			"When both change one file at the same time, both versions are kept.\n\n" +
-			"Creating a pair returns when both trees are equal; what only one of them had is then on both. More nodes make more pairs, each with one and the same node.\n\n" +
+			"Creating a pair returns when both trees are equal; what only one of them had is then on both. More nodes make more pairs, each with one and the same node, and standby pairs for when that is dead.\n\n" +
 			"Destroying a pair stops the synchronization. The trees stay as they are, on both nodes. " +
 			"What is observed (`state`, `conflicts`, `sides` and so on) never makes a plan. The guide on files says what is kept and what a pair is not for.",
 		Attributes: attributes,
@@ -173,6 +175,9 @@ func observedAttributes() map[string]schema.Attribute {
 			Computed: true, ElementType: types.StringType, MarkdownDescription: "The first of them, from the tree's root.",
 		},
 		"cold_status": coldStatus(),
+		"stands_in_since": schema.StringAttribute{
+			Computed: true, MarkdownDescription: "Since when a standby pair stands in for the centre (RFC 3339); null while it does not.",
+		},
 		"sides": schema.MapNestedAttribute{
 			Computed: true, MarkdownDescription: "What each node says of its side, by its key in `nodes`.",
 			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{

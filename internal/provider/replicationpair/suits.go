@@ -12,14 +12,9 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/exclude"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/place"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
-	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
-const (
-	unfit = "Unfit for a pair"
-	// documentRoot is what Debian's web servers hand to everybody.
-	documentRoot = "/var/www/html"
-)
+const unfit = "Unfit for a pair"
 
 // suits asks both nodes what their trees are on, and says what keeps them from becoming a pair. A plan must also work where nobody can be
 // asked; that one node of a new pair cannot is worth a word when the other can.
@@ -160,15 +155,4 @@ func size(bytes int64) string {
 		return fmt.Sprintf("%.0f %s", n, units[i])
 	}
 	return fmt.Sprintf("%.1f %s", n, units[i])
-}
-
-// published warns of a tree that the web server hands out.
-func (e end) published() diag.Diagnostics {
-	var diags diag.Diagnostics
-	if tree := e.path.ValueString(); spec.Within(tree, documentRoot) {
-		diags.AddAttributeWarning(e.at().AtName("path"), "Published by the web server", fmt.Sprintf(
-			"%s lies in %s, which web servers hand to everybody by default: whoever guesses a name has the file, whatever the application says.\n\n"+
-				"Keep what users upload beside it, such as in /srv or /var/www/%s, and have the application hand it out.", tree, documentRoot, path.Base(tree)))
-	}
-	return diags
 }
