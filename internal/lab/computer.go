@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/vm"
 )
@@ -82,6 +83,8 @@ func (o Options) allow(m Machine) error {
 		return fmt.Errorf("%s: %w", m.Name, ErrNotVirtual)
 	case boot == BootContainer && !o.anyContainer():
 		return fmt.Errorf("%s: the lab was started for virtual machines alone", m.Name)
+	case boot == BootVM && m.Access != network.AccessPublic:
+		return fmt.Errorf("%s: a virtual machine has public addresses; only a container can have access %q", m.Name, m.Access)
 	case boot != BootVM && (m.Seed != "" || m.DirectKernel || m.KernelArguments != "" || m.Disk != 0 || m.Credentials != nil):
 		return fmt.Errorf("%s: %w", m.Name, ErrNotVirtual)
 	}

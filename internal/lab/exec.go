@@ -38,7 +38,7 @@ func (l *Lab) learn(ctx context.Context, m *machine) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, hostKeyPatience)
 	defer cancel()
-	conn, err := l.net.Router().Dial(ctx, "tcp", net.JoinHostPort(m.addresses.IPv4.String(), "22"))
+	conn, err := l.net.Router().Dial(ctx, "tcp", net.JoinHostPort(m.addresses.Best().String(), "22"))
 	if err != nil {
 		return fmt.Errorf("learn the host key of %s: %w", m.name, err)
 	}
@@ -100,7 +100,7 @@ func (e *entry) write() error {
 	for _, m := range e.hosts.all() {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", m.name, m.boot.Load()))
 		fmt.Fprintf(&keys, "%s %s\n", m.name, m.knownKey())
-		fmt.Fprintf(&config, "Host %s\n\tHostName %s\n\tHostKeyAlias %s\n\tControlPath %s\n", m.name, m.addresses.IPv4, m.name,
+		fmt.Fprintf(&config, "Host %s\n\tHostName %s\n\tHostKeyAlias %s\n\tControlPath %s\n", m.name, m.addresses.Best(), m.name,
 			filepath.Join(e.dir, "run", "ssh-"+hex.EncodeToString(sum[:6])))
 	}
 	fmt.Fprintf(&config, "Host *\n\tUser root\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tBatchMode yes\n\tUserKnownHostsFile %s\n"+

@@ -62,6 +62,8 @@ type Machine struct {
 	Site string `json:"site"`
 	// Boot is what the machine is, when it is not what the lab's machines are.
 	Boot Boot `json:"boot,omitempty"`
+	// Access is how the machine is connected. The operator reaches one behind a router of its own by nothing: Command does.
+	Access network.Access `json:"access,omitempty"`
 	// Off keeps the machine without power until PowerOn.
 	Off bool `json:"off,omitempty"`
 
@@ -207,7 +209,7 @@ func (l *Lab) start(ctx context.Context) error {
 	}
 	progress("waiting for SSH")
 	for _, m := range l.options.Machines {
-		if m.Off || m.Seed != "" {
+		if m.Off || m.Seed != "" || m.Access == network.AccessTranslated {
 			continue // whoever wants to log in there says so
 		}
 		if err := l.WaitSSH(ctx, m.Name); err != nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -83,6 +84,7 @@ type NodeState struct {
 // seed is what a machine is made of.
 type seed struct {
 	name, site     string
+	access         network.Access
 	kind           Kind
 	id             int
 	boot           Boot // of the lab when empty
@@ -103,7 +105,7 @@ type seed struct {
 
 // add reserves a machine's addresses and makes its disk. It has no power yet.
 func (l *Lab) add(ctx context.Context, s seed) (*machine, error) {
-	addresses, err := l.net.Reserve(s.name, s.site)
+	addresses, err := l.net.ReserveFor(s.name, s.site, s.access)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +188,7 @@ func newSSHKey(comment string) (public string, private []byte, err error) {
 // addUnmanaged makes a machine that no API knows, boots it, and tells the operator its host key.
 func (l *Lab) addUnmanaged(ctx context.Context, spec Machine) error {
 	m, err := l.add(ctx, seed{
-		name: spec.Name, site: spec.Site, kind: KindUnmanaged,
+		name: spec.Name, site: spec.Site, access: spec.Access, kind: KindUnmanaged,
 		layers: []string{l.layers.base}, authorizedKeys: []string{l.operator.publicKey}, seedDisk: spec.Seed,
 		boot: spec.Boot, directKernel: spec.DirectKernel, arguments: spec.KernelArguments, disk: spec.Disk, credentials: spec.Credentials,
 	})
@@ -285,7 +287,7 @@ func (m *machine) state() NodeState {
 	s := NodeState{
 		Name: m.name, Kind: m.kind, Site: m.site, ID: m.id, Power: "off", HostKey: m.knownKey(), Boot: m.is(),
 		Console: m.node.Console(),
-		IPv4:    m.addresses.IPv4.String(), IPv6: m.addresses.IPv6.String(),
+		IPv4:    written(m.addresses.IPv4), IPv6: written(m.addresses.IPv6),
 	}
 	pid, err := m.node.PID()
 	if err != nil {
@@ -299,6 +301,14 @@ func (m *machine) state() NodeState {
 		s.MemoryBytes, s.CPU = u.MemoryBytes, u.CPU
 	}
 	return s
+}
+
+// written is an address as text, "" for none.
+func written(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // Command prepares a command that runs as root inside a machine.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,8 +89,14 @@ func (o *operator) addHost(m *machine) error {
 func (o *operator) writeHosts() error {
 	var known, config strings.Builder
 	for _, m := range o.hosts.all() {
-		fmt.Fprintf(&known, "%s,%s,%s %s\n", m.name, m.addresses.IPv4, m.addresses.IPv6, m.knownKey())
-		fmt.Fprintf(&config, "Host %s\n\tHostName %s\n", m.name, m.addresses.IPv4)
+		known.WriteString(m.name)
+		for _, a := range []netip.Addr{m.addresses.IPv4, m.addresses.IPv6} {
+			if a.IsValid() {
+				known.WriteString("," + a.String())
+			}
+		}
+		fmt.Fprintf(&known, " %s\n", m.knownKey())
+		fmt.Fprintf(&config, "Host %s\n\tHostName %s\n", m.name, m.addresses.Best())
 	}
 	fmt.Fprintf(&config, "Host *\n\tUser root\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tUserKnownHostsFile %s\n"+
 		"\tStrictHostKeyChecking yes\n\tConnectTimeout 5\n", o.keyFile(), o.knownHosts())

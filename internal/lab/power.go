@@ -190,7 +190,7 @@ func (l *Lab) WaitSSH(ctx context.Context, name string) error {
 func (l *Lab) greet(ctx context.Context, m *machine) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	conn, err := l.net.OperatorNamespace().Dial(ctx, "tcp", net.JoinHostPort(m.addresses.IPv4.String(), "22"))
+	conn, err := l.net.OperatorNamespace().Dial(ctx, "tcp", net.JoinHostPort(m.addresses.Best().String(), "22"))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,9 +64,9 @@ func (a *app) printLab(d lab.Description) error {
 	if a.json {
 		return a.printJSON(d)
 	}
-	rows := [][]string{{"NODE", "KIND", "BOOT", "SITE", "POWER", "IPV4", "MEMORY"}}
+	rows := [][]string{{"NODE", "KIND", "BOOT", "SITE", "POWER", "ADDRESS", "MEMORY"}}
 	for _, n := range d.Nodes {
-		rows = append(rows, []string{n.Name, string(n.Kind), string(n.Boot), n.Site, n.Power, n.IPv4, fmt.Sprintf("%d MiB", n.MemoryBytes>>20)})
+		rows = append(rows, []string{n.Name, string(n.Kind), string(n.Boot), n.Site, n.Power, cmp.Or(n.IPv4, n.IPv6), fmt.Sprintf("%d MiB", n.MemoryBytes>>20)})
 	}
 	if err := a.printTable(rows); err != nil {
 		return err

@@ -12,15 +12,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab"
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/network"
 )
 
 func (a *app) addCommand() *cobra.Command {
-	seed, credentials := "", []string(nil)
+	seed, access, credentials := "", "", []string(nil)
 	cmd := &cobra.Command{
 		Use: "add NAME@SITE", Short: "Put another unmanaged machine into the lab",
 		Long: `Put another unmanaged machine into the lab, give it power, and wait until it answers by SSH. With a seed disk, which
 only virtual machines can have, it is what the seed makes of it, and nothing is waited for. Credentials come from the
-firmware of virtual machines, as from a hypervisor's.`,
+firmware of virtual machines, as from a hypervisor's. A container may have IPv6 alone, or be behind a router that translates:
+then nobody can call it, and nothing is waited for either.`,
 		Example: "  atoll-lab add hk3@hk-colo\n  atoll seed --node hk3 --out seed.img && atoll-lab add hk3@hk-colo --seed seed.img",
 		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,14 +38,16 @@ firmware of virtual machines, as from a hypervisor's.`,
 			if machine.Credentials, err = readCredentials(credentials); err != nil {
 				return err
 			}
+			machine.Access = network.Access(access)
 			client := lab.Connect(a.name)
-			if err := client.Add(cmd.Context(), machine); err != nil || seed != "" {
+			if err := client.Add(cmd.Context(), machine); err != nil || seed != "" || machine.Access == network.AccessTranslated {
 				return err
 			}
 			return client.Power(cmd.Context(), machine.Name, "wait-ssh")
 		},
 	}
 	cmd.Flags().StringVar(&seed, "seed", "", "`image` of a seed disk that is in the machine from the start")
+	cmd.Flags().StringVar(&access, "access", "", "how the machine is connected: `ipv6` alone, or translated (default: addresses of both families)")
 	cmd.Flags().StringArrayVar(&credentials, "credential", nil, "systemd credential as `NAME=FILE`, such as atoll.first-boot=hk3.json; repeatable")
 	return cmd
 }

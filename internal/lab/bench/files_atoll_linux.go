@@ -16,7 +16,12 @@ import (
 )
 
 // measureAtoll measures a pair of the reference topology, which is there without it before.
-func (o filesOptions) measureAtoll(ctx context.Context, report *filesReport) (err error) {
+func (o filesOptions) measureAtoll(ctx context.Context, report *filesReport) error {
+	return o.withAtoll(ctx, func(site *rig.Site) error { return o.measure(ctx, report, o.atollFiles(site)) })
+}
+
+// withAtoll brings the reference topology up, without a pair, for as long as something is done with it.
+func (o filesOptions) withAtoll(ctx context.Context, do func(site *rig.Site) error) (err error) {
 	dir, err := os.MkdirTemp("", "atoll-bench-")
 	if err != nil {
 		return err
@@ -34,24 +39,32 @@ func (o filesOptions) measureAtoll(ctx context.Context, report *filesReport) (er
 		Engine: engine, Dir: dir,
 		Lab: lab.Options{
 			Name: fmt.Sprintf("bench-%d", os.Getpid()), Temporary: true,
-			Progress: func(doing string) { filesSay("atoll", "%s", doing) },
+			Progress: func(doing string) { filesSay(ours, "%s", doing) },
 		},
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, site.Close()) }()
+	site.Work.Env = append(site.Work.Env, "TF_VAR_mesh_driver="+o.mesh)
 	if _, err := site.Work.Run(ctx, "apply", "-auto-approve"); err != nil {
 		return err
 	}
-	return o.measure(ctx, report, atollFiles(site))
+	return do(site)
+}
+
+// withoutPair takes the pair of a site away again.
+func withoutPair(ctx context.Context, site *rig.Site) error {
+	site.Work.Env = append(site.Work.Env, "TF_VAR_files={}")
+	_, err := site.Work.Run(ctx, "apply", "-auto-approve")
+	return err
 }
 
 // atollFiles is the pair of a site.
-func atollFiles(site *rig.Site) *filesWay {
+func (o filesOptions) atollFiles(site *rig.Site) *filesWay {
 	pair := site.Pair("hk1", "sg1")
 	w := &filesWay{
-		name: "atoll", live: true, twoWay: true,
+		name: ours, live: true, twoWay: true,
 		begin: func(ctx context.Context) error {
 			site.Work.Env = append(site.Work.Env, rig.WithPair(pair.Nodes[0], pair.Nodes[1]))
 			_, err := site.Work.Run(ctx, "apply", "-auto-approve")
@@ -65,7 +78,7 @@ func atollFiles(site *rig.Site) *filesWay {
 			_, err := await.Attempt(ctx, time.Minute, func(ctx context.Context) error { return healthyWith(ctx, site, pair) })
 			return err
 		},
-		note: "first synchronization from the beginning of terraform apply; a look at everything from a restart on the first machine until a change is on the second; its mesh encrypts, and a canary is sent all the time",
+		note: "first synchronization from the beginning of terraform apply; a look at everything from a restart on the first machine until a change is on the second; over a mesh of " + o.mesh + ", which encrypts, and TLS in it, and a canary is sent all the time",
 	}
 	for i, n := range pair.Nodes {
 		w.hosts[i] = filesHost{

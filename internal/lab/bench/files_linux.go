@@ -14,18 +14,27 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
 
 // filesOptions are what is measured.
 type filesOptions struct {
 	files, size, changes, burst int
+	turns                       int
 	alone, steady, idle, limit  time.Duration
-	ways                        string
+	only, mesh                  string
 	json                        bool
 }
 
 // filesWayNames are what can keep a tree on a second machine. Ours is the first: the others are compared with it.
-var filesWayNames = []string{"atoll", "unison", "rsync", "syncthing", "lsyncd"}
+var filesWayNames = []string{ours, "unison", "rsync", "syncthing", "lsyncd", "csync2"}
+
+// ours is the name of Atoll among them.
+const ours = "atoll"
+
+// filesMeshes are the meshes over which Atoll can be measured. The others go over the network as it is.
+var filesMeshes = []string{string(spec.MeshWireGuard), string(spec.MeshTinc)}
 
 // benchFiles measures how a tree of small files is kept on two machines, by Atoll and by what Debian has for it, in one run.
 func benchFiles(ctx context.Context, out io.Writer) error {
@@ -35,20 +44,25 @@ func benchFiles(ctx context.Context, out io.Writer) error {
 	flags.IntVar(&o.size, "size", 15_000, "bytes of each")
 	flags.IntVar(&o.changes, "changes", 100, "changes of one file that are measured one after another, as far as -alone reaches")
 	flags.IntVar(&o.burst, "burst", 20_000, "files that are changed and made as fast as possible")
+	flags.IntVar(&o.turns, "turns", 0, "measure nothing but first synchronizations, this many of each, in turns")
 	flags.DurationVar(&o.alone, "alone", 100*time.Second, "for how long changes are made one after another")
 	flags.DurationVar(&o.steady, "steady", time.Minute, "for how long a file is changed every 0.2 to 0.4 s")
 	flags.DurationVar(&o.idle, "idle", time.Minute, "for how long nothing happens")
 	flags.DurationVar(&o.limit, "limit", 15*time.Minute, "what one synchronization may take")
-	flags.StringVar(&o.ways, "ways", strings.Join(filesWayNames, ","), "what is measured")
+	flags.StringVar(&o.only, "only", strings.Join(filesWayNames, ","), "what is measured")
+	flags.StringVar(&o.mesh, "mesh", string(spec.MeshWireGuard), "Atoll's mesh: "+strings.Join(filesMeshes, " or "))
 	flags.BoolVar(&o.json, "json", false, "print the results as JSON")
 	if err := flags.Parse(argumentsOf("files", os.Args[1:])); err != nil {
 		return err
 	}
-	ways := strings.Split(o.ways, ",")
+	ways := strings.Split(o.only, ",")
 	for _, w := range ways {
 		if !slices.Contains(filesWayNames, w) {
-			return fmt.Errorf("-ways: %q is none of %s", w, strings.Join(filesWayNames, ", "))
+			return fmt.Errorf("-only: %q is none of %s", w, strings.Join(filesWayNames, ", "))
 		}
+	}
+	if !slices.Contains(filesMeshes, o.mesh) {
+		return fmt.Errorf("-mesh: %q is none of %s", o.mesh, strings.Join(filesMeshes, ", "))
 	}
 	report := &filesReport{Command: "go run ./internal/lab/bench " + strings.Join(os.Args[1:], " "), Kernel: kernel(), CPUs: runtime.NumCPU(), Files: o.files, Size: o.size, Burst: o.burst}
 	// What was measured before something went wrong took half an hour, perhaps.
@@ -61,11 +75,14 @@ func benchFiles(ctx context.Context, out io.Writer) error {
 		}
 		report.print(out)
 	}()
+	if o.turns > 0 {
+		return o.measureTurns(ctx, report, ways)
+	}
 	var errs []error
-	if slices.Contains(ways, "atoll") {
+	if slices.Contains(ways, ours) {
 		errs = append(errs, o.measureAtoll(ctx, report))
 	}
-	stock := slices.DeleteFunc(slices.Clone(ways), func(w string) bool { return w == "atoll" })
+	stock := slices.DeleteFunc(slices.Clone(ways), func(w string) bool { return w == ours })
 	if len(stock) > 0 && ctx.Err() == nil {
 		errs = append(errs, o.measureStock(ctx, report, stock))
 	}

@@ -166,7 +166,7 @@ func (m *filesMeasure) again(ctx context.Context) error {
 		return fmt.Errorf("look at everything: %w", err)
 	}
 	took := time.Since(from)
-	if m.way.name == "atoll" {
+	if m.way.name == ours {
 		// It is restarted, and says that it has looked by carrying a change.
 		c, err := m.change(0)
 		if err != nil {

@@ -27,7 +27,10 @@ type filesResult struct {
 	First  *float64      `json:"first_sync,omitempty"`
 	// FirstCPU is of both machines.
 	FirstCPU *float64 `json:"first_sync_cpu,omitempty"`
-	Again    *float64 `json:"no_change,omitempty"`
+	// Firsts and FirstCPUs are what these are the medians of, when there was more than one turn.
+	Firsts    []float64 `json:"first_syncs,omitempty"`
+	FirstCPUs []float64 `json:"first_sync_cpus,omitempty"`
+	Again     *float64  `json:"no_change,omitempty"`
 	// MemoryMiB is the most that each machine took, over everything that was measured.
 	MemoryMiB   [2]float64  `json:"memory_mib"`
 	IdlePercent *[2]float64 `json:"idle_cpu_percent,omitempty"`
@@ -149,16 +152,16 @@ func (r *filesReport) print(out io.Writer) {
 	var rows [][]string
 	for _, row := range filesRows() {
 		cells := []string{row.what}
-		var ours float64
+		var base float64
 		for _, result := range r.Results {
 			number, text, ok := row.of(result)
 			switch {
 			case !ok:
 				text = "–"
-			case result.Way == "atoll":
-				ours = number
-			case ours > 0:
-				text += fmt.Sprintf(" (%.1f)", number/ours)
+			case result.Way == ours:
+				base = number
+			case base > 0:
+				text += fmt.Sprintf(" (%.1f)", number/base)
 			}
 			cells = append(cells, text)
 		}
@@ -166,7 +169,7 @@ func (r *filesReport) print(out io.Writer) {
 	}
 	printTable(out, append(columns, "goal"), rows)
 	for _, result := range r.Results {
-		fmt.Fprintf(out, "- %s: load %s", result.Way, strings.Join(result.Loads, " to "))
+		fmt.Fprintf(out, "- %s: load %s", result.Way, strings.Join(result.Loads, ", "))
 		for _, l := range []struct {
 			of   string
 			runs *filesLatency
@@ -177,6 +180,9 @@ func (r *filesReport) print(out io.Writer) {
 		}
 		if b := result.Burst; b != nil {
 			fmt.Fprintf(out, "; the burst was written in %s, load %s after it", duration(b.Wrote), b.Load)
+		}
+		if len(result.Firsts) > 0 {
+			fmt.Fprintf(out, "; first synchronizations: %s", result.turns())
 		}
 		for _, n := range result.Notes {
 			fmt.Fprintf(out, "; %s", n)

@@ -13,7 +13,7 @@ import (
 )
 
 // filesPackages are what nodes do not have otherwise.
-var filesPackages = []string{"lsyncd", "rsync", "syncthing", "unison"}
+var filesPackages = []string{"csync2", "libsqlite3-0", "lsyncd", "rsync", "syncthing", "unison"}
 
 // stockFiles are two machines with nothing of Atoll on them.
 type stockFiles struct {
@@ -21,8 +21,25 @@ type stockFiles struct {
 	machines [2]*bare.Machine
 }
 
+// filesMaker begins a way to keep a tree, and returns what ends it; nil for nothing.
+type filesMaker func(ctx context.Context) (w *filesWay, end func(context.Context) error, err error)
+
 // measureStock measures what Debian has, at its defaults, one after another on the same two machines.
-func (o filesOptions) measureStock(ctx context.Context, report *filesReport, ways []string) (err error) {
+func (o filesOptions) measureStock(ctx context.Context, report *filesReport, ways []string) error {
+	return withStock(ctx, func(s *stockFiles) error {
+		var errs []error
+		for _, name := range ways {
+			if ctx.Err() != nil {
+				break
+			}
+			errs = append(errs, s.one(ctx, name, func(w *filesWay) error { return o.measure(ctx, report, w) }))
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// withStock has two machines for as long as something is done with them.
+func withStock(ctx context.Context, do func(s *stockFiles) error) (err error) {
 	image := nodes.DefaultImage()
 	image.Packages, image.Unstable = slices.Concat(image.Packages, filesPackages), nil
 	say := func(doing string) { filesSay("stock", "%s", doing) }
@@ -40,27 +57,23 @@ func (o filesOptions) measureStock(ctx context.Context, report *filesReport, way
 	if err := s.introduce(ctx); err != nil {
 		return err
 	}
-	makers := map[string]func(context.Context) (*filesWay, func(context.Context) error, error){
-		"rsync": s.rsync, "unison": s.unison, "lsyncd": s.lsyncd, "syncthing": s.syncthing,
-	}
-	var errs []error
-	for _, name := range ways {
-		if ctx.Err() != nil {
-			break
-		}
-		errs = append(errs, s.one(ctx, o, report, name, makers[name]))
-	}
-	return errors.Join(errs...)
+	return do(s)
 }
 
-// one measures one way and takes it away again.
-func (s *stockFiles) one(ctx context.Context, o filesOptions, report *filesReport, name string, maker func(context.Context) (*filesWay, func(context.Context) error, error)) error {
-	w, end, err := maker(ctx)
+func (s *stockFiles) maker(name string) filesMaker {
+	return map[string]filesMaker{
+		"rsync": s.rsync, "unison": s.unison, "lsyncd": s.lsyncd, "syncthing": s.syncthing, "csync2": s.csync2,
+	}[name]
+}
+
+// one has one way measured and takes it away again.
+func (s *stockFiles) one(ctx context.Context, name string, measure func(w *filesWay) error) error {
+	w, end, err := s.maker(name)(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	w.name, w.hosts = name, s.hosts()
-	err = o.measure(ctx, report, w)
+	err = measure(w)
 	ctx = context.WithoutCancel(ctx)
 	if end != nil {
 		err = errors.Join(err, end(ctx))

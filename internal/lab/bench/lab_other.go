@@ -21,3 +21,7 @@ func benchImage(context.Context, io.Writer) error { return errNoLab }
 func benchDatabase(context.Context, io.Writer) error { return errNoLab }
 
 func benchFiles(context.Context, io.Writer) error { return errNoLab }
+
+func benchMesh(context.Context, io.Writer) error { return errNoLab }
+
+func benchProbes(context.Context, io.Writer) error { return errNoLab }

@@ -28,11 +28,15 @@ func LinodeMends() []Mend {
 		// The request may say "linode_interface" and so does the answer, by linodego.
 		func(doc *openapi3.T) error {
 			const devices = "/{apiVersion}/networking/firewalls/{firewallId}/devices"
-			for path, fields := range map[string][]string{
-				devices:                 {"data", "", "entity", "type"},
-				devices + "/{deviceId}": {"entity", "type"},
+			for _, place := range []struct {
+				path, method string
+				fields       []string
+			}{
+				{devices, http.MethodGet, []string{"data", "", "entity", "type"}},
+				{devices, http.MethodPost, []string{"entity", "type"}},
+				{devices + "/{deviceId}", http.MethodGet, []string{"entity", "type"}},
 			} {
-				schema, err := answer(doc, path, http.MethodGet, fields...)
+				schema, err := answer(doc, place.path, place.method, place.fields...)
 				if err != nil {
 					return err
 				}

@@ -6,5 +6,5 @@ import "slices"
 
 // All returns every drill, those of one cluster side by side.
 func All() []Drill {
-	return slices.Concat(edgeDrills(), databaseDrills(), filesDrills(), filesColdDrills())
+	return slices.Concat(edgeDrills(), databaseDrills(), filesDrills(), filesColdDrills(), filesStarDrills(), meshDrills(), meshWorldDrills())
 }

@@ -5,6 +5,7 @@ package drills
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 )
@@ -42,3 +43,14 @@ func IsFor(name, want string) bool { return isFor(name, want) }
 
 // Application is the program that writes files.
 func Application() string { return application }
+
+// Echoes are what ping said of echoes from a moment on, one line each.
+func Echoes(lines []string, fault time.Time) (s Seen, share float64, until int, missing int, gap time.Duration) {
+	e := &echoes{}
+	for _, l := range lines {
+		e.note(l)
+	}
+	s = e.seen(fault)
+	share, until = e.minute(fault)
+	return s, share, until, e.missing(fault), e.longestGap(fault)
+}

@@ -48,8 +48,13 @@ func filesBothChange(c *Cluster) Drill {
 			}
 			return u.together(rewrite(filesOne), rewrite(filesOther))
 		},
-		Settle: func(ctx context.Context, _ *Field) error { return u.settled(ctx, nil) },
-		Heal:   u.clear, Verdict: u.nothingLost,
+		Settle: func(ctx context.Context, _ *Field) error {
+			if err := u.settled(ctx, nil); err != nil {
+				return err
+			}
+			return u.swept(ctx)
+		},
+		Heal: u.clear, Verdict: u.nothingLost,
 	}
 }
 

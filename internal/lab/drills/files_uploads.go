@@ -117,6 +117,28 @@ func (u *uploads) settled(ctx context.Context, end func(context.Context) error) 
 	return nil
 }
 
+// sweptWithin is how long hidden files of unison's may stay that it has begun and given up.
+const sweptWithin = 4 * time.Minute
+
+// swept waits until none of unison's own unfinished files are left, as long as nothing happens.
+func (u *uploads) swept(ctx context.Context) error {
+	from := time.Now()
+	err := u.f.Await(ctx, "no file is left that unison has begun and given up", sweptWithin, func(ctx context.Context) error {
+		err := u.same(ctx)
+		if err == nil && u.unfinished > 0 {
+			err = fmt.Errorf("%d are left", u.unfinished)
+		}
+		if err != nil {
+			pause(ctx, 2*time.Second)
+		}
+		return err
+	})
+	if err == nil {
+		u.f.Found("nothing unfinished is left", time.Since(from))
+	}
+	return err
+}
+
 // equal waits until both trees hold the same.
 func (u *uploads) equal(ctx context.Context, what string) error {
 	within := u.within

@@ -37,6 +37,7 @@ func TestThreeSite(t *testing.T) {
 		{"lost user data is explained, and the next apply repairs it", lostUserData, false},
 		{"a node that loses power while joining joins after it", powerCutWhileJoining, false},
 		{"a changed SSH host key stops the adoption", changedHostKey, false},
+		{"keys of the mesh are replaced while it runs", keysAreReplaced, true},
 		{"no secret is where it does not belong", noSecretLeaks, false},
 		{"a dead machine can be removed", deadMachine, false},
 		{"destroy leaves nothing", destroyLeavesNothing, false},

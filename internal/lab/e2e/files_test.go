@@ -42,6 +42,7 @@ func TestFiles(t *testing.T) {
 		{"programs are killed", f.programsAreKilled},
 		{"both change a file while apart", f.apart},
 		{"barrier", f.barrier},
+		{"upgrade", f.upgrades},
 		{"a node loses power", f.losesPower},
 		{"a tree is not there", f.treeIsNotThere},
 		{"old directories are moved", f.oldAreMoved},

@@ -33,6 +33,7 @@ func TestWireGuard(t *testing.T) {
 		{"the table of ports is what a node opens and where it listens", portsAreOpen},
 		{"a cut path is detoured and named", cutPathIsDetoured},
 		{"the mesh lives on and is mended", wireguardLivesOn},
+		{"keys of the mesh are replaced while it runs", keysAreReplaced},
 		{"another driver is refused", otherDriverIsRefused},
 		{"destroy leaves nothing", destroyLeavesNothing},
 	} {

@@ -39,6 +39,8 @@ type treeSide struct {
 	// looked tells that the side's agent has looked at it since. The first synchronization ends after that, as it does with trees
 	// that have files.
 	looked bool
+	// carries tells that it is the turn of a pair that alternates with another one.
+	carries bool
 }
 
 // treeDriver is the driver of one machine.
@@ -161,6 +163,8 @@ func (d *treeDriver) Status(_ context.Context, pair string) (replication.Status,
 		out.State = spec.PairDisconnected
 	case s.Leads && (!d.other(s).looked || s.Owner == SlowAccount):
 		out.State = spec.PairStarting
+	case s.Alternates && !s.carries && !d.other(s).carries:
+		out.State, out.Resting = spec.PairStandingBy, true
 	case s.Leads:
 		out.State, out.Synced = spec.PairSynced, time.Now()
 	}
@@ -190,6 +194,16 @@ func (*treeDriver) AcceptCold(_ context.Context, _ string, stream io.ReadWriteCl
 
 // PermitAlone implements replication.Driver.
 func (*treeDriver) PermitAlone(context.Context, string) error { return nil }
+
+// Turn implements replication.Driver.
+func (d *treeDriver) Turn(_ context.Context, pair string, carry bool) error {
+	d.all.mu.Lock()
+	defer d.all.mu.Unlock()
+	if s := d.all.sides[d][pair]; s != nil {
+		s.carries = carry
+	}
+	return nil
+}
 
 var errNoTree = errors.New("these machines have no trees")
 

@@ -75,6 +75,11 @@ func (n *Network) connect(ctx context.Context, h *host) error {
 	if err := h.namespace.sysctl(map[string]string{"ipv6/conf/all/accept_ra": "0", "ipv6/conf/default/accept_ra": "0"}); err != nil {
 		return err
 	}
+	if h.access == AccessTranslated {
+		if err := n.connectBehind(ctx, h); err != nil {
+			return err
+		}
+	}
 	if err := n.layCable(h); err != nil {
 		return fmt.Errorf("connect %s: %w", h.name, err)
 	}
@@ -91,7 +96,7 @@ func (n *Network) layCable(h *host) error {
 		return err
 	}
 	defer done()
-	target, err := netns.GetFromPath(h.namespace.Path())
+	target, err := netns.GetFromPath(h.end().Path())
 	if err != nil {
 		return err
 	}
@@ -107,9 +112,9 @@ func (n *Network) layCable(h *host) error {
 	})
 }
 
-// configureHost sets addresses and routes inside the host's namespace.
+// configureHost sets addresses and routes at the host's end of the cable.
 func configureHost(h *host) error {
-	nl, done, err := h.namespace.netlink()
+	nl, done, err := h.end().netlink()
 	if err != nil {
 		return err
 	}
@@ -121,22 +126,24 @@ func configureHost(h *host) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range []netip.Addr{h.addresses.IPv4, h.addresses.IPv6} {
-		if err := addAddress(nl, eth, a); err != nil {
+	for _, p := range single(h.addresses) {
+		if err := addAddress(nl, eth, p.Addr()); err != nil {
 			return err
 		}
 	}
 	index := eth.Attrs().Index
-	gateway := netip.PrefixFrom(h.addresses.Gateway, 32)
-	err = nl.RouteAdd(&netlink.Route{LinkIndex: index, Scope: netlink.SCOPE_LINK, Dst: ipNet(gateway)})
-	if err != nil {
-		return fmt.Errorf("route to the gateway: %w", err)
+	if h.addresses.IPv4.IsValid() {
+		gateway := netip.PrefixFrom(h.addresses.Gateway, 32)
+		err = nl.RouteAdd(&netlink.Route{LinkIndex: index, Scope: netlink.SCOPE_LINK, Dst: ipNet(gateway)})
+		if err != nil {
+			return fmt.Errorf("route to the gateway: %w", err)
+		}
+		err = nl.RouteAdd(&netlink.Route{LinkIndex: index, Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0")), Gw: gateway.Addr().AsSlice()})
+		if err != nil {
+			return fmt.Errorf("default route: %w", err)
+		}
 	}
-	err = nl.RouteAdd(&netlink.Route{LinkIndex: index, Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0")), Gw: gateway.Addr().AsSlice()})
-	if err != nil {
-		return fmt.Errorf("default route: %w", err)
-	}
-	if !HaveIPv6() {
+	if !HaveIPv6() || !h.addresses.IPv6.IsValid() {
 		return nil
 	}
 	err = nl.RouteAdd(&netlink.Route{LinkIndex: index, Dst: ipNet(netip.MustParsePrefix("::/0")), Gw: net.ParseIP(gateway6)})

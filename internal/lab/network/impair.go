@@ -11,7 +11,7 @@ import (
 
 // Names that an impairment accepts besides hosts and sites.
 const (
-	// Everything stands for every address: an impairment with it is a pulled cable.
+	// Everything stands for every address: an impairment with it is a pulled cable, and one from it to itself is bad weather on every path.
 	Everything = "*"
 	// Operator is the operator's workstation.
 	Operator = "operator"
@@ -40,7 +40,7 @@ func (i Impairment) validate() error {
 	if i.Percent < 1 || i.Percent > 100 {
 		return fmt.Errorf("loss of %d%% is not between 1 and 100", i.Percent)
 	}
-	if i.From == i.To {
+	if i.From == i.To && i.From != Everything {
 		return fmt.Errorf("%q cannot be cut off from itself: name two different ends", i.From)
 	}
 	return nil

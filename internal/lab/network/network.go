@@ -33,6 +33,11 @@ type host struct {
 	cable     string // the interface on the router's side
 	addresses Addresses
 	namespace Namespace
+	access    Access
+	// gate is the router of a host that is behind one.
+	gate Namespace
+	// slot is what the plan has given to the host.
+	slot Addresses
 }
 
 // hostName keeps names usable as file names; Linode's labels fit.
@@ -93,6 +98,15 @@ func (n *Network) EdgeNamespace() Namespace { return Namespace(Prefix(n.lab) + "
 
 // Reserve gives a host its addresses at a site; a site seen for the first time gets its own subnets.
 func (n *Network) Reserve(name, site string) (Addresses, error) {
+	return n.ReserveFor(name, site, AccessPublic)
+}
+
+// ReserveFor is Reserve for a host with some access. It returns the addresses that the world knows it by, those of IPv4 zero where it has
+// none.
+func (n *Network) ReserveFor(name, site string, access Access) (Addresses, error) {
+	if !slices.Contains(Accesses(), access) {
+		return Addresses{}, fmt.Errorf("host %q: %q is no kind of access: %q are", name, access, Accesses())
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if name == Operator || name == Edge {
@@ -118,11 +132,19 @@ func (n *Network) Reserve(name, site string) (Addresses, error) {
 		return Addresses{}, err
 	}
 	n.cables++
-	n.hosts[name] = &host{
-		name: name, site: site, addresses: a, cable: fmt.Sprintf("host%d", n.cables),
-		namespace: Namespace(Prefix(n.lab) + "node-" + name),
+	h := &host{
+		name: name, site: site, addresses: a, slot: a, cable: fmt.Sprintf("host%d", n.cables),
+		namespace: Namespace(Prefix(n.lab) + "node-" + name), access: access, gate: Namespace(Prefix(n.lab) + "gate-" + name),
 	}
-	return a, nil
+	switch access {
+	case AccessIPv6:
+		h.addresses.IPv4, h.addresses.Gateway = netip.Addr{}, netip.Addr{}
+	case AccessTranslated:
+		h.addresses.IPv6 = netip.Addr{}
+	case AccessPublic:
+	}
+	n.hosts[name] = h
+	return h.addresses, nil
 }
 
 // Plug gives a reserved host a fresh namespace with its addresses and a cable to the router: a machine that gets power
@@ -132,11 +154,11 @@ func (n *Network) Plug(ctx context.Context, name string) (Namespace, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := h.namespace.remove(ctx); err != nil {
+	if err := h.remove(ctx); err != nil {
 		return "", err
 	}
 	if err := n.connect(ctx, h); err != nil {
-		return "", errors.Join(err, h.namespace.remove(context.WithoutCancel(ctx)))
+		return "", errors.Join(err, h.remove(context.WithoutCancel(ctx)))
 	}
 	return h.namespace, nil
 }
@@ -166,7 +188,12 @@ func (n *Network) Unplug(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return h.namespace.remove(ctx)
+	return h.remove(ctx)
+}
+
+// remove deletes the host's namespace, and its router's.
+func (h *host) remove(ctx context.Context) error {
+	return errors.Join(h.namespace.remove(ctx), h.gate.remove(ctx))
 }
 
 // Release unplugs a host, frees its addresses and forgets its impairments. A host that is not there is fine.
@@ -175,13 +202,13 @@ func (n *Network) Release(ctx context.Context, name string) error {
 	if err != nil {
 		return nil //nolint:nilerr // gone already is what the caller wants
 	}
-	if err := h.namespace.remove(ctx); err != nil {
+	if err := h.remove(ctx); err != nil {
 		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.hosts, name)
-	n.plan.release(h.addresses)
+	n.plan.release(h.slot)
 	n.impairments = slices.DeleteFunc(n.impairments, func(i Impairment) bool { return i.From == name || i.To == name })
 	return n.applyRules(ctx)
 }
@@ -283,7 +310,13 @@ func (n *Network) resolve(name string) ([]netip.Prefix, error) {
 }
 
 func single(a Addresses) []netip.Prefix {
-	return []netip.Prefix{netip.PrefixFrom(a.IPv4, 32), netip.PrefixFrom(a.IPv6, 128)}
+	var out []netip.Prefix
+	for _, addr := range []netip.Addr{a.IPv4, a.IPv6} {
+		if addr.IsValid() {
+			out = append(out, netip.PrefixFrom(addr, addr.BitLen()))
+		}
+	}
+	return out
 }
 
 // names lists everything that resolve knows. The caller holds mu.

@@ -34,6 +34,23 @@ func WithColdPair(one, other string) string {
 		PairName, PairPath, one, other, PairOwner, ColdPath, ColdPattern)
 }
 
+// The pairs of a star of the reference topology, all with the pair's tree: PairName joins the centre and the leaf, TrunkName the centre and its backup, and
+// StandbyName the backup and the leaf.
+const (
+	TrunkName   = PairName + "-trunk"
+	StandbyName = PairName + "-standby"
+)
+
+// WithStar makes the reference topology make a star of three nodes, whose backup takes over when the centre has been dead for so many seconds.
+func WithStar(centre, backup, leaf string, after int) string {
+	pair := func(name, one, other, more string) string {
+		return fmt.Sprintf("%s = { path = %q, nodes = [%q, %q], owner = %q, leader = %q%s }", name, PairPath, one, other, PairOwner, one, more)
+	}
+	return "TF_VAR_files={ " + strings.Join([]string{
+		pair(PairName, centre, leaf, ""), pair(TrunkName, centre, backup, ""), pair(StandbyName, backup, leaf, fmt.Sprintf(", standby_for = %q, standby_after_seconds = %d", centre, after)),
+	}, ", ") + " }"
+}
+
 // Pair is the reference topology's pair as the application on its nodes has it.
 type Pair struct {
 	site *Site

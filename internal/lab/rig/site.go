@@ -4,6 +4,7 @@ package rig
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -157,6 +158,6 @@ func (s *Site) Agent(cluster, node string) (*api.Client, error) {
 	}
 	return api.NewOperatorClient(s.Key, api.Target{
 		Cluster: cluster, Node: node, Dial: s.Network().OperatorNamespace().Dial,
-		Endpoints: []string{net.JoinHostPort(machine.IPv4, strconv.Itoa(spec.DefaultPorts().API))},
+		Endpoints: []string{net.JoinHostPort(cmp.Or(machine.IPv4, machine.IPv6), strconv.Itoa(spec.DefaultPorts().API))},
 	}), nil
 }

@@ -98,9 +98,9 @@ func TestRealServers(t *testing.T) {
 	}
 }
 
-// restart starts the server one again.
-const restart = `systemctl reset-failed one || true
-systemd-run --quiet --unit=one mysqld --no-defaults --user=mysql --datadir=/var/lib/mysql/one --port=3306 --socket=/run/mysqld/one.sock \
+// restart starts the server one again, as a unit of another name: systemd may know the one that was killed for some time.
+const restart = `systemctl stop one || true
+systemd-run --quiet --unit=one-again mysqld --no-defaults --user=mysql --datadir=/var/lib/mysql/one --port=3306 --socket=/run/mysqld/one.sock \
   --mysqlx=OFF --gtid-mode=ON --enforce-gtid-consistency --server-id=3306 --pid-file=/run/mysqld/one.pid`
 
 // exec runs statements with one connection.
