@@ -179,8 +179,9 @@ var contracts = []string{"mesh", "database", "replication", "balancer", "router"
 
 // besideDrivers are packages in a contract's folder that are no drivers: what they hold, drivers and others need alike.
 var besideDrivers = []string{
+	"mesh/keyfile",
 	"router/dsn", "router/rolecheck",
-	"replication/barrier", "replication/cold", "replication/digest", "replication/exclude", "replication/guard", "replication/place", "replication/smallfiles", "replication/watch", "replication/worker",
+	"replication/barrier", "replication/choose", "replication/cold", "replication/digest", "replication/exclude", "replication/guard", "replication/place", "replication/smallfiles", "replication/snapshot", "replication/watch", "replication/worker",
 }
 
 // driverOf returns the driver, such as "mesh/tinc", that a package belongs to; "" for none. The conformance suite of a

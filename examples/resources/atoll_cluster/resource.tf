@@ -11,6 +11,10 @@ resource "atoll_cluster" "lab" {
   mesh = {
     driver = "tinc"
     port   = 1655
+
+    # Raised when the keys are to be replaced.
+    key_generation = 2
+
     tinc = {
       ping_interval = 2
       ping_timeout  = 1

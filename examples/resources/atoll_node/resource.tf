@@ -50,6 +50,11 @@ resource "atoll_node" "sg1" {
     image  = "private/1"
     tags   = ["web"]
 
+    # A Cloud Firewall of its own, kept as the cluster needs it.
+    firewall = {
+      operators = ["203.0.113.0/24"]
+    }
+
     # Yours, beside what makes the machine a node.
     user_data = <<-END
       #cloud-config

@@ -57,6 +57,21 @@ resource "atoll_replication_pair" "photos" {
   }
 }
 
+# One tree on three nodes: sg1 is the centre of the star, and os1 its backup, by way of which fr1 gets everything while sg1 is dead.
+resource "atoll_replication_pair" "media" {
+  for_each = {
+    media-os1     = { nodes = ["sg1", "os1"], leader = "sg1", standby = null }
+    media-fr1     = { nodes = ["sg1", "fr1"], leader = "sg1", standby = null }
+    media-standby = { nodes = ["os1", "fr1"], leader = "os1", standby = { centre = atoll_node.web["sg1"] } }
+  }
+
+  name    = each.key
+  owner   = "www-data"
+  leader  = each.value.leader
+  nodes   = { for name in each.value.nodes : name => { node = atoll_node.web[name], path = "/srv/media" } }
+  standby = each.value.standby
+}
+
 # What was filed by date, under 2026/03/01, goes to the large disk after a month; a link stays in its place.
 resource "atoll_replication_pair" "scans" {
   name  = "scans"

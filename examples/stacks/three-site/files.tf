@@ -2,8 +2,9 @@
 resource "atoll_replication_pair" "files" {
   for_each = var.files
 
-  name  = each.key
-  owner = each.value.owner
+  name   = each.key
+  owner  = each.value.owner
+  leader = each.value.leader
   nodes = {
     for name in each.value.nodes : name => {
       node      = local.nodes[name]
@@ -14,5 +15,9 @@ resource "atoll_replication_pair" "files" {
   cold = each.value.cold == null ? null : {
     older_than_days = each.value.cold.older_than_days
     pattern         = each.value.cold.pattern
+  }
+  standby = each.value.standby_for == null ? null : {
+    centre        = local.nodes[each.value.standby_for]
+    after_seconds = each.value.standby_after_seconds
   }
 }

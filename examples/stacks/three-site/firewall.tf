@@ -12,3 +12,16 @@ variable "host_firewall" {
   })
   default = null
 }
+
+variable "linode_firewall" {
+  description = "The Cloud Firewall that Atoll makes and keeps for each Linode: where the machines are administered from (null for everywhere), and what is let in beside what the cluster needs. Null for none."
+  type = object({
+    operators = optional(set(string))
+    open = optional(list(object({
+      protocol = string
+      ports    = optional(set(string))
+      peers    = optional(set(string))
+    })))
+  })
+  default = null
+}

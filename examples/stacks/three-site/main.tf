@@ -4,10 +4,13 @@ provider "atoll" {}
 resource "atoll_cluster" "web" {
   name      = var.cluster
   mesh_cidr = var.mesh_cidr
-  mesh      = { driver = var.mesh_driver }
+  mesh      = { driver = var.mesh_driver, key_generation = var.mesh_key_generation }
 
   # Nodes whose addresses are known beforehand: whoever joins later asks them for the others.
-  seeds = [for machine in merge(var.machines, var.seeded) : "${machine.host}:7443"]
+  seeds = [
+    for machine in merge(var.machines, var.seeded) :
+    strcontains(machine.host, ":") ? "[${machine.host}]:7443" : "${machine.host}:7443" if machine.host != null
+  ]
 }
 
 # Machines that exist, wherever they stand: Atoll is installed on them over SSH.
@@ -58,10 +61,11 @@ resource "atoll_node" "linode" {
   host_firewall = var.host_firewall
 
   linode = {
-    label  = each.key
-    region = each.value.region
-    type   = each.value.type
-    image  = var.image == null ? each.value.image : atoll_image.node[0].id
+    label    = each.key
+    region   = each.value.region
+    type     = each.value.type
+    image    = var.image == null ? each.value.image : atoll_image.node[0].id
+    firewall = var.linode_firewall
   }
 }
 

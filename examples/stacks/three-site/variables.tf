@@ -21,6 +21,12 @@ variable "mesh_driver" {
   default     = "tinc"
 }
 
+variable "mesh_key_generation" {
+  description = "Raise it to have every node replace its key of the mesh, one after another, while the mesh runs on."
+  type        = number
+  default     = 1
+}
+
 variable "machines" {
   description = "Machines that exist, by node name: whose they are, where they stand, how to reach them over SSH."
   type = map(object({
@@ -40,11 +46,11 @@ variable "machines" {
 }
 
 variable "seeded" {
-  description = "Machines that boot with a seed, by node name: whose they are, where they stand, where they will answer."
+  description = "Machines that boot with a seed, by node name: whose they are, where they stand, where they will answer, which is left out for one that nobody can call, as behind address translation."
   type = map(object({
     provider = string
     site     = string
-    host     = string
+    host     = optional(string)
   }))
   default = {}
 }
@@ -129,11 +135,16 @@ variable "database_password" {
 }
 
 variable "files" {
-  description = "Directory trees that two nodes keep equal, by name: where they are, on which two nodes, the account that they belong to, and where directories that are named by an old date go. Empty for none."
+  description = "Directory trees that two nodes keep equal, by name: where they are, on which two nodes, the account that they belong to, and where directories that are named by an old date go. A tree on more nodes is several of them, a star: its centre leads each pair, and its backup leads one with each other node that stands in for the centre. Empty for none."
   type = map(object({
     path  = string
     nodes = set(string)
     owner = optional(string, "www-data")
+    # The node that drives the synchronization; the first by name when null.
+    leader = optional(string)
+    # The centre of the star that this pair stands in for while that is dead; null for a pair that always works.
+    standby_for           = optional(string)
+    standby_after_seconds = optional(number, 30)
     cold = optional(object({
       path            = string
       older_than_days = optional(number, 30)
