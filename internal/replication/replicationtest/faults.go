@@ -133,7 +133,7 @@ func (r *run) unreadable(t *testing.T) {
 func (r *run) ownerAndRightsOfAll(t *testing.T) {
 	for _, s := range r.sides() {
 		for _, change := range []string{`chown -R www-data:www-data "$1"`, `chmod -R u=rwX,g=rwX,o=rwX "$1"`, `chmod -R u=rwX,go= "$1"`} {
-			s.write(t, "before", change)
+			s.replace(t, "before", change)
 			s.Run(t, change, s.path)
 			want := "root 755 .atoll\nroot 444 .atoll/README\nroot 444 .atoll/uploads.id\n"
 			if s == r.lead {
@@ -146,7 +146,7 @@ func (r *run) ownerAndRightsOfAll(t *testing.T) {
 				}
 				return nil
 			})
-			s.write(t, "after", s.Name+change)
+			s.replace(t, "after", s.Name+change)
 			await.NoError(t, "changes go on", long, has(r.other(s), "after", s.Name+change))
 			r.awaitSynced(t, long)
 		}

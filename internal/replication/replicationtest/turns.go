@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
@@ -274,8 +276,8 @@ func (w *turns) observed(t *testing.T, pair, path string, after time.Time) {
 // is so on the other: the pair knows what both had.
 func (w *turns) takesOver(t *testing.T) {
 	w.setAway(true)
-	w.leaf.write(t, "changed on the leaf", "after")
-	w.backup.write(t, "changed on the backup", "after")
+	w.leaf.replace(t, "changed on the leaf", "after")
+	w.backup.replace(t, "changed on the backup", "after")
 	w.leaf.Run(t, `cd "$1"; rm "deleted on the leaf"; echo new >"new on the leaf"; chown www-data:www-data new*`, w.leaf.path)
 	w.backup.Run(t, `cd "$1"; rm "deleted on the backup"`, w.backup.path)
 	w.turn(t, home, standby)
@@ -288,8 +290,8 @@ func (w *turns) takesOver(t *testing.T) {
 	w.awaitState(t, standby, spec.PairSynced)
 	w.noConflicts(t)
 	// The centre's own programs, which run on without the others, have their own idea.
-	w.centre.write(t, "replaced", "by the centre")
-	w.leaf.write(t, "replaced", "by the leaf, longer")
+	w.centre.replace(t, "replaced", "by the centre")
+	w.leaf.replace(t, "replaced", "by the leaf, longer")
 	w.leaf.write(t, "again", "it is there again")
 	everywhere(t, "again", "it is there again", two...)
 	everywhere(t, "replaced", "by the leaf, longer", two...)
@@ -319,8 +321,8 @@ func (w *turns) comesBack(t *testing.T) {
 
 func (w *turns) handedBack(t *testing.T) {
 	w.turn(t, standby, home)
-	w.leaf.write(t, "by way of the backup", "2")
-	w.centre.write(t, "changed on the leaf", "by the centre")
+	w.leaf.replace(t, "by way of the backup", "2")
+	w.centre.replace(t, "changed on the leaf", "by the centre")
 	w.leaf.Run(t, `cd "$1"; rm again`, w.leaf.path)
 	everywhere(t, "by way of the backup", "2", w.all()...)
 	everywhere(t, "changed on the leaf", "by the centre", w.all()...)
@@ -365,9 +367,14 @@ func (w *turns) whileWriting(t *testing.T) {
 		return s.Run(t, `cd "$1"; find . -name .atoll -prune -o -name .atoll-canary -prune -o -type f -print | sort | while read -r f; do echo "$f: $(cat "$f")"; done`, s.path)
 	}
 	var everything string
-	await.True(t, "all machines have the same", long, func() bool {
+	await.NoError(t, "all machines have the same", long, func(context.Context) error {
 		everything = list(w.centre)
-		return everything == list(w.backup) && everything == list(w.leaf)
+		for _, s := range []*side{w.backup, w.leaf} {
+			if diff := cmp.Diff(strings.Split(everything, "\n"), strings.Split(list(s), "\n")); diff != "" {
+				return fmt.Errorf("the centre has (-), and %s (+):\n%s", s.Name, diff)
+			}
+		}
+		return nil
 	})
 	deleted := 0
 	for _, s := range w.all() {

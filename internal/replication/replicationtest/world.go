@@ -71,6 +71,7 @@ type world struct {
 	cut   bool
 	open  map[io.Closer]struct{}
 	limit spec.PairLimits
+	after *spec.PairAfter
 }
 
 func newWorld(t testing.TB, newDriver NewDriver, unit func(pair string) string, lead, back *Machine) *world {
@@ -99,7 +100,7 @@ func (w *world) pair(s *side) replication.Pair {
 	o := w.other(s)
 	p := replication.Pair{
 		Name: pairName, Node: s.Name, Peer: o.Name, Leads: s.leads, Path: s.path, PeerPath: o.path, Owner: "www-data", Group: "www-data",
-		Exclude: w.exclude, Limits: w.limit,
+		Exclude: w.exclude, Limits: w.limit, After: w.after,
 	}
 	if s.leads {
 		p.Dial = w.dial
@@ -208,6 +209,16 @@ func (s *side) write(t testing.TB, path, content string) {
 		t.Fatal(err)
 	}
 	if err := os.Chown(file, owner, owner); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// replace puts another file in the place of one, as most applications write. One that is written in its place again within seconds is given another date
+// later on, since unison may not see that it was, and that is a change of its own.
+func (s *side) replace(t testing.TB, path, content string) {
+	t.Helper()
+	s.write(t, path+".tmp", content)
+	if err := os.Rename(s.file(path+".tmp"), s.file(path)); err != nil {
 		t.Fatal(err)
 	}
 }
