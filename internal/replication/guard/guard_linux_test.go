@@ -426,7 +426,8 @@ func TestElsewhere(t *testing.T) {
 }
 
 // TestRace has an application and a program replace one file as fast as they can: each version of the application's is what the program had read
-// right before, or what the application itself has replaced, or there.
+// right before, or what the application itself has replaced, or there. What the application replaces may be the program's version in the moment before it
+// is taken back: then what goes back is what the application has replaced.
 func TestRace(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
@@ -441,6 +442,7 @@ func TestRace(t *testing.T) {
 		defer mu.Unlock()
 		seen[version] = true
 	}
+	replacedBy, takenBack := map[string]int{}, map[string]bool{} // by the program's versions
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
@@ -465,30 +467,40 @@ func TestRace(t *testing.T) {
 				return
 			}
 			saw(string(old))
+			replacedBy[string(old)] = i
 			versions = i
 		}
 	}()
 	replaced, refused := 0, 0
 	for i := 0; !done.Load(); i++ {
-		w.order("complete", w.path("f"+temporaryEnd), fmt.Sprintf("program-%d", i))
+		version := fmt.Sprintf("program-%d", i)
+		w.order("complete", w.path("f"+temporaryEnd), version)
 		was := w.order("read", w.path("f"))
 		if w.order("rename", w.path("f"+temporaryEnd), w.path("f")) == "" {
 			replaced++
 			saw(was)
 		} else {
 			refused++
+			takenBack[version] = true
 		}
 		enough.Store(replaced > 0 && refused > 0)
 	}
 	<-finished
 	saw(w.order("read", w.path("f")))
+	met := 0
+	for version, i := range replacedBy {
+		if before := fmt.Sprintf("app-%d", i-1); takenBack[version] && !seen[before] {
+			saw(before)
+			met++
+		}
+	}
 	lost := 0
 	for i := range versions + 1 {
 		if !seen[fmt.Sprintf("app-%d", i)] {
 			lost++
 		}
 	}
-	t.Logf("%d replaced by the program, %d refused", replaced, refused)
+	t.Logf("%d replaced by the program, %d refused, %d of these replaced by the application before they were taken back", replaced, refused, met)
 	if lost > 0 {
 		t.Errorf("%d of %d versions are lost", lost, versions)
 	}
