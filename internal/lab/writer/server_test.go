@@ -62,12 +62,12 @@ func TestRealServers(t *testing.T) {
 	}
 
 	crowd, watch := writer.Start(t.Context(), writer.Plan{Servers: servers[:1]}), writer.StartWatch(t.Context(), servers)
-	await.True(t, "writes are acknowledged", 10*time.Second, func() bool { return crowd.Acknowledged() > 20 })
+	await.True(t, "writes are acknowledged", time.Minute, func() bool { return crowd.Acknowledged() > 20 })
 	fault := time.Now()
 	if _, err := machine.Run(t.Context(), "systemctl", "kill", "--signal=KILL", "one"); err != nil {
 		t.Fatal(err)
 	}
-	await.True(t, "writes fail", 10*time.Second, func() bool { return crowd.Calm() < time.Since(fault) })
+	await.True(t, "writes fail", time.Minute, func() bool { return crowd.Calm() < time.Since(fault) })
 	if _, err := machine.Run(t.Context(), "sh", "-c", restart); err != nil {
 		t.Fatal(err)
 	}
