@@ -49,7 +49,7 @@ func (f filesStep) reconcile(ctx context.Context, in input) error {
 func (f filesStep) side(p topology.Pair) replication.Pair {
 	side := replication.Pair{
 		Name: p.Name, Node: f.s.m.record.Node, Peer: p.Peer.Node, Leads: p.Leads(), Path: p.Self.Path, PeerPath: p.Peer.Path,
-		Owner: p.Owner, Group: p.Group, Exclude: p.Exclude, Alternates: p.Alternates(), Limits: p.Limits,
+		Owner: p.Owner, Group: p.Group, Exclude: p.Exclude, Alternates: p.Alternates(), Limits: p.Limits, After: p.After,
 		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
 			return f.s.openStream(ctx, p.Name, (*api.Client).Stream)
 		},

@@ -84,6 +84,8 @@ type Pair struct {
 	Dial func(context.Context) (io.ReadWriteCloser, error)
 	// Cold is how old directories are moved to another root, nil for not at all.
 	Cold *Cold
+	// After is what runs here after changes of the other node have arrived, as the account that the tree belongs to, nil for nothing.
+	After *spec.PairAfter
 }
 
 // Cold is how a node's side moves old directories.
@@ -118,6 +120,8 @@ type Status struct {
 	Resting bool
 	// Cold is what is moved to the cold root, nil without one.
 	Cold *spec.ColdStatus
+	// After is how far the command after changes is, nil without one.
+	After *spec.AfterStatus
 	// Problem is what is wrong and what to do, "" for nothing. With PairSynced it names what cannot be synchronized, such as files that the
 	// account may not read, while everything else is.
 	Problem string

@@ -70,6 +70,8 @@ type Pair struct {
 	Cold *PairCold `json:"cold,omitempty"`
 	// Standby makes the pair stand in for a node's while that is dead, nil for a pair that always works.
 	Standby *PairStandby `json:"standby,omitempty"`
+	// After is what a node runs after changes of the other one have arrived there, nil for nothing.
+	After *PairAfter `json:"after_change,omitempty"`
 }
 
 // PairEnd is one node's side of a pair.
@@ -124,6 +126,7 @@ func (p Pair) Validate() Problems {
 	}
 	ps = append(ps, p.validateCold()...)
 	ps = append(ps, p.validateStandby()...)
+	ps = append(ps, p.After.validate().Under("after_change")...)
 	return append(ps, p.Limits.validate().Under("limits")...)
 }
 

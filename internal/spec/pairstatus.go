@@ -71,6 +71,8 @@ type PairStatus struct {
 	Owes PairDebt `json:"owes,omitempty"`
 	// Cold is what is moved to the cold root, nil without one.
 	Cold *ColdStatus `json:"cold,omitempty"`
+	// After is how far the node is with the command after changes, nil without one.
+	After *AfterStatus `json:"after_change,omitempty"`
 }
 
 // ColdStatus is how a node's side of a pair moves old directories.

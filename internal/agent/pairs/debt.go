@@ -102,10 +102,11 @@ func (s *side) owe(p topology.Pair, now replication.Status, sight Sight) (anew b
 	return restarted || held || s.held
 }
 
-// complete tells that neither side has changes that the other has not seen, by what both say since the debt began: the one that leads does not
-// know of those that wait at the other.
+// complete tells that neither side has changes that the other has not seen, nor a command to run after such, by what both say since the debt began: the one
+// that leads does not know of those that wait at the other. That the other's command fails keeps the other from serving, and not this one.
 func (s *side) complete(p topology.Pair, now replication.Status, sight Sight) bool {
-	return time.Since(s.since) >= unseen && now.Pending == 0 && sight.Statuses[p.Peer.Node].Pairs[p.Name].Pending == 0 && sight.Received[p.Peer.Node].After(s.since)
+	peer := sight.Statuses[p.Peer.Node].Pairs[p.Name]
+	return time.Since(s.since) >= unseen && now.Pending == 0 && peer.Pending == 0 && now.After.Rests() && (peer.After.Rests() || peer.After.State == spec.AfterFailed) && sight.Received[p.Peer.Node].After(s.since)
 }
 
 // graver returns the graver one of two debts.

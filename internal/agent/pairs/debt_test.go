@@ -69,6 +69,37 @@ func TestWhatWasEqualDuringMaintenance(t *testing.T) {
 	})
 }
 
+// TestCommandAfterMaintenance: what was changed in it is not there before the command after changes has run, either.
+func TestCommandAfterMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, began := leads(t)
+		n.change(func(s *pairs.Sight) { s.Away = true })
+		n.expect(spec.PairSynced, "Ready", "")
+		after := func(here, there spec.AfterState) {
+			n.change(func(s *pairs.Sight) {
+				s.Away = false
+				s.Statuses["sg1"] = spec.Status{Node: "sg1", Pairs: map[string]spec.PairStatus{"uploads": {State: spec.PairSyncing, After: &spec.AfterStatus{State: there}}}}
+				s.Received["sg1"] = time.Now()
+			})
+			n.says(replication.Status{State: spec.PairSynced, Started: began, Synced: time.Now(), After: &spec.AfterStatus{State: here, Problem: "no table"}})
+			pass(10 * time.Second)
+		}
+		after(spec.AfterDue, spec.AfterDone)
+		n.fitness("while it is due", barred)
+		after(spec.AfterRunning, spec.AfterDone)
+		n.fitness("while it runs", barred)
+		after(spec.AfterFailed, spec.AfterDone)
+		n.fitness("when it has failed", barred)
+		n.expect(spec.PairSynced, "AfterChange", "uploads: not synchronized yet")
+		after(spec.AfterDone, spec.AfterRunning)
+		n.fitness("while it runs on the other node", barred)
+		after(spec.AfterDone, spec.AfterFailed)
+		n.fitness("when it has failed on the other node", well)
+		after(spec.AfterDue, spec.AfterDone)
+		n.fitness("for later changes", well)
+	})
+}
+
 // TestShortMaintenance is over before anybody has looked.
 func TestShortMaintenance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

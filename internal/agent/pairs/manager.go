@@ -213,7 +213,7 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, excus
 	said := spec.PairStatus{
 		State: now.State, Since: s.said.Since, Synced: now.Synced, Pending: now.Pending, Conflicts: len(now.Conflicts),
 		ConflictPaths: now.Conflicts[:min(len(now.Conflicts), maxConflictPaths)], Watching: now.Watching, Problem: now.Problem,
-		Warning: now.Warning, Short: now.Short, Full: now.Full, Cold: now.Cold,
+		Warning: now.Warning, Short: now.Short, Full: now.Full, Cold: now.Cold, After: now.After,
 		Propagation: s.said.Propagation, Measured: s.said.Measured,
 	}
 	if !p.Leads() && now.State == spec.PairSyncing {
@@ -263,7 +263,7 @@ func (s *side) asked(p topology.Pair, sight Sight) bool {
 // same tells whether two statuses say the same to others; when both sides were equal last is no news.
 func same(a, b spec.PairStatus) bool {
 	return a.State == b.State && a.Problem == b.Problem && a.Conflicts == b.Conflicts && a.Pending == b.Pending && a.Watching == b.Watching &&
-		a.Measured.Equal(b.Measured) && a.Warning == b.Warning && a.Short == b.Short && a.Full == b.Full && a.Owes == b.Owes && a.StandsIn.Equal(b.StandsIn) && sameCold(a.Cold, b.Cold) && slices.Equal(a.ConflictPaths, b.ConflictPaths)
+		a.Measured.Equal(b.Measured) && a.Warning == b.Warning && a.Short == b.Short && a.Full == b.Full && a.Owes == b.Owes && a.StandsIn.Equal(b.StandsIn) && sameCold(a.Cold, b.Cold) && a.After.Equal(b.After) && slices.Equal(a.ConflictPaths, b.ConflictPaths)
 }
 
 // All returns what this node says of its side of each pair.
@@ -303,6 +303,8 @@ func (m *Manager) Condition() (status spec.ConditionStatus, reason, message stri
 			why, text = "Incomplete", s.said.Problem
 		case s.said.Cold != nil && s.said.Cold.Problem != "":
 			why, text = "ColdProblem", "old directories: "+s.said.Cold.Problem
+		case s.said.After != nil && s.said.After.State == spec.AfterFailed:
+			why, text = "AfterChange", "the command after changes does not succeed: "+s.said.After.Problem
 		case s.slow(p):
 			why, text = "Slow", fmt.Sprintf("a change took %.1f s to %s, more than the objective of %d s", s.said.Propagation, p.Peer.Node, p.Objective)
 		}

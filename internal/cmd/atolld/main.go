@@ -44,6 +44,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	cmd.AddCommand(runCommand(), planCommand(), statusCommand(), movedCommand(), copiedCommand(), installCommand(), packagesCommand(), uninstallCommand(), versionCommand(), pairCommand(), wireguardCommand())
+	cmd.AddCommand(runCommand(), planCommand(), statusCommand(), movedCommand(), copiedCommand(), installCommand(), packagesCommand(), uninstallCommand(), versionCommand(), pairCommand(), pairAfterCommand(), wireguardCommand())
 	return cmd
 }

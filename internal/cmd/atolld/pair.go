@@ -61,3 +61,20 @@ func pairCommand() *cobra.Command {
 	_ = cmd.MarkFlagRequired("config") // the flag is there
 	return cmd
 }
+
+func pairAfterCommand() *cobra.Command {
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "pair-after",
+		Short: "Run the command after changes of a pair (this is what its unit does)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			useFewThreads()
+			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime()}))
+			return worker.RunAfter(cmd.Context(), socket, log)
+		},
+	}
+	cmd.Flags().StringVar(&socket, "socket", "", "where the pair's programs say when it is to run")
+	_ = cmd.MarkFlagRequired("socket") // the flag is there
+	return cmd
+}

@@ -28,6 +28,7 @@ type Model struct {
 	Limits    types.Object `tfsdk:"limits"`
 	Cold      types.Object `tfsdk:"cold"`
 	Standby   types.Object `tfsdk:"standby"`
+	After     types.Object `tfsdk:"after_change"`
 	Objective types.Int64  `tfsdk:"objective_seconds"`
 	Accept    types.Object `tfsdk:"accept"`
 
@@ -111,7 +112,7 @@ func secondsOrNull(s float64) types.Float64 {
 
 // settings are what is configured of the pair but for its nodes.
 func (m *Model) settings() []attr.Value {
-	return []attr.Value{m.Name, m.Leader, m.Driver, m.Owner, m.Group, m.Exclude, m.Limits, m.Cold, m.Standby, m.Objective}
+	return []attr.Value{m.Name, m.Leader, m.Driver, m.Owner, m.Group, m.Exclude, m.Limits, m.Cold, m.Standby, m.After, m.Objective}
 }
 
 func sameArguments(a, b *Model) bool {
@@ -154,6 +155,7 @@ func (m *Model) Observe(v *api.PairView, keys map[string]string) {
 		sides[keys[node]] = types.ObjectValueMust(sideTypes(), map[string]attr.Value{
 			"state": types.StringValue(string(side.State)), "pending": types.Int64Value(int64(side.Pending)),
 			"propagation_seconds": secondsOrNull(side.Propagation), "watching": textOrNull(side.Watching), "problem": textOrNull(side.Problem),
+			"after_change": afterStatusValue(side.After),
 		})
 	}
 	m.Sides = types.MapValueMust(types.ObjectType{AttrTypes: sideTypes()}, sides)

@@ -113,6 +113,8 @@ func (m *Model) pair(ctx context.Context) (pair, diag.Diagnostics) {
 	diags.Append(more...)
 	p.body.Standby, more = m.standby(ctx)
 	diags.Append(more...)
+	p.body.After, more = m.after(ctx)
+	diags.Append(more...)
 	return p, diags
 }
 
@@ -173,6 +175,7 @@ func (m *Model) fromSpec(ctx context.Context, p *pair, body spec.Pair, seen oper
 	diags := m.setLimits(ctx, body.Limits)
 	m.setCold(body.Cold)
 	m.setStandby(body.Standby)
+	m.setAfter(body.After)
 	keys := p.keys()
 	nodes := map[string]attr.Value{}
 	for _, name := range body.Nodes() {

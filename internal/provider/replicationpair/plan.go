@@ -131,6 +131,7 @@ func (m *Model) validate(ctx context.Context, p *pair) diag.Diagnostics {
 	diags.Append(m.validateNodes(p)...)
 	diags.Append(m.validateCold(ctx, p)...)
 	diags.Append(m.validateStandby(p)...)
+	diags.Append(m.validateAfter(ctx)...)
 	for _, e := range p.ends {
 		if known(e.path) {
 			check(e.at().AtName("path"), spec.ValidateTree("path", e.path.ValueString()))
@@ -144,6 +145,7 @@ func (m *Model) validate(ctx context.Context, p *pair) diag.Diagnostics {
 			"limits.memory": path.Root("limits").AtName("memory_mib"), "limits.io": path.Root("limits").AtName("io_class"),
 			"cold.older_than_days": path.Root("cold").AtName("older_than_days"), "cold.interval_minutes": path.Root("cold").AtName("interval_minutes"),
 			"standby.for": path.Root("standby").AtName("centre").AtName("name"), "standby.after_seconds": path.Root("standby").AtName("after_seconds"),
+			"after_change.command": path.Root("after_change").AtName("command"), "after_change.timeout_seconds": path.Root("after_change").AtName("timeout_seconds"),
 		}, p.body.Validate())...)
 	}
 	return diags

@@ -68,10 +68,11 @@ func Schema(ctx context.Context) schema.Schema {
 				"`*`, `?`, `[a-z]` and `**` as in `.gitignore`, without `!`. A list of your own takes the place of the default; `[]` excludes nothing. " +
 				"Default: temporary files and uploads that are not whole yet, `" + strings.Join(exclude.Defaults(), "`, `") + "`.",
 		},
-		"limits":  limitsAttribute(),
-		"accept":  acceptAttribute(),
-		"cold":    coldAttribute(),
-		"standby": standbyAttribute(),
+		"limits":       limitsAttribute(),
+		"accept":       acceptAttribute(),
+		"cold":         coldAttribute(),
+		"standby":      standbyAttribute(),
+		"after_change": afterAttribute(),
 		"objective_seconds": schema.Int64Attribute{
 			Optional: true, Computed: true, Default: int64default.StaticInt64(spec.DefaultPairObjective), Validators: []validator.Int64{int64validator.Between(1, 3600)},
 			MarkdownDescription: fmt.Sprintf("How soon a change should be on the other node, in seconds. What takes longer is reported. Default %d.", spec.DefaultPairObjective),
@@ -186,6 +187,7 @@ func observedAttributes() map[string]schema.Attribute {
 				"propagation_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "How long the last change that was measured took from here to the other node; null before the first."},
 				"watching":            schema.StringAttribute{Computed: true, MarkdownDescription: "How changes are noticed: `fanotify` or `inotify`; null when that is not known."},
 				"problem":             schema.StringAttribute{Computed: true, MarkdownDescription: "What is wrong and what to do; null for nothing."},
+				"after_change":        afterStatus(),
 			}},
 		},
 	}
@@ -194,5 +196,6 @@ func observedAttributes() map[string]schema.Attribute {
 func sideTypes() map[string]attr.Type {
 	return map[string]attr.Type{
 		"state": types.StringType, "pending": types.Int64Type, "propagation_seconds": types.Float64Type, "watching": types.StringType, "problem": types.StringType,
+		"after_change": types.ObjectType{AttrTypes: afterStatusTypes()},
 	}
 }

@@ -44,6 +44,8 @@ const (
 	Different Phase = "different"
 	// Likely is one that is equal as far as it is known what has changed: the full digest is yet to be made, or is waiting for other pairs.
 	Likely Phase = "likely equal"
+	// Unfinished is one whose trees are equal, and of which a side has something left to do to its tree: Snapshot.Unfinished says what.
+	Unfinished Phase = "unfinished"
 	// Equal is one whose trees were equal by their full digests.
 	Equal Phase = "equal"
 )
@@ -168,9 +170,10 @@ func (w *waiting) pair(ctx context.Context, i int, full bool) (equal bool, err e
 		}
 	}
 	known := errs[0] == nil && errs[1] == nil
-	equal = known && same(snapshots)
+	alike := known && same(snapshots)
+	equal = alike && snapshots[0].Unfinished == "" && snapshots[1].Unfinished == ""
 	found := func(*State) {}
-	if known && !equal && !time.Now().Before(w.paused[i]) {
+	if known && !alike && !time.Now().Before(w.paused[i]) {
 		found = w.compare(ctx, i)
 	}
 	w.change(i, func(s *State) {
@@ -185,6 +188,8 @@ func (w *waiting) pair(ctx context.Context, i int, full bool) (equal bool, err e
 			s.Phase, s.Comparison, s.Problem = Equal, nil, ""
 		case equal:
 			s.Phase, s.Comparison, s.Problem = Likely, nil, ""
+		case alike:
+			s.Phase, s.Comparison, s.Problem = Unfinished, nil, ""
 		case known || s.Phase != Reading:
 			s.Phase = Different
 		}

@@ -26,6 +26,8 @@ type tree struct {
 	settings digest.Sum
 	problems int
 	fulls    int
+	// unfinished is what is left to do to it.
+	unfinished string
 }
 
 func newTree(names ...string) *tree {
@@ -82,7 +84,7 @@ func (t *tree) Digest(ctx context.Context, full bool, progress func(digest.Progr
 		}
 	}
 	d := t.directory()
-	return &digest.Snapshot{Sum: d.Sum, Settings: d.Settings, Totals: d.Totals, ProblemCount: t.problems}, nil
+	return &digest.Snapshot{Sum: d.Sum, Settings: d.Settings, Totals: d.Totals, ProblemCount: t.problems, Unfinished: t.unfinished}, nil
 }
 
 // Directory implements digest.Lister.
@@ -115,6 +117,24 @@ func TestEqualTreesAreToldAtOnceByFullDigests(t *testing.T) {
 		states, took, err := within(t, time.Minute, barrier.Options{}, pair("uploads", here, there))
 		if err != nil || took != 0 || states[0].Phase != barrier.Equal || here.fulls != 1 || there.fulls != 1 {
 			t.Errorf("after %s: %+v, %v; %d and %d full digests", took, states, err, here.fulls, there.fulls)
+		}
+	})
+}
+
+// TestWaitsForWhatIsLeftToDo: equal trees do not stay so while a node is about to change its own.
+func TestWaitsForWhatIsLeftToDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := newTree("a"), newTree("a")
+		there.unfinished = "a command runs"
+		states, _, err := within(t, 10*time.Second, barrier.Options{}, pair("uploads", here, there))
+		if s := states[0]; !errors.Is(err, context.DeadlineExceeded) || s.Phase != barrier.Unfinished || s.Comparison != nil || s.Sides[1].Snapshot.Unfinished != "a command runs" || there.fulls != 0 {
+			t.Errorf("it runs: %+v, %v", s, err)
+		}
+		time.AfterFunc(20*time.Second, func() { there.change(func() { there.unfinished, there.files["b"] = "", 1 }) })
+		time.AfterFunc(30*time.Second, func() { here.change(func() { here.files["b"] = 1 }) })
+		states, took, err := within(t, time.Minute, barrier.Options{}, pair("uploads", here, there))
+		if err != nil || took != 30*time.Second || states[0].Phase != barrier.Equal {
+			t.Errorf("after %s: %+v, %v", took, states, err)
 		}
 	})
 }

@@ -187,6 +187,9 @@ type Snapshot struct {
 	// Skipped are paths of sockets, FIFOs and devices, at most 100, sorted; SkippedCount counts all.
 	Skipped      [][]byte `json:"skipped,omitempty"`
 	SkippedCount int      `json:"skipped_count"`
+	// Unfinished is what is left to do to the tree, or was done meanwhile, so that it may be equal with another one and yet not stay so; "" for nothing.
+	// Whoever keeps the tree fills it in.
+	Unfinished string `json:"unfinished,omitempty"`
 	// Began and Took are when and how long.
 	Began time.Time     `json:"began"`
 	Took  time.Duration `json:"took"`

@@ -29,6 +29,8 @@ type Suite struct {
 	// (pgrep(1)), which may be killed at any time.
 	Unit    func(pair string) string
 	Program string
+	// AfterUnit is the service that the driver keeps for a pair's command after changes.
+	AfterUnit func(pair string) string
 	// Attributes tells that the program on these machines keeps extended attributes and access control lists.
 	Attributes bool
 	// Knowledge is a pattern for the files in which a side keeps what it knows of earlier synchronizations.
@@ -88,6 +90,7 @@ func (r *run) changes() []test {
 		{"Special", r.special},
 		{"Attributes", r.attributes},
 		{"Barrier", r.barrier},
+		{"AfterChange", r.afterChange},
 		{"Snapshots", r.snapshots},
 		{"Unseen", r.unseen},
 		{"Conflict", r.conflict},

@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		run = other
 	} else if len(os.Args) > 1 && os.Args[1] == "pair" {
 		run = pair
+	} else if len(os.Args) > 1 && os.Args[1] == "pair-after" {
+		run = pairAfter
 	}
 	if run == nil {
 		fewWorlds()
@@ -69,7 +71,7 @@ func pair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg.Pauses = worker.Pauses{Retry: 500 * time.Millisecond, Doubt: 2 * time.Second, Recheck: time.Second}
+	cfg.Pauses = worker.Pauses{Retry: 500 * time.Millisecond, Doubt: 2 * time.Second, Recheck: time.Second, After: 200 * time.Millisecond}
 	switch os.Args[2] {
 	case "--prepare":
 		return worker.Prepare(cfg)
@@ -90,6 +92,11 @@ func pair(ctx context.Context) error {
 	err = worker.Run(ctx, cfg, unison.NewEngine, slog.New(slog.NewTextHandler(journal, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	_, _ = fmt.Fprintln(journal, "ended:", err)
 	return err
+}
+
+// pairAfter is what "atolld pair-after" does.
+func pairAfter(ctx context.Context) error {
+	return worker.RunAfter(ctx, os.Args[len(os.Args)-1], slog.New(slog.NewTextHandler(os.Stderr, nil)))
 }
 
 // TestConformance runs the suite on machines with a systemd of their own, as nodes are.
@@ -142,8 +149,9 @@ func suite() replicationtest.Suite {
 			t.Cleanup(func() { _ = d.Close() })
 			return d
 		},
-		Unit:    func(pair string) string { return "atoll-pair-" + pair + ".service" },
-		Program: `^unison(-[0-9.+]*)?$`,
+		Unit:      func(pair string) string { return "atoll-pair-" + pair + ".service" },
+		AfterUnit: worker.AfterUnit,
+		Program:   `^unison(-[0-9.+]*)?$`,
 		PowerCut: func(pair string) string {
 			return `sed -i 's/"boot": "[^"]*"/"boot": "the one before", "unsynced": true/' /var/lib/atoll-pairs/` + pair + `/state.json`
 		},

@@ -113,8 +113,10 @@ func (d *Driver) removeOthers(ctx context.Context, pairs []replication.Pair) err
 
 // remove takes a pair away. The agent itself may not write where the pair's tree and state are: a unit does that.
 func (d *Driver) remove(ctx context.Context, name string) error {
-	if _, err := d.sys.Units().Remove(ctx, unitName(name)); err != nil {
-		return err
+	for _, unit := range []string{worker.AfterUnit(name), unitName(name)} {
+		if _, err := d.sys.Units().Remove(ctx, unit); err != nil {
+			return err
+		}
 	}
 	if _, err := d.sys.ReadFile(configPath(name)); err == nil {
 		program, err := d.ownProgram()
@@ -158,6 +160,11 @@ func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
 			return ps
 		}
 	}
+	if p.After != nil {
+		if ps := spec.ValidateAfterCommand("after_change.command", p.After.Command); len(ps) > 0 {
+			return ps
+		}
+	}
 	c := workerConfig(p)
 	if _, err := Profile(c, "", true, nil); err != nil {
 		return err
@@ -176,6 +183,9 @@ func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
 	if _, err := d.sys.Units().Ensure(ctx, serviceUnit(p, program, text)); err != nil {
 		return err
 	}
+	if err := d.applyAfter(ctx, p, program); err != nil {
+		return err
+	}
 	if host.Recording(d.sys) {
 		return nil
 	}
@@ -192,10 +202,20 @@ func (d *Driver) apply(ctx context.Context, p replication.Pair) error {
 	return nil
 }
 
+// applyAfter has the unit that runs the command after changes, where there is one.
+func (d *Driver) applyAfter(ctx context.Context, p replication.Pair, program string) error {
+	if p.After == nil {
+		_, err := d.sys.Units().Remove(ctx, worker.AfterUnit(p.Name))
+		return err
+	}
+	_, err := d.sys.Units().Ensure(ctx, afterUnit(p, program))
+	return err
+}
+
 func workerConfig(p replication.Pair) worker.Config {
 	c := worker.Config{
 		Driver: spec.ReplicationUnison, Pair: p.Name, Node: p.Node, Peer: p.Peer, Leads: p.Leads, Path: p.Path, PeerPath: p.PeerPath, Owner: p.Owner, Group: p.Group,
-		Exclude: p.Exclude, Alternates: p.Alternates, RunDir: runDir(p.Name), StateDir: stateDir(p.Name),
+		Exclude: p.Exclude, Alternates: p.Alternates, After: p.After, RunDir: runDir(p.Name), StateDir: stateDir(p.Name),
 	}
 	c.SnapshotDirs = snapshotDirs(p)
 	if p.Cold != nil {

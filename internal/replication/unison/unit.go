@@ -42,16 +42,22 @@ func lines(p replication.Pair) string {
 	for _, dir := range snapshotDirs(p) {
 		fmt.Fprintf(&out, "ReadWritePaths=\"-%s\"\n", dir)
 	}
-	limits := p.Limits
+	out.WriteString(niceness(p.Limits))
+	if p.Limits.Memory != 0 {
+		// Beyond this, pages are taken back; there is no hard limit that would kill in the middle.
+		fmt.Fprintf(&out, "MemoryHigh=%dM\n", p.Limits.Memory)
+	}
+	return out.String()
+}
+
+// niceness renders how much of the processors and of the disk programs take from others.
+func niceness(limits spec.PairLimits) string {
+	var out strings.Builder
 	if limits.Nice != 0 {
 		fmt.Fprintf(&out, "Nice=%d\n", limits.Nice)
 	}
 	if limits.IO == spec.IOIdle {
 		out.WriteString("IOSchedulingClass=idle\n")
-	}
-	if limits.Memory != 0 {
-		// Beyond this, pages are taken back; there is no hard limit that would kill in the middle.
-		fmt.Fprintf(&out, "MemoryHigh=%dM\n", limits.Memory)
 	}
 	return out.String()
 }

@@ -34,16 +34,23 @@ func (w *Watcher) loop() {
 		if ready.stop {
 			return
 		}
-		if ready.source {
+		var flushes []chan struct{}
+		if ready.flush {
+			flushes = w.takeFlushes()
+		}
+		if ready.source || len(flushes) > 0 && w.source != nil {
 			if !w.read() {
 				return
 			}
+		}
+		for _, flushed := range flushes {
+			close(flushed)
 		}
 		now := time.Now()
 		w.settling.expire(now, w.report)
 		if !w.linked.IsZero() && !now.Before(w.linked) {
 			w.linked, w.linkedLast = time.Time{}, now
-			w.rescan("a file that has several names was changed by one of them")
+			w.rescan(SeveralNames)
 		}
 		reason := ""
 		if ready.mounts && w.source != nil && (!w.source.intact() || w.mounts.changed()) {
@@ -65,7 +72,7 @@ func (w *Watcher) loop() {
 
 // ready is what poll has found.
 type ready struct {
-	stop, source, mounts bool
+	stop, flush, source, mounts bool
 }
 
 // poll waits until there is something to do.
@@ -97,7 +104,9 @@ func (w *Watcher) poll(looked time.Time) (ready, error) {
 	if _, err := unix.Poll(fds, int(timeout)); err != nil && !errors.Is(err, unix.EINTR) {
 		return ready{}, err
 	}
-	return ready{stop: fds[0].Revents != 0, mounts: fds[1].Revents != 0, source: fds[2].Revents != 0}, nil
+	// What was written to the pipe before it was closed is of no interest any more.
+	closed := fds[0].Revents&^unix.POLLIN != 0
+	return ready{stop: closed, flush: !closed && fds[0].Revents != 0, mounts: fds[1].Revents != 0, source: fds[2].Revents != 0}, nil
 }
 
 // read takes everything from the source, and says whether the watcher can go on.

@@ -16,6 +16,9 @@ type Change struct {
 	Own bool
 }
 
+// SeveralNames is the reason of a batch of all of a tree of which no change was missed: of a file's names the kernel tells but one.
+const SeveralNames = "a file that has several names was changed by one of them"
+
 // Batch is what has changed since the last one.
 type Batch struct {
 	// All says that changes may have been missed: everything has to be looked at, and Changes is empty.

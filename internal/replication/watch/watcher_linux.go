@@ -63,7 +63,7 @@ type source interface {
 type Watcher struct {
 	root    string
 	options Options
-	stop    *os.File // closed by Close: its other end wakes the loop
+	stop    *os.File // closed by Close, or written to by Flush: its other end wakes the loop
 	stopped *os.File
 	done    chan struct{}
 
@@ -74,6 +74,7 @@ type Watcher struct {
 	status   Status
 	gap      time.Duration
 	lastTake time.Time
+	flushes  []chan struct{} // each closed when the loop has read what there was
 
 	// Only the loop touches these.
 	source   source
@@ -244,6 +245,37 @@ func (w *Watcher) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.status
+}
+
+// Flush returns when Options.Own and the others have been asked of everything that had happened to the tree before it was called, as far as the kernel
+// tells of it: what was lost is in the next batch. The errors are those of ctx, and ErrClosed.
+func (w *Watcher) Flush(ctx context.Context) error {
+	flushed := make(chan struct{})
+	w.mu.Lock()
+	w.flushes = append(w.flushes, flushed)
+	w.mu.Unlock()
+	if _, err := w.stop.Write([]byte{0}); err != nil {
+		return ErrClosed
+	}
+	select {
+	case <-flushed:
+		return nil
+	case <-w.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// takeFlushes returns who waits for what there is now.
+func (w *Watcher) takeFlushes() []chan struct{} {
+	var woken [64]byte
+	_, _ = w.stopped.Read(woken[:]) // poll has said that there is something
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	flushes := w.flushes
+	w.flushes = nil
+	return flushes
 }
 
 // Close ends the watcher and returns when it has let go of everything. It may be called more than once.

@@ -21,3 +21,6 @@ func (*Watcher) Status() Status { return Status{} }
 
 // Close does nothing.
 func (*Watcher) Close() error { return nil }
+
+// Flush fails with errors.ErrUnsupported.
+func (*Watcher) Flush(context.Context) error { return errors.ErrUnsupported }

@@ -46,6 +46,8 @@ type Config struct {
 	Exclude []string `json:"exclude,omitempty"`
 	// Cold is how old directories are moved to another root, nil for not at all.
 	Cold *Cold `json:"cold,omitempty"`
+	// After is what runs after changes of the other node have arrived, nil for nothing.
+	After *spec.PairAfter `json:"after_change,omitempty"`
 	// RunDir is where the worker's sockets are. It is gone after a restart of the machine.
 	RunDir string `json:"run_dir"`
 	// StateDir is where the worker and its program keep what outlives them.
@@ -65,6 +67,8 @@ type Pauses struct {
 	Doubt time.Duration
 	// Recheck is after what time a program is first told to look again at what it could not read: 5 s.
 	Recheck time.Duration
+	// After is for how long the command after changes is first not tried again when it has failed: 5 s.
+	After time.Duration
 }
 
 // WithPauses returns the configuration with every pause as it is kept.
@@ -72,6 +76,7 @@ func (c Config) WithPauses() Config {
 	c.Pauses.Retry = cmp.Or(c.Pauses.Retry, pauseMost)
 	c.Pauses.Doubt = cmp.Or(c.Pauses.Doubt, doubtAfter)
 	c.Pauses.Recheck = cmp.Or(c.Pauses.Recheck, recheckFirst)
+	c.Pauses.After = cmp.Or(c.Pauses.After, afterRetryFirst)
 	return c
 }
 
@@ -119,6 +124,9 @@ func (c Config) terms() string {
 
 // ControlSocket is where the agent reaches the worker.
 func (c Config) ControlSocket() string { return filepath.Join(c.RunDir, "control.sock") }
+
+// AfterSocket is where the program that runs the command after changes asks the worker for work. Only the tree's account reaches it.
+func (c Config) AfterSocket() string { return filepath.Join(c.RunDir, "after.sock") }
 
 // Home is the home directory of the program that the worker runs, owned by the account that it runs as.
 func (c Config) Home() string { return filepath.Join(c.StateDir, "home") }

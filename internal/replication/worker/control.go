@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,6 +109,9 @@ func (w *worker) status() replication.Status {
 		s.State = spec.PairSyncing
 	}
 	s.Cold = w.mover.said()
+	if s.After = w.after.status(); s.After != nil {
+		s.Warning = strings.Join(slices.DeleteFunc([]string{s.Warning, w.after.warning()}, func(text string) bool { return text == "" }), "; ")
+	}
 	return s
 }
 

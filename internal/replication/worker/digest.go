@@ -43,6 +43,8 @@ type digests struct {
 	check func() error
 	// untold tells that nobody says what changes in the tree: every digest looks at everything.
 	untold bool
+	// after is what may have something left to do to the tree, nil for nothing.
+	after *after
 
 	mu      sync.Mutex
 	options *digest.Options
@@ -196,6 +198,7 @@ func (d *digests) digest(ctx context.Context, tree *digest.Tree, full bool, prog
 	if full || d.untold {
 		walk = tree.Digest
 	}
+	mark, left := d.after.mark(ctx)
 	snapshot, err := walk(ctx, progress)
 	// A tree that went away in the middle looks like one that has little.
 	if err := d.check(); err != nil {
@@ -204,6 +207,7 @@ func (d *digests) digest(ctx context.Context, tree *digest.Tree, full bool, prog
 	if err != nil {
 		return nil, err
 	}
+	snapshot.Unfinished = d.after.since(ctx, mark, left)
 	if snapshot.Read.Files > 0 && (full || d.untold) {
 		if err := tree.SaveCache(d.cache); err != nil {
 			d.log.Warn("the next start reads the whole tree again for its digest", "error", err)

@@ -15,6 +15,7 @@ func (h *Host) writes() error {
 	h.syncing.Lock()
 	defer h.syncing.Unlock()
 	h.rounds++
+	h.after.writes()
 	if h.unsynced {
 		return nil
 	}
@@ -31,6 +32,7 @@ func (h *Host) Rests() {
 	h.syncing.Lock()
 	defer h.syncing.Unlock()
 	h.ended = h.rounds
+	h.after.rests()
 }
 
 // sync brings the tree to the disk, and after it what is known of it, and notes that it is there unless the program goes on writing. Over tells
@@ -49,7 +51,7 @@ func (h *Host) sync(over bool) error {
 	}
 	h.syncing.Lock()
 	defer h.syncing.Unlock()
-	if rounds != h.rounds || rounds != h.ended && !over {
+	if rounds != h.rounds || !over && (rounds != h.ended || !h.after.settled()) {
 		return nil
 	}
 	if err := h.state.setUnsynced(false); err != nil {

@@ -60,6 +60,7 @@ type Host struct {
 	state *state
 	board *board
 	turn  *turn
+	after *after
 
 	leftovers sweeping
 	rest      rest

@@ -41,6 +41,8 @@ type kept struct {
 	Behind bool `json:"behind,omitempty"`
 	// Filled tells that the tree was not empty when it was last in step.
 	Filled bool `json:"filled,omitempty"`
+	// Due tells that changes of the other side have arrived after which the command that runs then (Config.After) has not succeeded.
+	Due bool `json:"due,omitempty"`
 	// Program is the process that was started last.
 	Program *process `json:"program,omitempty"`
 }
@@ -130,6 +132,22 @@ func (s *state) setUnsynced(unsynced bool) error {
 			return false
 		}
 		k.Unsynced = unsynced
+		return true
+	})
+}
+
+func (s *state) due() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept.Due
+}
+
+func (s *state) setDue(due bool) error {
+	return s.change(func(k *kept) bool {
+		if k.Due == due {
+			return false
+		}
+		k.Due = due
 		return true
 	})
 }

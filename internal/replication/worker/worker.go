@@ -54,9 +54,11 @@ func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger)
 		return err
 	}
 	w.tree = &tree{cfg: cfg, state: state}
+	w.after = newAfter(cfg, state, log)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.digests, w.coldDigests = newDigests(ctx, cfg, w.whole, log), newColdDigests(ctx, cfg, w.wholeCold, log)
+	w.digests.after = w.after
 	w.snapshots = &snapshots{cfg: cfg, digests: w.digests, log: log}
 	w.mover = newMover(cfg, w.reached, w.equalAt, log)
 	control, err := w.listen(ctx)
@@ -104,7 +106,9 @@ type worker struct {
 	shown    shown
 	doubt    doubt
 	turn     turn
-	digests  *digests
+	// after is nil for a pair that runs no command after changes.
+	after   *after
+	digests *digests
 	// coldDigests is nil for a pair that moves no directories.
 	coldDigests *digests
 	snapshots   *snapshots
@@ -187,7 +191,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err := w.makeHome(); err != nil {
 		return err
 	}
-	host := &Host{Config: w.cfg, Account: w.account, Log: w.log, tree: w.tree, state: w.tree.state, board: w.board, turn: &w.turn}
+	host := &Host{Config: w.cfg, Account: w.account, Log: w.log, tree: w.tree, state: w.tree.state, board: w.board, turn: &w.turn, after: w.after}
 	w.turn.settle = host.settle
 	engine, err := newEngine(host)
 	if err != nil {
@@ -207,6 +211,14 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 		return err
 	}
 	host.unsynced = w.tree.state.unsynced()
+	if err := w.after.begin(w.tree.state); err != nil {
+		return err
+	}
+	runs, err := w.after.serve(ctx, w.account)
+	if err != nil {
+		return err
+	}
+	defer runs()
 	skip, err := exclude.Parse(w.cfg.Exclude)
 	if err != nil {
 		return err
@@ -218,7 +230,11 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 				if outside, ours := w.cfg.outside(p); ours {
 					return outside
 				}
-				return skip.Match(p)
+				if skip.Match(p) {
+					return true
+				}
+				w.after.changed(p)
+				return false
 			}
 			if final := engine.Becomes(p); final != "" {
 				unseen.wrote(final)
@@ -228,6 +244,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 		Own: host.Own,
 		// It is asked of each change that is the program's own. Copies that it keeps are reported as if they were others'.
 		Foreign: func(p string) bool {
+			w.after.wrote(p)
 			if engine.Conflict(path.Base(p)) {
 				return true
 			}
@@ -241,6 +258,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	}
 	defer func() { _ = watcher.Close() }()
 	w.shown.set(engine, watcher)
+	w.after.watched(watcher, watcher.Status().Method)
 	if err := w.digests.begin(w.cfg, engine); err != nil {
 		return err
 	}
@@ -254,6 +272,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	defer cancel(nil)
 	go unseen.run(ctx)
 	go host.keepSynced(ctx)
+	go w.after.keep(ctx)
 	go func() { cancel(w.look(ctx, begun)) }()
 	go func() { cancel(w.pass(ctx, watcher, engine, unseen)) }()
 	if w.mover != nil {
@@ -261,6 +280,9 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 		go func() { cancel(w.mover.drive(ctx)) }()
 	}
 	w.synchronize(ctx, engine)
+	if err := w.after.finish(); err != nil { //nolint:contextcheck // it is over
+		w.log.Warn("the command after changes may run without need after the next start", "error", err)
+	}
 	if err := host.sync(true); err != nil {
 		w.log.Warn("what was received may be lost if the machine loses its power now", "error", err)
 	}
@@ -316,6 +338,7 @@ func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine
 			return fmt.Errorf("watch %s: %w", w.cfg.Path, err)
 		}
 		w.canaries.changed(w.cfg, batch)
+		w.after.missed(batch)
 		unseen.changed(batch)
 		engine.Changed(batch)
 		w.digests.changed(batch)
@@ -411,6 +434,7 @@ func (w *worker) run(ctx context.Context, cancel context.CancelFunc, engine Engi
 	}
 	defer release()
 	w.board.set(func() { w.board.apart = w.mover.apartNow() })
+	defer w.after.rests()
 	return engine.Run(ctx, link)
 }
 

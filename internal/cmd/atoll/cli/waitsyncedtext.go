@@ -89,10 +89,24 @@ func waitState(s barrier.State) (kind, text string) {
 		return kind, ""
 	case s.Phase == barrier.Different:
 		return kind, behind(s)
+	case s.Phase == barrier.Unfinished:
+		text = "equal, but " + unfinished(s)
+		return text, text
 	case s.Phase == barrier.Likely:
 		return kind, "equal as far as it is known what has changed"
 	}
 	return kind, "equal"
+}
+
+// unfinished says what the sides have left to do to their trees.
+func unfinished(s barrier.State) string {
+	var out []string
+	for i, side := range s.Sides {
+		if side.Snapshot != nil && side.Snapshot.Unfinished != "" {
+			out = append(out, s.Nodes[i]+": "+side.Snapshot.Unfinished)
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // behind says by how much each side is behind.
@@ -190,6 +204,8 @@ type waitedSide struct {
 	// BehindFiles and BehindBytes are what the side has yet to get.
 	BehindFiles int64 `json:"behind_files"`
 	BehindBytes int64 `json:"behind_bytes"`
+	// Unfinished is what is left to do to the tree.
+	Unfinished string `json:"unfinished,omitempty"`
 	// Error is why the side could not be looked at last.
 	Error string `json:"error,omitempty"`
 }
@@ -223,6 +239,7 @@ func waitedFor(cluster string, states []barrier.State, took time.Duration) waite
 			v := waitedSide{BehindFiles: lacks[i].Files, BehindBytes: lacks[i].Bytes}
 			if side.Snapshot != nil {
 				v.Files, v.Bytes, v.Digest = side.Snapshot.Totals.Files, side.Snapshot.Totals.Bytes, side.Snapshot.Sum.String()
+				v.Unfinished = side.Snapshot.Unfinished
 			}
 			if side.Err != nil {
 				v.Error = plainly(side.Err)
@@ -301,6 +318,9 @@ func printWaited(env Environment, w waited, states []barrier.State, asJSON bool)
 		verdict := "NOT equal"
 		if s.Phase == barrier.Likely && s.Sides[0].Err == nil && s.Sides[1].Err == nil {
 			verdict = "NOT verified"
+		}
+		if s.Phase == barrier.Unfinished {
+			verdict = "NOT finished"
 		}
 		if text == "" {
 			text = "nothing is known of its trees yet"
