@@ -126,6 +126,7 @@ func (r *run) knowledge() []test {
 	return []test{
 		{"PowerCut", r.powerCut},
 		{"KnowledgeLost", r.knowledgeLost},
+		{"KnowledgeOnce", r.knowledgeOnce},
 		{"KnowledgeDamaged", r.knowledgeDamaged},
 		{"KnowledgeRolledBack", r.knowledgeRolledBack},
 		{"CopiedMachine", r.copiedMachine},

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -41,6 +42,18 @@ func clearFiles(home string, prefixes []string) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// hasArchive tells whether unison knows of an earlier synchronization. It must not run.
+func hasArchive(home string) (bool, error) {
+	entries, err := os.ReadDir(path.Join(home, directory))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		hash, ok := strings.CutPrefix(e.Name(), archives[0])
+		return ok && isHash(hash)
+	}), err
 }
 
 // isHash tells whether the rest of a name is what unison makes of two roots.

@@ -63,6 +63,7 @@ type engine struct {
 	looked bool
 	// thorough tells that the next start reads all contents.
 	thorough bool
+	fresh    fresh
 }
 
 var _ worker.NewEngine = NewEngine
@@ -78,7 +79,7 @@ func NewEngine(h *worker.Host) (worker.Engine, error) {
 		return nil, err
 	}
 	e.monitor = fsmonitor.New(fsmonitor.Options{
-		Root: h.Config.Path, Hold: true, Gate: h.Gate, Event: e.event, Woken: e.woken, Log: h.Log,
+		Root: h.Config.Path, Hold: true, Gate: e.gate, Event: e.event, Woken: e.woken, Log: h.Log,
 	})
 	return e, e.prepare()
 }
@@ -346,6 +347,7 @@ func (e *engine) event(event fsmonitor.Event) {
 		e.host.Rests()
 		e.noted.waits()
 	case fsmonitor.Scanning:
+		e.fresh.looks()
 	}
 	e.mu.Lock()
 	e.looked = true

@@ -34,7 +34,14 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	cmd := e.command(Arguments(e.host.Config, e.socket("tunnel"), thorough, behind)...)
 	cmd.Stdout, cmd.Stderr = input, input
 	e.skipped.clear()
-	program, err := e.host.Start(ctx, cmd, e.ready)
+	program, err := e.host.Start(ctx, cmd, func() error {
+		if err := e.ready(); err != nil {
+			return err
+		}
+		has, err := hasArchive(e.host.Config.Home())
+		e.fresh.start(has)
+		return err
+	})
 	_ = input.Close() // unison has it
 	if err != nil {
 		return err
@@ -53,12 +60,12 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	go func() {
 		read <- ReadRounds(io.TeeReader(output, said), func(r Round) {
 			if fatal = r.Fatal; fatal == "" {
-				if rounds++; !carries {
+				if rounds++; carries {
+					e.round(link, r)
+				} else {
 					e.observed(r, rounds == 1)
-					return
 				}
-				e.round(link, r)
-				if thorough || behind && !e.host.Behind() {
+				if e.fresh.is() || thorough || behind && !e.host.Behind() {
 					once = true
 					_ = link.Close() // the next start is one as usual
 				}
