@@ -41,7 +41,7 @@ type Machine struct {
 }
 
 // New makes a machine that lasts until the test ends.
-func New(t *testing.T, name string) *Machine {
+func New(t testing.TB, name string) *Machine {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child",
 		"--propagation", "private", "sh", "-c", prepare)
@@ -98,7 +98,7 @@ func (m *Machine) Enter() []string {
 }
 
 // Run runs a command in the machine and fails the test when the command fails.
-func (m *Machine) Run(t *testing.T, name string, args ...string) string {
+func (m *Machine) Run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := m.Sys.System.Run(t.Context(), host.Command{Name: name, Args: args})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // Require skips the test, loudly, where machines of namespaces cannot be made, and fails it where one of the programs that
 // machines and the test need is missing.
-func Require(t *testing.T, programs ...string) {
+func Require(t testing.TB, programs ...string) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skipf("NOT RUN: needs Linux network namespaces, this is %s", runtime.GOOS)

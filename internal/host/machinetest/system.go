@@ -35,7 +35,7 @@ type process struct {
 	done chan struct{}
 }
 
-func newSystem(t *testing.T, m *Machine) *System {
+func newSystem(t testing.TB, m *Machine) *System {
 	return &System{
 		System: host.Within(fmt.Sprintf("/proc/%d/root", m.PID), m.Enter()...),
 		m:      m, log: t.Logf,

@@ -189,7 +189,7 @@ func bareMachine(t *testing.T, lab *bare.Lab, name string) *replicationtest.Mach
 }
 
 // newMachine makes a machine with a /var and a /srv of its own.
-func newMachine(t *testing.T, name string) *replicationtest.Machine {
+func newMachine(t testing.TB, name string) *replicationtest.Machine {
 	t.Helper()
 	m := machinetest.New(t, name)
 	m.Run(t, "sh", "-ec", `mkdir -p /etc/atoll /run/.var/upper /run/.var/work
@@ -203,7 +203,7 @@ mount -t tmpfs -o mode=755 tmpfs /srv`)
 	}
 }
 
-func copyProgram(t *testing.T, to string) {
+func copyProgram(t testing.TB, to string) {
 	t.Helper()
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
