@@ -115,6 +115,12 @@ type Status struct {
 	Conflicts []string
 	// Watching is how changes are noticed, in a word.
 	Watching string
+	// Changed is when anything but a canary was last seen to change in the tree, zero for never. Round is how long the program is busy with one change, with
+	// what it writes down of it afterwards; 0 where that is not known.
+	Changed time.Time
+	Round   time.Duration
+	// Carried is what was exchanged with the other side since Started.
+	Carried spec.PairCarried
 	// Resting tells that the pair carries nothing over: on the node that does not lead, that it will not until somebody says so, and on the other one, that
 	// this was so when the sides reached each other last.
 	Resting bool

@@ -52,6 +52,10 @@ type PairStatus struct {
 	// Measured is when.
 	Propagation float64   `json:"propagation_s,omitempty"`
 	Measured    time.Time `json:"measured,omitzero"`
+	// Lately sums up the canaries of the last hour, nil where there was none.
+	Lately *PairPropagation `json:"lately,omitempty"`
+	// Carried is what the side has exchanged with the other, nil while its programs do not run.
+	Carried *PairCarried `json:"carried,omitempty"`
 	// Conflicts is how many kept copies of conflicting versions are in the tree, ConflictPaths the first of them by name.
 	Conflicts     int      `json:"conflicts,omitempty"`
 	ConflictPaths []string `json:"conflict_paths,omitempty"`

@@ -17,10 +17,14 @@ import (
 )
 
 const (
-	// probeFirst is how long after a measurement the next one is, and probeMost what that grows to while nothing is wrong: a change of
-	// one small file still has both sides write down all that they know of the tree.
-	probeFirst = 30 * time.Second
-	probeMost  = 5 * time.Minute
+	// probeFirst is how long after a measurement the next one is while files change or changes take long: then somebody waits for them. While nothing is
+	// wrong and nothing changes, that grows to probeMost. But a canary has both sides write down all that they know of the tree, so that it is no sooner than
+	// so many times as long as a round of the program takes, as far as that is no longer than probeRarest.
+	probeFirst  = 30 * time.Second
+	probeMost   = 5 * time.Minute
+	probeBusy   = 200
+	probeIdle   = 2000
+	probeRarest = 30 * time.Minute
 	// headStart is how long before the change the other node is asked for it, so that its answer needs only its way back.
 	headStart = time.Second
 	// giveUp is when a canary is not waited for any longer. A change that has not arrived by then has long been told of.
@@ -31,9 +35,13 @@ const (
 type probe struct {
 	// measuring tells that a canary is under way.
 	measuring bool
-	// next is when the next one is due, and pause what was waited for this one.
-	next  time.Time
+	// last is when the last one had arrived, or was given up; zero for none since it could be measured. Pause is after what time the next one is due when
+	// nothing changes, and soon tells that the last one took too long, or was lost.
+	last  time.Time
 	pause time.Duration
+	soon  bool
+	// window holds what the last ones took.
+	window window
 	// arrived is the last canary that the other node has told of.
 	arrived string
 }
@@ -60,13 +68,26 @@ func (m *Manager) due() []topology.Pair {
 		case s == nil || s.measuring || m.cfg.Drivers[p.Driver] == nil:
 		case !s.measurable() || sight.Away:
 			// When it comes back is when something may have changed.
-			s.next, s.pause = time.Time{}, 0
-		case !time.Now().Before(s.next):
-			s.measuring = true
+			s.last, s.pause, s.soon = time.Time{}, 0, false
+		case s.last.IsZero() || time.Since(s.last) >= s.rests():
+			if s.measuring = true; s.changes() {
+				s.pause = 0
+			}
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// changes tells that something has changed in the tree since the last canary, or that one took too long.
+func (s *side) changes() bool { return s.soon || s.found.Changed.After(s.last) }
+
+// rests returns for how long nothing is measured after the last time.
+func (s *side) rests() time.Duration {
+	if s.changes() {
+		return min(max(probeFirst, probeBusy*s.found.Round), probeRarest)
+	}
+	return min(max(s.pause, probeIdle*s.found.Round), probeRarest)
 }
 
 // measure writes a canary and waits until the other node says that it is there. Both moments are of this node's clock.
@@ -84,10 +105,11 @@ func (m *Manager) measure(ctx context.Context, p topology.Pair) {
 	}
 	s.measuring = false
 	s.pause = min(max(2*s.pause, probeFirst), probeMost)
-	if !ok || took > time.Duration(p.Objective)*time.Second {
-		s.pause = probeFirst
+	s.soon = !ok || took > time.Duration(p.Objective)*time.Second
+	s.last = time.Now()
+	if ok {
+		s.window = s.window.add(m.cfg.Now(), inSeconds(took))
 	}
-	s.next = time.Now().Add(s.pause)
 	m.mu.Unlock()
 	if ok {
 		m.took(p, took)
@@ -195,12 +217,15 @@ func (m *Manager) took(p topology.Pair, d time.Duration) {
 		return
 	}
 	before := s.slow(p)
-	s.said.Propagation = max(0.001, math.Round(d.Seconds()*1000)/1000)
+	s.said.Propagation = inSeconds(d)
 	s.said.Measured = m.cfg.Now().UTC()
 	urgent := before != s.slow(p)
 	m.mu.Unlock()
 	m.cfg.Changed(urgent)
 }
+
+// inSeconds rounds to milliseconds, of which there is at least one.
+func inSeconds(d time.Duration) float64 { return max(0.001, math.Round(d.Seconds()*1000)/1000) }
 
 // Canary implements api.Streamer.
 func (m *Manager) Canary(ctx context.Context, pair, node, after string) (string, error) {

@@ -90,6 +90,8 @@ type Manager struct {
 // side is what is known of this node's side of a pair.
 type side struct {
 	said spec.PairStatus
+	// found is what the side's driver said last.
+	found replication.Status
 	// started is when the side's programs started, by their own account; since is when that was seen first, or when the node came
 	// out of maintenance after that: what the leader said before does not count.
 	started, since time.Time
@@ -215,6 +217,11 @@ func (s *side) judge(p topology.Pair, now replication.Status, sight Sight, excus
 		ConflictPaths: now.Conflicts[:min(len(now.Conflicts), maxConflictPaths)], Watching: now.Watching, Problem: now.Problem,
 		Warning: now.Warning, Short: now.Short, Full: now.Full, Cold: now.Cold, After: now.After,
 		Propagation: s.said.Propagation, Measured: s.said.Measured,
+	}
+	s.found, s.window = now, s.window.since(date)
+	said.Lately = s.window.said()
+	if !now.Carried.From.IsZero() {
+		said.Carried = &now.Carried
 	}
 	if !p.Leads() && now.State == spec.PairSyncing {
 		// Only the leader's program knows whether the sides are equal.

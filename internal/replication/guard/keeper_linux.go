@@ -50,7 +50,7 @@ func (k *keeper) do(what kind, from, to string) (result unix.Errno, ours bool) {
 		return 0, false
 	}
 	if k.temporary(source) {
-		return k.place(from, to, source, target), true
+		return k.complete(from, to, source, target), true
 	}
 	return k.away(from, to, source, target), true
 }
@@ -81,6 +81,17 @@ func (k *keeper) refuse(p string) unix.Errno {
 	k.tree.Log.Info("a file has changed at the moment when it was to be replaced or removed: it is looked at again", "path", p)
 	k.tree.Refused(p)
 	return unix.EBUSY
+}
+
+// complete places what the program has completed, and tells of a file that was.
+func (k *keeper) complete(from, to, source, target string) unix.Errno {
+	var arrives unix.Stat_t
+	known := lstat(from, &arrives) == 0 && arrives.Mode&unix.S_IFMT == unix.S_IFREG && k.tree.Becomes(source) == target
+	errno := k.place(from, to, source, target)
+	if errno == 0 && known {
+		k.tree.Placed(target)
+	}
+	return errno
 }
 
 // place renames what the program has completed to its name.

@@ -109,6 +109,7 @@ func (w *worker) status() replication.Status {
 		s.State = spec.PairSyncing
 	}
 	s.Cold = w.mover.said()
+	s.Carried, s.Changed, s.Round = w.carried.said(), w.carried.lastChange(), time.Duration(w.carried.round.Load())
 	if s.After = w.after.status(); s.After != nil {
 		s.Warning = strings.Join(slices.DeleteFunc([]string{s.Warning, w.after.warning()}, func(text string) bool { return text == "" }), "; ")
 	}

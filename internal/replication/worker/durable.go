@@ -5,15 +5,22 @@ import (
 	"time"
 )
 
-// syncInterval is how often what a program has written gets to the disk, at least. The program does not see to it: after a loss of power, files
-// that it had received would be empty, and if what it knows of them were on the disk, it would take that for a change and give it to the other
-// side. So the state says, from before anything is written until all of it is on the disk, that it is not.
+// syncInterval is how often what a program has written gets to the disk: no more often, and no less often while it goes on writing. The program does
+// not see to it: after a loss of power, files that it had received would be empty, and if what it knows of them were on the disk, it would take that for
+// a change and give it to the other side. So the state says, from before anything is written until all of it is on the disk, that it is not.
+//
+// What comes alone, such as a canary, gets there as soon as its round has ended: that a machine loses its power just then, and has to compare its tree as
+// a whole, is the less likely the shorter that is. A canary is no exception to the mark: what the program knows is written down anew in its round, too, and
+// may be damaged.
 const syncInterval = time.Second
 
 // writes notes that the program is about to write into the tree, and to change what it knows.
 func (h *Host) writes() error {
 	h.syncing.Lock()
 	defer h.syncing.Unlock()
+	if h.ended == h.rounds {
+		h.begun = time.Now()
+	}
 	h.rounds++
 	h.after.writes()
 	if h.unsynced {
@@ -22,7 +29,8 @@ func (h *Host) writes() error {
 	if err := h.state.setUnsynced(true); err != nil {
 		return err
 	}
-	h.unsynced = true
+	h.unsynced, h.marked = true, time.Now()
+	poke(h.wrote)
 	return nil
 }
 
@@ -31,8 +39,19 @@ func (h *Host) writes() error {
 func (h *Host) Rests() {
 	h.syncing.Lock()
 	defer h.syncing.Unlock()
+	if h.ended != h.rounds {
+		h.carried.ends(time.Since(h.begun))
+	}
 	h.ended = h.rounds
 	h.after.rests()
+	poke(h.wrote)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // sync brings the tree to the disk, and after it what is known of it, and notes that it is there unless the program goes on writing. Over tells
@@ -61,18 +80,39 @@ func (h *Host) sync(over bool) error {
 	return nil
 }
 
-// keepSynced syncs now and then until ctx ends.
+// keepSynced syncs when a round has ended, and now and then while one goes on, until ctx ends. While nothing is written it does nothing.
 func (h *Host) keepSynced(ctx context.Context) {
-	tick := time.NewTicker(syncInterval)
-	defer tick.Stop()
+	again := time.NewTimer(0) // for what an earlier worker has left
+	defer again.Stop()
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-h.wrote:
+		case <-again.C:
+		}
+		if wait := h.syncDue(last, time.Now()); wait > 0 {
+			again.Reset(wait)
+			continue
 		}
 		if err := h.sync(false); err != nil {
 			h.Log.Warn("what was received may be lost if the machine loses its power now", "error", err)
 		}
+		last = time.Now()
+		poke(h.wrote) // more may have been written
 	}
+}
+
+// syncDue returns after what time to sync, or to ask again; the last time was at a moment.
+func (h *Host) syncDue(last, now time.Time) time.Duration {
+	h.syncing.Lock()
+	defer h.syncing.Unlock()
+	if !h.unsynced {
+		return time.Hour // or when that has changed
+	}
+	if h.ended != h.rounds && h.marked.After(last) {
+		last = h.marked
+	}
+	return syncInterval - now.Sub(last)
 }

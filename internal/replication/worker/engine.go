@@ -71,6 +71,13 @@ type Host struct {
 	syncing       sync.Mutex
 	rounds, ended int
 	unsynced      bool
+	// marked is when that was noted. Wrote has one when any of this has changed.
+	marked time.Time
+	wrote  chan struct{}
+	// begun is when the program was told to go on after it had rested.
+	begun time.Time
+
+	carried *carried
 
 	mu sync.Mutex
 	// looked is when the program last began to look at what has changed.

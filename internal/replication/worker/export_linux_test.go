@@ -13,7 +13,7 @@ func NewDurable(c Config, boot string) (d Durable, crashed bool, err error) {
 		return d, false, err
 	}
 	crashed, err = s.begin(boot)
-	return Durable{&Host{Config: c, state: s, unsynced: s.unsynced()}}, crashed, err
+	return Durable{&Host{Config: c, state: s, unsynced: s.unsynced(), carried: &carried{}}}, crashed, err
 }
 
 // Writes, Wrote and Sync are what happens in a round and beside it.

@@ -48,7 +48,7 @@ func (h *Host) serve(g *guard.Guard, failed func()) <-chan struct{} {
 				defer h.mu.Unlock()
 				return h.looked
 			},
-			Refused: h.refused,
+			Refused: h.refused, Placed: h.carried.placed,
 			Serving: func(id int) {
 				thread = id
 				h.board.set(func() { h.board.guard = id })

@@ -130,24 +130,21 @@ func (l *Link) Close() error {
 
 // keepAlive gives signs of life, and ends the stream when none comes.
 func (l *Link) keepAlive() {
-	signs, look := time.NewTicker(signInterval), time.NewTicker(signInterval)
-	defer signs.Stop()
-	defer look.Stop()
+	tick := time.NewTicker(signInterval)
+	defer tick.Stop()
+	signs := make(chan struct{}, 1)
+	defer close(signs)
 	go func() {
-		for {
-			select {
-			case <-l.ended:
-				return
-			case <-signs.C:
-				_ = l.Say(Word{}) // it may wait behind what the program has to say
-			}
+		for range signs {
+			_ = l.Say(Word{}) // it may wait behind what the program has to say
 		}
 	}()
 	for {
 		select {
 		case <-l.ended:
 			return
-		case <-look.C:
+		case <-tick.C:
+			poke(signs)
 			if since := l.waits.Load(); since != 0 && time.Since(l.began)-time.Duration(since) > silence {
 				_ = l.stream.Close() // reading says how that ended
 			}

@@ -6,7 +6,7 @@ import "context"
 type Resting struct{ h *Host }
 
 // NewResting returns one whose program is in the middle of a round.
-func NewResting() Resting { return Resting{&Host{rounds: 1}} }
+func NewResting() Resting { return Resting{&Host{rounds: 1, carried: &carried{}}} }
 
 // Settle holds the program back.
 func (r Resting) Settle(ctx context.Context) (end func()) { return r.h.settle(ctx) }

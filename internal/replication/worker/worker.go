@@ -39,7 +39,7 @@ var errUpdated = errors.New("the program was updated")
 // what has to be repaired by starting again, such as ErrReplaced.
 func Run(ctx context.Context, cfg Config, newEngine NewEngine, log *slog.Logger) error {
 	cfg = cfg.WithPauses()
-	w := &worker{cfg: cfg, log: log, board: &board{started: time.Now()}, offers: make(chan *offer), streams: make(chan net.Conn), canaries: newCanaries()}
+	w := &worker{cfg: cfg, log: log, board: &board{started: time.Now()}, offers: make(chan *offer), streams: make(chan net.Conn), canaries: newCanaries(), carried: &carried{from: time.Now().UTC()}}
 	w.pressure = ownPressure()
 	if err := os.MkdirAll(cfg.StateDir, 0o711); err != nil {
 		return err
@@ -103,6 +103,7 @@ type worker struct {
 	offers   chan *offer
 	streams  chan net.Conn
 	canaries *canaries
+	carried  *carried
 	shown    shown
 	doubt    doubt
 	turn     turn
@@ -191,7 +192,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err := w.makeHome(); err != nil {
 		return err
 	}
-	host := &Host{Config: w.cfg, Account: w.account, Log: w.log, tree: w.tree, state: w.tree.state, board: w.board, turn: &w.turn, after: w.after}
+	host := &Host{Config: w.cfg, Account: w.account, Log: w.log, tree: w.tree, state: w.tree.state, board: w.board, turn: &w.turn, after: w.after, wrote: make(chan struct{}, 1), carried: w.carried}
 	w.turn.settle = host.settle
 	engine, err := newEngine(host)
 	if err != nil {
@@ -338,6 +339,7 @@ func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine
 			return fmt.Errorf("watch %s: %w", w.cfg.Path, err)
 		}
 		w.canaries.changed(w.cfg, batch)
+		w.carried.sees(batch)
 		w.after.missed(batch)
 		unseen.changed(batch)
 		engine.Changed(batch)
@@ -391,7 +393,7 @@ func (w *worker) over(ctx context.Context, engine Engine, stream conn) {
 			case <-running.Done():
 			}
 		}()
-		link := NewLink(stream, func(word Word) { w.heard(engine, word) })
+		link := NewLink(w.carried.over(stream), func(word Word) { w.heard(engine, word) })
 		w.board.link(true)
 		w.turn.attach(cancel)
 		w.log.Info("the other side is reached", "node", w.cfg.Peer)
