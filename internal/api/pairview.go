@@ -90,6 +90,14 @@ func (out *ClusterStatus) pairView(name string, p spec.Pair, s *store.Snapshot, 
 	return v
 }
 
+// LeadsNow is the node that carries changes over between both, "" while another pair does that in the place of this one.
+func (v PairView) LeadsNow() string {
+	if v.State == spec.PairStandingBy || v.StandsInFor != "" && v.StandsIn.IsZero() {
+		return ""
+	}
+	return v.Leader
+}
+
 // urgency orders the states by how much somebody should look at them.
 func urgency(s spec.PairState) int {
 	return slices.Index([]spec.PairState{spec.PairStandingBy, spec.PairSynced, spec.PairSyncing, spec.PairStarting, PairUnknown, spec.PairDisconnected, spec.PairFailed}, s)

@@ -35,6 +35,9 @@ type Pair struct {
 	Leader        string              `tfsdk:"leader"`
 	Synced        string              `tfsdk:"synced"`
 	Propagation   types.Float64       `tfsdk:"propagation_seconds"`
+	StandsInFor   types.String        `tfsdk:"stands_in_for"`
+	StandsInSince types.String        `tfsdk:"stands_in_since"`
+	LeadsNow      types.String        `tfsdk:"leads_now"`
 	Conflicts     int64               `tfsdk:"conflicts"`
 	ConflictPaths []string            `tfsdk:"conflict_paths"`
 	Sides         map[string]PairSide `tfsdk:"sides"`
@@ -47,6 +50,26 @@ type PairSide struct {
 	Since   string `tfsdk:"since"`
 	Pending int64  `tfsdk:"pending"`
 	Problem string `tfsdk:"problem"`
+	// Lately and Carried are nil where nothing is known of them.
+	Lately  *PairPropagation `tfsdk:"propagation_last_hour"`
+	Carried *PairCarried     `tfsdk:"carried"`
+}
+
+// PairPropagation sums up how long changes took from a side to the other.
+type PairPropagation struct {
+	P50      float64 `tfsdk:"p50_seconds"`
+	P99      float64 `tfsdk:"p99_seconds"`
+	Max      float64 `tfsdk:"max_seconds"`
+	Canaries int64   `tfsdk:"canaries"`
+	Since    string  `tfsdk:"since"`
+}
+
+// PairCarried is what a side has exchanged with the other.
+type PairCarried struct {
+	Files    int64  `tfsdk:"received_files"`
+	Received int64  `tfsdk:"received_bytes"`
+	Sent     int64  `tfsdk:"sent_bytes"`
+	Since    string `tfsdk:"since"`
 }
 
 // Database is one database.
@@ -182,10 +205,34 @@ func pairOf(v api.PairView) Pair {
 	if v.Propagation > 0 {
 		p.Propagation = types.Float64Value(v.Propagation)
 	}
+	p.StandsInFor, p.StandsInSince, p.LeadsNow = types.StringNull(), types.StringNull(), types.StringNull()
+	if v.StandsInFor != "" {
+		p.StandsInFor = types.StringValue(v.StandsInFor)
+	}
+	if !v.StandsIn.IsZero() {
+		p.StandsInSince = types.StringValue(stamp(v.StandsIn))
+	}
+	if now := v.LeadsNow(); now != "" {
+		p.LeadsNow = types.StringValue(now)
+	}
 	for node, side := range v.Sides {
-		p.Sides[node] = PairSide{Path: side.Path, State: string(side.State), Since: stamp(side.Since), Pending: int64(side.Pending), Problem: side.Problem}
+		p.Sides[node] = pairSideOf(side)
 	}
 	return p
+}
+
+func pairSideOf(v api.PairSideView) PairSide {
+	side := PairSide{Path: v.Path, State: string(v.State), Since: stamp(v.Since), Pending: int64(v.Pending), Problem: v.Problem}
+	if v.Stale {
+		return side
+	}
+	if l := v.Lately; l != nil {
+		side.Lately = &PairPropagation{P50: l.P50, P99: l.P99, Max: l.Max, Canaries: int64(l.Canaries), Since: stamp(l.From)}
+	}
+	if c := v.Carried; c != nil {
+		side.Carried = &PairCarried{Files: c.Files, Received: c.ReceivedBytes, Sent: c.SentBytes, Since: stamp(c.From)}
+	}
+	return side
 }
 
 func databaseOf(v api.DatabaseView) Database {

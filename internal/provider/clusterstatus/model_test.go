@@ -64,13 +64,36 @@ func TestDatabases(t *testing.T) {
 }
 
 func TestPairs(t *testing.T) {
+	since := time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
 	var m clusterstatus.Model
 	m.FromStatus(&api.ClusterStatus{Pairs: map[string]api.PairView{
 		"new": {State: api.PairUnknown, Leader: "hk1", Sides: map[string]api.PairSideView{"hk1": {Path: "/srv/x", PairStatus: spec.PairStatus{State: api.PairUnknown}}}},
 		"uploads": {State: spec.PairSyncing, Leader: "hk1", Propagation: 0.25, Conflicts: 2, ConflictPaths: []string{"a (conflict)"}, Sides: map[string]api.PairSideView{
-			"sg1": {Path: "/srv/y", PairStatus: spec.PairStatus{State: spec.PairSyncing, Pending: 7, Problem: "slow"}},
+			"sg1": {Path: "/srv/y", PairStatus: spec.PairStatus{
+				State: spec.PairSyncing, Pending: 7, Problem: "slow",
+				Lately:  &spec.PairPropagation{P50: 0.1, P99: 0.4, Max: 0.5, Canaries: 12, From: since},
+				Carried: &spec.PairCarried{From: since, SentBytes: 1, ReceivedBytes: 2, Files: 3},
+			}},
 		}},
+		"backup": {State: spec.PairSynced, Leader: "hk2", StandsInFor: "hk1", StandsIn: since},
+		"rests":  {State: spec.PairStandingBy, Leader: "hk2", StandsInFor: "hk1"},
 	}})
+	if p := m.Pairs["backup"]; p.StandsInFor.ValueString() != "hk1" || p.StandsInSince.ValueString() != "2026-03-14T15:09:26Z" || p.LeadsNow.ValueString() != "hk2" {
+		t.Errorf("got %+v", p)
+	}
+	if p := m.Pairs["rests"]; p.StandsInFor.ValueString() != "hk1" || !p.StandsInSince.IsNull() || !p.LeadsNow.IsNull() {
+		t.Errorf("got %+v", p)
+	}
+	if p := m.Pairs["uploads"]; !p.StandsInFor.IsNull() || p.LeadsNow.ValueString() != "hk1" {
+		t.Errorf("got %+v", p)
+	}
+	side := m.Pairs["uploads"].Sides["sg1"]
+	if l := side.Lately; l == nil || l.P50 != 0.1 || l.P99 != 0.4 || l.Max != 0.5 || l.Canaries != 12 || l.Since != "2026-03-14T15:09:26Z" {
+		t.Errorf("got %+v", l)
+	}
+	if c := side.Carried; c == nil || c.Sent != 1 || c.Received != 2 || c.Files != 3 || m.Pairs["new"].Sides["hk1"].Carried != nil {
+		t.Errorf("got %+v", c)
+	}
 	if p := m.Pairs["new"]; p.State != "unknown" || !p.Propagation.IsNull() || p.Synced != "" || p.ConflictPaths == nil || p.Sides["hk1"].Path != "/srv/x" {
 		t.Errorf("got %+v", p)
 	}

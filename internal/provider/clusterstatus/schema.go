@@ -152,6 +152,9 @@ func pairsAttribute() schema.MapNestedAttribute {
 			"leader":              text("The node that drives the synchronization."),
 			"synced":              text("When both sides were last found equal, RFC 3339; empty for never."),
 			"propagation_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "How long the last change that was measured took to the other node; null before the first."},
+			"stands_in_for":       text("The node that a standby pair stands in for; null for other pairs."),
+			"stands_in_since":     text("Since when it does, RFC 3339; null while it does not."),
+			"leads_now":           text("The node that carries changes over between both: `leader`, or null while another pair does that in the place of this one."),
 			"conflicts":           schema.Int64Attribute{Computed: true, MarkdownDescription: "How many kept copies of conflicting versions the trees hold."},
 			"conflict_paths":      schema.ListAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "The first of them, from the tree's root."},
 			"sides": schema.MapNestedAttribute{
@@ -162,6 +165,25 @@ func pairsAttribute() schema.MapNestedAttribute {
 					"since":   text("Since when, RFC 3339."),
 					"pending": schema.Int64Attribute{Computed: true, MarkdownDescription: "How many changed paths wait."},
 					"problem": text("What is wrong and what to do."),
+					"propagation_last_hour": schema.SingleNestedAttribute{
+						Computed: true, MarkdownDescription: "How long changes took from here to the other node, by canaries of the last hour; null where there was none.",
+						Attributes: map[string]schema.Attribute{
+							"p50_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "Half of them took no longer."},
+							"p99_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "Of a hundred all but one took no longer; of fewer, all."},
+							"max_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "The slowest."},
+							"canaries":    schema.Int64Attribute{Computed: true, MarkdownDescription: "How many there were."},
+							"since":       text("When the first of them arrived, RFC 3339."),
+						},
+					},
+					"carried": schema.SingleNestedAttribute{
+						Computed: true, MarkdownDescription: "What this node has exchanged with the other one since the pair's programs started here; null where that is not known.",
+						Attributes: map[string]schema.Attribute{
+							"received_files": schema.Int64Attribute{Computed: true, MarkdownDescription: "How many files have arrived."},
+							"received_bytes": schema.Int64Attribute{Computed: true, MarkdownDescription: "How many bytes have arrived, with what the programs tell each other."},
+							"sent_bytes":     schema.Int64Attribute{Computed: true, MarkdownDescription: "How many bytes were sent, with what the programs tell each other."},
+							"since":          text("Since when, RFC 3339."),
+						},
+					},
 				}},
 			},
 		}},

@@ -155,8 +155,19 @@ func (m *Model) Observe(v *api.PairView, keys map[string]string) {
 		sides[keys[node]] = types.ObjectValueMust(sideTypes(), map[string]attr.Value{
 			"state": types.StringValue(string(side.State)), "pending": types.Int64Value(int64(side.Pending)),
 			"propagation_seconds": secondsOrNull(side.Propagation), "watching": textOrNull(side.Watching), "problem": textOrNull(side.Problem),
-			"after_change": afterStatusValue(side.After),
+			"propagation_last_hour": latelyOf(side), "after_change": afterStatusValue(side.After),
 		})
 	}
 	m.Sides = types.MapValueMust(types.ObjectType{AttrTypes: sideTypes()}, sides)
+}
+
+// latelyOf is how long changes took from a side to the other in the last hour.
+func latelyOf(side api.PairSideView) types.Object {
+	l := side.Lately
+	if l == nil || side.Stale {
+		return types.ObjectNull(latelyTypes())
+	}
+	return types.ObjectValueMust(latelyTypes(), map[string]attr.Value{
+		"p50_seconds": types.Float64Value(l.P50), "p99_seconds": types.Float64Value(l.P99), "max_seconds": types.Float64Value(l.Max), "canaries": types.Int64Value(int64(l.Canaries)),
+	})
 }

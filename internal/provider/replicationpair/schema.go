@@ -187,7 +187,16 @@ func observedAttributes() map[string]schema.Attribute {
 				"propagation_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "How long the last change that was measured took from here to the other node; null before the first."},
 				"watching":            schema.StringAttribute{Computed: true, MarkdownDescription: "How changes are noticed: `fanotify` or `inotify`; null when that is not known."},
 				"problem":             schema.StringAttribute{Computed: true, MarkdownDescription: "What is wrong and what to do; null for nothing."},
-				"after_change":        afterStatus(),
+				"propagation_last_hour": schema.SingleNestedAttribute{
+					Computed: true, MarkdownDescription: "How long changes took from here to the other node, by canaries of the last hour; null where there was none.",
+					Attributes: map[string]schema.Attribute{
+						"p50_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "Half of them took no longer."},
+						"p99_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "Of a hundred all but one took no longer; of fewer, all."},
+						"max_seconds": schema.Float64Attribute{Computed: true, MarkdownDescription: "The slowest."},
+						"canaries":    schema.Int64Attribute{Computed: true, MarkdownDescription: "How many there were."},
+					},
+				},
+				"after_change": afterStatus(),
 			}},
 		},
 	}
@@ -196,6 +205,10 @@ func observedAttributes() map[string]schema.Attribute {
 func sideTypes() map[string]attr.Type {
 	return map[string]attr.Type{
 		"state": types.StringType, "pending": types.Int64Type, "propagation_seconds": types.Float64Type, "watching": types.StringType, "problem": types.StringType,
-		"after_change": types.ObjectType{AttrTypes: afterStatusTypes()},
+		"propagation_last_hour": types.ObjectType{AttrTypes: latelyTypes()}, "after_change": types.ObjectType{AttrTypes: afterStatusTypes()},
 	}
+}
+
+func latelyTypes() map[string]attr.Type {
+	return map[string]attr.Type{"p50_seconds": types.Float64Type, "p99_seconds": types.Float64Type, "max_seconds": types.Float64Type, "canaries": types.Int64Type}
 }

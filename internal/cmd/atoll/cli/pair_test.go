@@ -30,7 +30,11 @@ func paired() api.ClusterStatus {
 				Directories: 412, Due: 1, Bytes: 81_200_000_000, Kept: 3, Last: now.Add(-3 * time.Hour), Took: 41.2,
 				Waiting: `directory "2026/02/11" is in use: "x" is open for writing`, Problem: "sg1: the cold root is not there",
 			}, Sides: map[string]api.PairSideView{
-				"hk1": side("/srv/uploads", spec.PairSynced, nil), "sg1": side("/srv/uploads", spec.PairSynced, nil),
+				"hk1": side("/srv/uploads", spec.PairSynced, func(v *api.PairSideView) {
+					v.Lately = &spec.PairPropagation{P50: 0.018, P99: 0.21, Max: 1.34, Canaries: 112, From: now.Add(-time.Hour)}
+					v.Carried = &spec.PairCarried{From: now.Add(-26 * time.Hour), SentBytes: 3_000_000_000, ReceivedBytes: 705_000_000, Files: 47_000}
+				}),
+				"sg1": side("/srv/uploads", spec.PairSynced, nil),
 			},
 		},
 		"photos": {

@@ -32,6 +32,7 @@ func (r report) pairs(b *strings.Builder) {
 		}
 	}
 	render(b, t)
+	r.traffic(b, names)
 	r.coldRoots(b, names)
 	for _, name := range names {
 		v := r.Pairs[name]
@@ -49,6 +50,37 @@ func (r report) pairs(b *strings.Builder) {
 			list(b, "old directories of pair "+name, []string{fmt.Sprintf("%d in the cold root have no link in the tree any more: what is in them stays until you remove it there, on both nodes", c.Orphaned)})
 		}
 		list(b, fmt.Sprintf("conflicts of pair %s, %d kept", name, v.Conflicts), conflictsOf(v))
+	}
+}
+
+// traffic shows what was measured of each direction in the last hour, and what has gone that way.
+func (r report) traffic(b *strings.Builder, names []string) {
+	t := newTable("Pair", "From", "To", "Half within", "99 % within", "Slowest", "Canaries", "Files carried", "Bytes", "In")
+	shown := false
+	for _, name := range names {
+		v := r.Pairs[name]
+		ends := slices.Sorted(maps.Keys(v.Sides))
+		for _, from := range ends {
+			for _, to := range ends {
+				side, other := v.Sides[from], v.Sides[to]
+				lately, carried := side.Lately, other.Carried
+				if from == to || side.Stale || other.Stale || lately == nil && carried == nil {
+					continue
+				}
+				row := table.Row{name, from, to, "-", "-", "-", "-", "-", "-", "-"}
+				if lately != nil {
+					copy(row[3:], table.Row{tookText(lately.P50), tookText(lately.P99), tookText(lately.Max), lately.Canaries})
+				}
+				if carried != nil {
+					copy(row[7:], table.Row{carried.Files, size(carried.ReceivedBytes), r.ago(carried.From)})
+				}
+				t.AppendRow(row)
+				shown = true
+			}
+		}
+	}
+	if shown {
+		render(b, t)
 	}
 }
 
@@ -99,11 +131,14 @@ func (r report) propagation(side api.PairSideView) string {
 	if side.Stale || side.Propagation == 0 {
 		return "-"
 	}
-	text := fmt.Sprintf("%.1f s", side.Propagation)
-	if side.Propagation < 1 {
-		text = fmt.Sprintf("%.0f ms", side.Propagation*1000)
+	return tookText(side.Propagation) + ", " + r.ago(side.Measured) + " ago"
+}
+
+func tookText(seconds float64) string {
+	if seconds < 1 {
+		return fmt.Sprintf("%.0f ms", seconds*1000)
 	}
-	return text + ", " + r.ago(side.Measured) + " ago"
+	return fmt.Sprintf("%.1f s", seconds)
 }
 
 // conflictsOf lists paths. A name may hold anything, so that one that a terminal would act on is quoted.
