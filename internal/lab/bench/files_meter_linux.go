@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ type meterReading struct {
 	memory [2]uint64
 	cpu    [2]time.Duration
 	over   time.Duration
+	// parts are the shares of Atoll's parts, empty for another way.
+	parts map[string]float64
 }
 
 // filesMeter looks at the control groups of the machines all the time.
@@ -72,9 +75,26 @@ func (m *filesMeter) stop() meterReading {
 
 // rest measures for a while in which nothing happens.
 func (m *filesMeasure) rest(ctx context.Context, long time.Duration) (meterReading, error) {
+	before, beforeErr := m.parts()
 	meter := startMeter(ctx, m.way.hosts)
 	err := pauseFor(ctx, long)
-	return meter.stop(), err
+	r := meter.stop()
+	after, afterErr := m.parts()
+	r.parts = shares(before, after, r.over)
+	return r, errors.Join(err, beforeErr, afterErr)
+}
+
+// parts are what the parts of Atoll have used so far on each machine.
+func (m *filesMeasure) parts() (out [2]map[string]time.Duration, err error) {
+	for i, h := range m.way.hosts {
+		if m.way.name != ours {
+			continue
+		}
+		if out[i], err = partsOf(h); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
 }
 
 // share is what a machine took of one CPU.
@@ -122,6 +142,10 @@ func (m *filesMeasure) idle(ctx context.Context) error {
 	}
 	m.result.IdlePercent = &shares
 	filesSay(m.way.name, "idle: %.2f and %.2f %% of a CPU", shares[0], shares[1])
+	if m.way.name == ours {
+		m.result.Idle, m.result.IdleBefore = r.parts, m.base.parts
+		filesSay(m.way.name, "idle, by part: %s", partsText(r.parts, m.base.parts))
+	}
 	return nil
 }
 

@@ -34,7 +34,10 @@ type filesResult struct {
 	// MemoryMiB is the most that each machine took, over everything that was measured.
 	MemoryMiB   [2]float64  `json:"memory_mib"`
 	IdlePercent *[2]float64 `json:"idle_cpu_percent,omitempty"`
-	Burst       *filesBurst `json:"burst,omitempty"`
+	// Idle is how much of a CPU each part of Atoll took meanwhile, in per cent, on the machine that took more, and IdleBefore how much before there was a pair.
+	Idle       map[string]float64 `json:"idle_parts_percent,omitempty"`
+	IdleBefore map[string]float64 `json:"idle_parts_percent_before,omitempty"`
+	Burst      *filesBurst        `json:"burst,omitempty"`
 	// Loads are the load averages before and after.
 	Loads []string `json:"loads"`
 	Notes []string `json:"notes,omitempty"`
@@ -180,6 +183,9 @@ func (r *filesReport) print(out io.Writer) {
 		}
 		if b := result.Burst; b != nil {
 			fmt.Fprintf(out, "; the burst was written in %s, load %s after it", duration(b.Wrote), b.Load)
+		}
+		if len(result.Idle) > 0 {
+			fmt.Fprintf(out, "; idle, by part: %s", partsText(result.Idle, result.IdleBefore))
 		}
 		if len(result.Firsts) > 0 {
 			fmt.Fprintf(out, "; first synchronizations: %s", result.turns())
