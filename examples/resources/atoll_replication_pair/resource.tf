@@ -35,6 +35,22 @@ resource "atoll_replication_pair" "uploads" {
   }
 }
 
+# The code of an application: after changes of one node have arrived on the other, that clears its caches and migrates what has to be.
+resource "atoll_replication_pair" "app" {
+  name  = "app"
+  owner = "www-data"
+
+  nodes = {
+    sg1 = { node = atoll_node.web["sg1"], path = "/srv/app" }
+    os1 = { node = atoll_node.web["os1"], path = "/srv/app" }
+  }
+
+  after_change = {
+    command         = ["/usr/bin/php", "occ", "upgrade", "--no-interaction"]
+    timeout_seconds = 600
+  }
+}
+
 # Photographs are many and may take their time: 4 MiB/s, and of disk and CPU what others leave.
 resource "atoll_replication_pair" "photos" {
   name   = "photos"

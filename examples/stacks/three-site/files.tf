@@ -20,4 +20,5 @@ resource "atoll_replication_pair" "files" {
     centre        = local.nodes[each.value.standby_for]
     after_seconds = each.value.standby_after_seconds
   }
+  after_change = each.value.after_change
 }

@@ -150,6 +150,11 @@ variable "files" {
       older_than_days = optional(number, 30)
       pattern         = optional(string, "YYYY/MM/DD")
     }))
+    # What a node runs after changes of the other one have arrived there, as the owner; null for nothing.
+    after_change = optional(object({
+      command         = list(string)
+      timeout_seconds = optional(number, 300)
+    }))
   }))
   default = { uploads = { path = "/srv/uploads", nodes = ["hk1", "sg1"] } }
 }

@@ -46,6 +46,7 @@ func TestFiles(t *testing.T) {
 		{"a node loses power", f.losesPower},
 		{"a tree is not there", f.treeIsNotThere},
 		{"old directories are moved", f.oldAreMoved},
+		{"a command after changes", f.afterChange},
 		{"no secret leaks", func(t *testing.T) { noSecretLeaks(t, s) }},
 		{"goes", f.goes},
 	} {
@@ -363,7 +364,7 @@ func (f filesSite) oldAreMoved(t *testing.T) {
 func (f filesSite) goes(t *testing.T) {
 	f.mustRun(t, "destroy", "-auto-approve", "-target=atoll_replication_pair.files")
 	for _, node := range []string{f.one, f.other} {
-		if out, err := f.Exec(t.Context(), node, "sh", "-euc", "cat "+rig.PairPath+"/again; cat "+rig.PairPath+"/shop/2020/02/04/b; systemctl list-unit-files 'atoll-*pair-*' --no-legend || true; ls -A "+rig.PairPath+" | grep ^.atoll | grep -v ^.atoll-cold$ || true"); err != nil || strings.TrimSpace(string(out)) != "again\nold" {
+		if out, err := f.Exec(t.Context(), node, "sh", "-euc", "cat "+rig.PairPath+"/again; cat "+rig.PairPath+"/shop/2020/02/04/b; systemctl list-unit-files 'atoll-*pair-*' 'atoll-after-*' --no-legend || true; ls -A "+rig.PairPath+" | grep ^.atoll | grep -v ^.atoll-cold$ || true"); err != nil || strings.TrimSpace(string(out)) != "again\nold" {
 			t.Errorf("%s: %q, %v, want the tree alone", node, out, err)
 		}
 	}

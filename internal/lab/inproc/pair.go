@@ -29,7 +29,9 @@ const (
 type trees struct {
 	mu        sync.Mutex
 	conflicts map[string][]string
-	sides     map[*treeDriver]map[string]*treeSide
+	// failing is what commands after changes say that do not succeed, by pair.
+	failing map[string]string
+	sides   map[*treeDriver]map[string]*treeSide
 }
 
 // treeSide is a machine's side of a pair.
@@ -100,6 +102,16 @@ func (m *Machines) Conflict(pair string, paths ...string) {
 	m.trees.conflicts[pair] = slices.Sorted(slices.Values(paths))
 }
 
+// AfterChangeFails has the command after changes of a pair not succeed, and say a text; "" for one that does.
+func (m *Machines) AfterChangeFails(pair, says string) {
+	m.trees.mu.Lock()
+	defer m.trees.mu.Unlock()
+	if m.trees.failing == nil {
+		m.trees.failing = map[string]string{}
+	}
+	m.trees.failing[pair] = says
+}
+
 // EmptyDisk are the facts of a directory that is not there yet, on a disk with room.
 func EmptyDisk() place.Facts {
 	return place.Facts{FileSystem: "ext4", Mount: "/", Attributes: true, ACLs: true, Handles: true, FreeBytes: 10 << 30, FreeInodes: 1 << 20, Watches: 8192, Counted: true}
@@ -155,6 +167,12 @@ func (d *treeDriver) Status(_ context.Context, pair string) (replication.Status,
 	out := replication.Status{State: spec.PairSyncing, Started: s.started, Watching: "fanotify", Conflicts: d.all.conflicts[pair]}
 	if s.Cold != nil {
 		out.Cold = &spec.ColdStatus{Directories: 2, Bytes: 1 << 20, Last: s.started.UTC().Truncate(time.Second)}
+	}
+	if s.After != nil {
+		out.After = &spec.AfterStatus{State: spec.AfterDone, Last: s.started.UTC().Truncate(time.Second)}
+		if text := d.all.failing[pair]; text != "" {
+			out.After.State, out.After.Problem, out.Warning = spec.AfterFailed, text, "the command after changes does not succeed: "+text
+		}
 	}
 	switch {
 	case s.Owner == MissingAccount:

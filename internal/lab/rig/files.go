@@ -5,6 +5,7 @@ package rig
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,6 +33,16 @@ func WithPair(one, other string) string {
 func WithColdPair(one, other string) string {
 	return fmt.Sprintf(`TF_VAR_files={ %s = { path = %q, nodes = [%q, %q], owner = %q, cold = { path = %q, pattern = %q } } }`,
 		PairName, PairPath, one, other, PairOwner, ColdPath, ColdPattern)
+}
+
+// WithPairAfter is WithPair for a pair whose nodes run a command after changes. Its words have no dollar sign.
+func WithPairAfter(one, other string, command ...string) string {
+	words := make([]string, len(command))
+	for i, word := range command {
+		words[i] = strconv.Quote(word)
+	}
+	return fmt.Sprintf(`TF_VAR_files={ %s = { path = %q, nodes = [%q, %q], owner = %q, after_change = { command = [%s], timeout_seconds = 60 } } }`,
+		PairName, PairPath, one, other, PairOwner, strings.Join(words, ", "))
 }
 
 // The pairs of a star of the reference topology, all with the pair's tree: PairName joins the centre and the leaf, TrunkName the centre and its backup, and

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/listvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -39,7 +40,7 @@ func afterAttribute() schema.SingleNestedAttribute {
 			"It sees `ATOLL_PAIR`, `ATOLL_NODE` and `ATOLL_TREE`. The guide on files has the details. Default: nothing is run.",
 		Attributes: map[string]schema.Attribute{
 			"command": schema.ListAttribute{
-				Required: true, ElementType: types.StringType,
+				Required: true, ElementType: types.StringType, Validators: []validator.List{listvalidator.NoNullValues()},
 				MarkdownDescription: "The program by its absolute path on the nodes, and its arguments. No shell reads them: for one, write `[\"/bin/sh\", \"-c\", \"…\"]`. The command is part of what every node of the cluster knows: no passwords.",
 			},
 			"timeout_seconds": schema.Int64Attribute{

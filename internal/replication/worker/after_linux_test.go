@@ -243,7 +243,7 @@ func TestAfterChangeWorkerDies(t *testing.T) {
 	crash := w.open(t)
 	defer w.run(t)()
 	w.Carry("a")
-	w.awaitState(t, spec.AfterRunning)
+	await.True(t, "it runs", afterWithin, func() bool { return w.read("runs") == "run\n" })
 	crash()
 	w.open(t)
 	await.True(t, "another worker knows that it is due", afterWithin, func() bool { return w.Kept() && w.Settled() })
