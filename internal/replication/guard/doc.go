@@ -56,8 +56,8 @@ type Tree struct {
 	Looked func() time.Time
 	// Refused is called for each path that was not replaced, or not removed.
 	Refused func(path string)
-	// Placed is called for each file, no directory, that the program has completed and that has its name now.
-	Placed func(path string)
+	// Placed is called for each file or directory that the program has completed and that has its name now. What is in a directory has come with it.
+	Placed func(path string, directory bool)
 	// Serving is called with the id of the thread that acts for the program, before it does.
 	Serving func(thread int)
 	Log     *slog.Logger

@@ -174,7 +174,7 @@ func begin(t *testing.T) *world {
 				defer w.mu.Unlock()
 				w.refused = append(w.refused, p)
 			},
-			Placed: func(p string) {
+			Placed: func(p string, _ bool) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				w.placed = append(w.placed, p)

@@ -83,13 +83,13 @@ func (k *keeper) refuse(p string) unix.Errno {
 	return unix.EBUSY
 }
 
-// complete places what the program has completed, and tells of a file that was.
+// complete places what the program has completed, and tells of that.
 func (k *keeper) complete(from, to, source, target string) unix.Errno {
 	var arrives unix.Stat_t
-	known := lstat(from, &arrives) == 0 && arrives.Mode&unix.S_IFMT == unix.S_IFREG && k.tree.Becomes(source) == target
+	known := lstat(from, &arrives) == 0 && (directory(&arrives) || arrives.Mode&unix.S_IFMT == unix.S_IFREG) && k.tree.Becomes(source) == target
 	errno := k.place(from, to, source, target)
 	if errno == 0 && known {
-		k.tree.Placed(target)
+		k.tree.Placed(target, directory(&arrives))
 	}
 	return errno
 }

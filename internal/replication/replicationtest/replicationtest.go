@@ -177,7 +177,8 @@ func (r *run) nothingYet(t *testing.T) {
 // first joins a tree that has files with one that does not exist, and one that has others.
 func (r *run) first(t *testing.T) {
 	r.lead.Run(t, `mkdir -p /srv/uploads; chown www-data:www-data /srv/uploads`)
-	for i := range 50 {
+	const files = 51
+	for i := range files - 1 {
 		r.lead.write(t, fmt.Sprintf("2026/%02d/file", i), fmt.Sprint(i))
 	}
 	r.lead.write(t, "precious", "1")
@@ -194,6 +195,10 @@ func (r *run) first(t *testing.T) {
 	st := r.back.awaitStatus(t, "says that it works", func(st replication.Status) bool { return st.State == spec.PairSyncing })
 	if st.Watching == "" || st.Problem != "" || st.Started.IsZero() {
 		t.Errorf("the other side says %+v", st)
+	}
+	st = r.back.awaitStatus(t, "has counted what has arrived", func(st replication.Status) bool { return st.Carried.Files >= files })
+	if c := st.Carried; c.Files != files || c.ReceivedBytes == 0 || c.SentBytes == 0 || c.From.IsZero() || st.Changed.IsZero() || st.Round == 0 {
+		t.Errorf("the other side says that it has exchanged %+v with the one that leads, of %d files; last change %s, a round takes %s", c, files, st.Changed, st.Round)
 	}
 }
 

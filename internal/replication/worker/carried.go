@@ -1,7 +1,10 @@
 package worker
 
 import (
+	"io/fs"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +18,10 @@ type carried struct {
 	sent, received, files atomic.Int64
 	// changed is when anything but a canary was last seen to change, in nanoseconds since 1970; 0 for never.
 	changed atomic.Int64
+	// directories have arrived, and their files are not counted; counting tells that somebody does that.
+	mu          sync.Mutex
+	directories []string
+	counting    bool
 	// round is how long the program is busy with one change, in nanoseconds.
 	round atomic.Int64
 }
@@ -72,10 +79,41 @@ func (c *carried) said() spec.PairCarried {
 	return spec.PairCarried{From: c.from, SentBytes: c.sent.Load(), ReceivedBytes: c.received.Load(), Files: c.files.Load()}
 }
 
-// placed counts a file that has arrived from the other side.
-func (c *carried) placed(path string) {
-	if !isCanary(path) {
+// placed counts a file of a tree that has arrived from the other side. The files of a directory, of which there may be many, are counted a moment later.
+func (c *carried) placed(tree, path string, directory bool) {
+	switch {
+	case isCanary(path):
+	case !directory:
 		c.files.Add(1)
+	default:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.directories = append(c.directories, path); !c.counting {
+			c.counting = true
+			go c.count(tree)
+		}
+	}
+}
+
+// count counts the files of directories that have arrived.
+func (c *carried) count(tree string) {
+	for {
+		c.mu.Lock()
+		directories := c.directories
+		c.directories, c.counting = nil, len(directories) > 0
+		c.mu.Unlock()
+		if len(directories) == 0 {
+			return
+		}
+		for _, directory := range directories {
+			// What cannot be read any more is not there.
+			_ = filepath.WalkDir(filepath.Join(tree, directory), func(_ string, entry fs.DirEntry, _ error) error {
+				if entry != nil && entry.Type().IsRegular() {
+					c.files.Add(1)
+				}
+				return nil
+			})
+		}
 	}
 }
 

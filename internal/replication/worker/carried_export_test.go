@@ -17,8 +17,8 @@ func NewCarried() Carried { return Carried{&carried{}} }
 // Over returns a stream whose bytes are counted.
 func (c Carried) Over(stream io.ReadWriteCloser) io.ReadWriteCloser { return c.c.over(stream) }
 
-// Placed counts a file.
-func (c Carried) Placed(path string) { c.c.placed(path) }
+// Placed counts a file, or those of a directory.
+func (c Carried) Placed(tree, path string, directory bool) { c.c.placed(tree, path, directory) }
 
 // Said is what was counted.
 func (c Carried) Said() spec.PairCarried { return c.c.said() }

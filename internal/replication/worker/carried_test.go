@@ -2,10 +2,14 @@ package worker_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/watch"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
@@ -28,10 +32,19 @@ func TestCarried(t *testing.T) {
 	if _, err := io.Copy(io.Discard, stream); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"a", "b/c", worker.CanaryDir + "/uploads/hk1"} {
-		c.Placed(path)
+	tree := t.TempDir()
+	for _, path := range []string{"a", "b/c", "b/d/e", worker.CanaryDir + "/uploads/hk1"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(tree, filepath.Dir(path)), 0o700), os.WriteFile(filepath.Join(tree, path), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if got := c.Said(); got.SentBytes != 300 || got.ReceivedBytes != 1000 || got.Files != 2 {
+	c.Placed(tree, "a", false)
+	c.Placed(tree, "b", true)
+	c.Placed(tree, "gone", true)
+	c.Placed(tree, worker.CanaryDir, true)
+	c.Placed(tree, worker.CanaryDir+"/uploads/hk1", false)
+	await.True(t, "all that has arrived is counted", time.Minute, func() bool { return c.Said().Files == 3 })
+	if got := c.Said(); got.SentBytes != 300 || got.ReceivedBytes != 1000 {
 		t.Errorf("got %+v", got)
 	}
 	changed := func(paths ...string) bool {

@@ -48,7 +48,7 @@ func (h *Host) serve(g *guard.Guard, failed func()) <-chan struct{} {
 				defer h.mu.Unlock()
 				return h.looked
 			},
-			Refused: h.refused, Placed: h.carried.placed,
+			Refused: h.refused, Placed: func(p string, directory bool) { h.carried.placed(h.Config.Path, p, directory) },
 			Serving: func(id int) {
 				thread = id
 				h.board.set(func() { h.board.guard = id })
