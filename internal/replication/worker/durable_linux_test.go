@@ -2,6 +2,8 @@ package worker_test
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
@@ -60,4 +62,46 @@ func TestCrash(t *testing.T) {
 			t.Errorf("%s: behind after both were found equal", test.name)
 		}
 	}
+}
+
+// TestSyncedSoon: what comes alone is on the disk when its round has ended, and what comes all the time once in a second.
+func TestSyncedSoon(t *testing.T) {
+	c := worker.Config{Pair: "uploads", Path: t.TempDir(), StateDir: t.TempDir()}
+	synctest.Test(t, func(t *testing.T) {
+		d, _, err := worker.NewDurable(c, "1")
+		mustDo(t, err)
+		go d.KeepSynced(t.Context())
+		marked := func(when string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			if got := d.Marked(); got != want {
+				t.Errorf("%s: marked %t", when, got)
+			}
+		}
+		round := func() {
+			mustDo(t, d.Writes())
+			d.Wrote()
+		}
+		marked("nothing was written", false)
+		mustDo(t, d.Writes())
+		marked("in a round", true)
+		time.Sleep(100 * time.Millisecond)
+		marked("still in it", true)
+		d.Wrote()
+		marked("after it, at once", false)
+		round()
+		marked("after the next one, within a second", true)
+		time.Sleep(time.Second)
+		marked("a second later", false)
+		for range 30 {
+			round()
+			time.Sleep(200 * time.Millisecond)
+		}
+		mustDo(t, d.Writes())
+		time.Sleep(10 * time.Second)
+		marked("in a long round", true)
+		d.Wrote()
+		time.Sleep(time.Second)
+		marked("after it", false)
+	})
 }

@@ -1,5 +1,7 @@
 package worker
 
+import "context"
+
 // Receives tells whether what is mounted elsewhere arrives at a mount.
 func Receives(list []byte, path string) bool { return receives(list, path) }
 
@@ -13,7 +15,7 @@ func NewDurable(c Config, boot string) (d Durable, crashed bool, err error) {
 		return d, false, err
 	}
 	crashed, err = s.begin(boot)
-	return Durable{&Host{Config: c, state: s, unsynced: s.unsynced(), carried: &carried{}}}, crashed, err
+	return Durable{&Host{Config: c, state: s, unsynced: s.unsynced(), carried: &carried{}, wrote: make(chan struct{}, 1)}}, crashed, err
 }
 
 // Writes, Wrote and Sync are what happens in a round and beside it.
@@ -24,6 +26,12 @@ func (d Durable) Wrote() { d.h.Rests() }
 
 // Sync brings everything to the disk.
 func (d Durable) Sync(over bool) error { return d.h.sync(over) }
+
+// KeepSynced syncs as it has to until ctx ends.
+func (d Durable) KeepSynced(ctx context.Context) { d.h.keepSynced(ctx) }
+
+// Marked tells that not all is on the disk, as far as a later boot can know.
+func (d Durable) Marked() bool { return d.h.state.unsynced() }
 
 // CaughtUp tells that both sides were found equal.
 func (d Durable) CaughtUp() error { return d.h.state.caughtUp() }
