@@ -53,6 +53,15 @@ type PairSide struct {
 	// Lately and Carried are nil where nothing is known of them.
 	Lately  *PairPropagation `tfsdk:"propagation_last_hour"`
 	Carried *PairCarried     `tfsdk:"carried"`
+	// After is nil for a pair without a command after changes.
+	After *PairAfter `tfsdk:"after_change"`
+}
+
+// PairAfter is how far a side is with its command after changes.
+type PairAfter struct {
+	State   string `tfsdk:"state"`
+	Last    string `tfsdk:"last_run"`
+	Problem string `tfsdk:"problem"`
 }
 
 // PairPropagation sums up how long changes took from a side to the other.
@@ -225,6 +234,9 @@ func pairSideOf(v api.PairSideView) PairSide {
 	side := PairSide{Path: v.Path, State: string(v.State), Since: stamp(v.Since), Pending: int64(v.Pending), Problem: v.Problem}
 	if v.Stale {
 		return side
+	}
+	if a := v.After; a != nil {
+		side.After = &PairAfter{State: string(a.State), Last: stamp(a.Last), Problem: a.Problem}
 	}
 	if l := v.Lately; l != nil {
 		side.Lately = &PairPropagation{P50: l.P50, P99: l.P99, Max: l.Max, Canaries: int64(l.Canaries), Since: stamp(l.From)}

@@ -72,6 +72,7 @@ func TestPairs(t *testing.T) {
 			"sg1": {Path: "/srv/y", PairStatus: spec.PairStatus{
 				State: spec.PairSyncing, Pending: 7, Problem: "slow",
 				Lately:  &spec.PairPropagation{P50: 0.1, P99: 0.4, Max: 0.5, Canaries: 12, From: since},
+				After:   &spec.AfterStatus{State: spec.AfterFailed, Last: since, Problem: "exit code 3"},
 				Carried: &spec.PairCarried{From: since, SentBytes: 1, ReceivedBytes: 2, Files: 3},
 			}},
 		}},
@@ -93,6 +94,9 @@ func TestPairs(t *testing.T) {
 	}
 	if c := side.Carried; c == nil || c.Sent != 1 || c.Received != 2 || c.Files != 3 || m.Pairs["new"].Sides["hk1"].Carried != nil {
 		t.Errorf("got %+v", c)
+	}
+	if a := side.After; a == nil || *a != (clusterstatus.PairAfter{State: "failed", Last: "2026-03-14T15:09:26Z", Problem: "exit code 3"}) || m.Pairs["new"].Sides["hk1"].After != nil {
+		t.Errorf("got %+v", a)
 	}
 	if p := m.Pairs["new"]; p.State != "unknown" || !p.Propagation.IsNull() || p.Synced != "" || p.ConflictPaths == nil || p.Sides["hk1"].Path != "/srv/x" {
 		t.Errorf("got %+v", p)

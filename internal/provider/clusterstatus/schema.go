@@ -165,6 +165,14 @@ func pairsAttribute() schema.MapNestedAttribute {
 					"since":   text("Since when, RFC 3339."),
 					"pending": schema.Int64Attribute{Computed: true, MarkdownDescription: "How many changed paths wait."},
 					"problem": text("What is wrong and what to do."),
+					"after_change": schema.SingleNestedAttribute{
+						Computed: true, MarkdownDescription: "How far the node is with the command after changes; null for a pair without one.",
+						Attributes: map[string]schema.Attribute{
+							"state":    text("`done`, `due`, `running`, or `failed`, which is tried again."),
+							"last_run": text("When it ended last, RFC 3339; empty before the first time."),
+							"problem":  text("Why it has failed, with the end of what it has said."),
+						},
+					},
 					"propagation_last_hour": schema.SingleNestedAttribute{
 						Computed: true, MarkdownDescription: "How long changes took from here to the other node, by canaries of the last hour; null where there was none.",
 						Attributes: map[string]schema.Attribute{
