@@ -45,6 +45,7 @@ func (r *run) afterChange(t *testing.T) {
 	}
 	for _, test := range []test{
 		{"RunsWhereItArrives", r.afterArrival},
+		{"Restart", r.afterRestart},
 		{"IsAwaited", r.afterAwaited},
 		{"WorkerDies", r.afterWorkerDies},
 		{"RunnerDies", r.afterRunnerDies},
@@ -128,6 +129,22 @@ func (r *run) afterArrival(t *testing.T) {
 		r.derived(t, version)
 		if got := s.runs(t); got != runs {
 			t.Errorf("%s: it has run %d times after a change that was made here", s.Name, got-runs)
+		}
+	}
+}
+
+// afterRestart starts the programs of both sides again: nothing has arrived meanwhile.
+func (r *run) afterRestart(t *testing.T) {
+	for _, s := range r.sides() {
+		before, began := s.runs(t), s.status(t.Context(), t).Started
+		if err := s.Sys.Units().Restart(t.Context(), r.Unit(pairName)); err != nil {
+			t.Fatal(err)
+		}
+		s.awaitStatus(t, "the programs run again", func(st replication.Status) bool { return st.Started.After(began) && st.After != nil })
+		r.awaitSynced(t, long)
+		r.atRest(t)
+		if got := s.runs(t); got != before {
+			t.Errorf("%s: its programs were started again, and the command has run %d times", s.Name, got-before)
 		}
 	}
 }
