@@ -36,10 +36,10 @@ type probe struct {
 	// measuring tells that a canary is under way.
 	measuring bool
 	// last is when the last one had arrived, or was given up; zero for none since it could be measured. Pause is after what time the next one is due when
-	// nothing changes, and soon tells that the last one took too long, or was lost.
-	last  time.Time
-	pause time.Duration
-	soon  bool
+	// nothing changes, late tells that the last one took too long, and unheard that nobody knows what it took.
+	last          time.Time
+	pause         time.Duration
+	late, unheard bool
 	// window holds what the last ones took.
 	window window
 	// arrived is the last canary that the other node has told of.
@@ -68,7 +68,7 @@ func (m *Manager) due() []topology.Pair {
 		case s == nil || s.measuring || m.cfg.Drivers[p.Driver] == nil:
 		case !s.measurable() || sight.Away:
 			// When it comes back is when something may have changed.
-			s.last, s.pause, s.soon = time.Time{}, 0, false
+			s.last, s.pause, s.late, s.unheard = time.Time{}, 0, false, false
 		case s.last.IsZero() || time.Since(s.last) >= s.rests():
 			if s.measuring = true; s.changes() {
 				s.pause = 0
@@ -80,10 +80,13 @@ func (m *Manager) due() []topology.Pair {
 }
 
 // changes tells that something has changed in the tree since the last canary, or that one took too long.
-func (s *side) changes() bool { return s.soon || s.found.Changed.After(s.last) }
+func (s *side) changes() bool { return s.late || s.unheard || s.found.Changed.After(s.last) }
 
 // rests returns for how long nothing is measured after the last time.
 func (s *side) rests() time.Duration {
+	if s.unheard {
+		return probeFirst
+	}
 	if s.changes() {
 		return min(max(probeFirst, probeBusy*s.found.Round), probeRarest)
 	}
@@ -105,7 +108,7 @@ func (m *Manager) measure(ctx context.Context, p topology.Pair) {
 	}
 	s.measuring = false
 	s.pause = min(max(2*s.pause, probeFirst), probeMost)
-	s.soon = !ok || took > time.Duration(p.Objective)*time.Second
+	s.late, s.unheard = took > time.Duration(p.Objective)*time.Second, !ok
 	s.last = time.Now()
 	if ok {
 		s.window = s.window.add(m.cfg.Now(), inSeconds(took))

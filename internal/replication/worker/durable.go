@@ -39,9 +39,10 @@ func (h *Host) writes() error {
 func (h *Host) Rests() {
 	h.syncing.Lock()
 	defer h.syncing.Unlock()
-	if h.ended != h.rounds {
+	if h.ended != h.rounds && !h.fresh {
 		h.carried.ends(time.Since(h.begun))
 	}
+	h.fresh = false
 	h.ended = h.rounds
 	h.after.rests()
 	poke(h.wrote)
@@ -52,6 +53,13 @@ func poke(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
+}
+
+// starts notes that the program is started.
+func (h *Host) starts() {
+	h.syncing.Lock()
+	defer h.syncing.Unlock()
+	h.fresh = true
 }
 
 // sync brings the tree to the disk, and after it what is known of it, and notes that it is there unless the program goes on writing. Over tells

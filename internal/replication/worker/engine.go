@@ -74,8 +74,9 @@ type Host struct {
 	// marked is when that was noted. Wrote has one when any of this has changed.
 	marked time.Time
 	wrote  chan struct{}
-	// begun is when the program was told to go on after it had rested.
+	// begun is when the program was told to go on after it had rested, fresh that it has not rested since it was started: it looks at the whole tree.
 	begun time.Time
+	fresh bool
 
 	carried *carried
 

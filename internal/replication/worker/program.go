@@ -31,6 +31,7 @@ func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*
 	if err := before(); err != nil {
 		return nil, err
 	}
+	h.starts()
 	cmd.Dir = h.Config.Home()
 	guarded, err := guard.Wrap(cmd, h.Config.shim())
 	if err != nil {
