@@ -121,12 +121,12 @@ func (m *filesMeasure) complete(ctx context.Context, from time.Time, begun <-cha
 	var took time.Duration
 	for running := true; running || took == 0; {
 		before := time.Now()
-		n, err := countTree(m.trees[1], m.size)
+		n, last, err := countTree(m.trees[1], m.size)
 		if err != nil {
 			return 0, err
 		}
 		if n == m.have && took == 0 {
-			took = time.Since(from)
+			took = last.Sub(from)
 		}
 		select {
 		case err := <-begun:

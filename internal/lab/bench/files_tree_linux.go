@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/nodes"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
@@ -151,16 +153,38 @@ func walkTree(root string, visit func(name string, d fs.DirEntry) error) error {
 	})
 }
 
-// countTree counts the files of a tree that have their size. A tree that is not there has none.
-func countTree(root string, size int) (n int, err error) {
-	err = walkTree(root, func(_ string, d fs.DirEntry) error {
+// countTree counts the files of a tree that have their size, and tells when the last change of any of them, or of a directory, was: the kernel's date, which
+// nobody sets. A tree that is not there has none.
+func countTree(root string, size int) (n int, last time.Time, err error) {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case path == root:
+			return nil
+		case strings.HasPrefix(d.Name(), "."):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
 		info, err := d.Info()
-		if err == nil && info.Size() == int64(size) {
+		if err != nil {
+			return nil //nolint:nilerr // it was renamed meanwhile
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			if changed := time.Unix(stat.Ctim.Unix()); changed.After(last) {
+				last = changed
+			}
+		}
+		if !d.IsDir() && info.Size() == int64(size) {
 			n++
 		}
-		return nil //nolint:nilerr // it was renamed meanwhile
+		return nil
 	})
-	return n, err
+	return n, last, err
 }
 
 // errDiffer means that two trees are not the same.
