@@ -292,6 +292,26 @@ func (a *after) finish() error {
 	return nil
 }
 
+// drain counts what a program that has ended wrote last, as long as it is known which one that was. What cannot be told counts.
+func (a *after) drain() {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	watcher := a.watcher
+	a.mu.Unlock()
+	if watcher == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), afterUnsure)
+	defer cancel()
+	if err := watcher.Flush(ctx); err != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.count()
+	}
+}
+
 // wait returns how long it takes at least until the command is to run, with mu held; none where that is not known.
 func (a *after) wait(now time.Time) (left time.Duration, known bool) {
 	if a.arrived == a.done || !a.kept || a.writing || !a.seen || a.job != nil {

@@ -67,6 +67,20 @@ func (a After) Arrive(path string) { a.wrote(path) }
 // Missed takes in that changes were missed.
 func (a After) Missed(reason string) { a.missed(watch.Batch{All: true, Reason: reason}) }
 
+// stuck is a watcher that gets no further.
+type stuck struct{}
+
+func (stuck) Flush(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Stuck has the watcher get no further.
+func (a After) Stuck() { a.watched(stuck{}, watch.Fanotify) }
+
+// Drain is what is done when the engine's program has ended.
+func (a After) Drain() { a.drain() }
+
 // Kept tells whether the state says that the command is due.
 func (a After) Kept() bool { return a.state.due() }
 

@@ -257,6 +257,23 @@ func TestAfterChangeWorkerDies(t *testing.T) {
 	}
 }
 
+// The engine's program dies, and it cannot be told what it wrote last.
+func TestAfterChangeProgramDies(t *testing.T) {
+	t.Parallel()
+	w := newAfterWorld(t, once+`rmdir busy`, 60)
+	w.open(t)
+	await.True(t, "it is settled", afterWithin, w.Settled)
+	w.Drain()
+	if s := w.Status(); s.State != spec.AfterDone {
+		t.Errorf("everything is known, and it says %+v", s)
+	}
+	w.Stuck()
+	w.Drain()
+	if s := w.Status(); s.State != spec.AfterDue {
+		t.Errorf("it is not known what was written, and it says %+v", s)
+	}
+}
+
 // The worker dies after something has arrived, and before it has counted that.
 func TestAfterChangeWorkerDiesBefore(t *testing.T) {
 	t.Parallel()

@@ -61,6 +61,7 @@ func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*
 		case <-served: // which is when all that it guards have ended
 		case <-time.After(stopWithin): // kernels before 5.8 do not tell
 		}
+		h.after.drain() //nolint:contextcheck // the program has ended, whatever was to end with it
 		// Another process may get its id.
 		h.board.set(func() { h.board.program = 0 })
 		close(p.exited)
