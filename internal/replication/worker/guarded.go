@@ -55,7 +55,7 @@ func (h *Host) serve(g *guard.Guard, failed func()) <-chan struct{} {
 			},
 			Log: h.Log,
 		})
-		h.after.drain() //nolint:contextcheck // the program has ended, whatever was to end with it
+		h.after.drain()
 		h.board.set(func() {
 			if h.board.guard == thread {
 				h.board.guard = 0 // another one may get its id

@@ -41,7 +41,7 @@ func (h *Host) Start(ctx context.Context, cmd *exec.Cmd, before func() error) (*
 	if err := errors.Join(err, guarded.Started()); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Args[1], errors.Join(err, guarded.Close()))
 	}
-	served := h.serve(guarded, func() { _ = killGroup(cmd.Process.Pid, true) })
+	served := h.serve(guarded, func() { _ = killGroup(cmd.Process.Pid, true) }) //nolint:contextcheck // it lasts as long as the program
 	p := &Program{cmd: cmd, exited: make(chan struct{})}
 	h.mu.Lock()
 	h.began = time.Now()
