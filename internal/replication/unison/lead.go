@@ -60,9 +60,11 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	go func() {
 		read <- ReadRounds(io.TeeReader(output, said), func(r Round) {
 			if fatal = r.Fatal; fatal == "" {
-				if rounds++; carries {
+				switch rounds++; {
+				case e.fresh.is() && !behind: // nobody is told before it has begun again
+				case carries:
 					e.round(link, r)
-				} else {
+				default:
 					e.observed(r, rounds == 1)
 				}
 				if e.fresh.is() || thorough || behind && !e.host.Behind() {
