@@ -277,14 +277,21 @@ func hasNot(s *side, path string) func(context.Context) error {
 	}
 }
 
-// sameLength changes a file in its place, again and again, without it becoming longer or shorter.
+// sameLength changes a file in its place, again and again, without it becoming longer or shorter. So that no such change is missed, the file gets another date
+// a while later: who changes it on the other side in that moment makes a conflict.
 func (r *run) sameLength(t *testing.T) {
 	for i := range 4 {
-		s := r.sides()[i%2]
+		s, o := r.sides()[i%2], r.other(r.sides()[i%2])
 		want := fmt.Sprintf("version %02d", i)
 		s.write(t, "counter", want)
-		await.NoError(t, "the other side has it", long, has(r.other(s), "counter", want))
+		await.NoError(t, "the other side has it", long, func(context.Context) error {
+			if got := o.Run(t, `cd "$1"; grep -hx "$2" counter* || true`, o.path, want); got != want+"\n" { //nolint:contextcheck // Run has the test's
+				return fmt.Errorf("there is no %s on %s", want, o.Name)
+			}
+			return nil
+		})
 	}
+	r.lead.Run(t, `cd "$1"; rm -f counter*conflict*`, r.lead.path)
 	r.awaitSynced(t, long)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
@@ -60,6 +61,9 @@ func (r *run) snapshots(t *testing.T) {
 		s.Run(t, `cd "$1/app"; rm -r lib link; mkdir -p new/deep; echo 2 >version; echo 2 >lib; echo 2 >new/deep/file; chown -hR www-data:www-data .`, s.path)
 		o.write(t, "app/letter", "of a user")
 		r.awaitSynced(t, long)
+		// What is removed in the moment in which it has arrived is kept as what somebody may have changed meanwhile.
+		arrived := time.Now()
+		await.True(t, "what has arrived is no longer new", long, func() bool { return time.Since(arrived) > 100*time.Millisecond })
 		restored, err := s.act(t.Context(), snapshot.Restore)
 		if err != nil {
 			t.Fatalf("%s: put back: %v", s.Name, err)
