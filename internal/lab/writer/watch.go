@@ -69,9 +69,14 @@ func (w *Watch) member(ctx context.Context, m Server) {
 func (w *Watch) Stop() Probes {
 	w.stop()
 	w.done.Wait()
+	return w.Probes()
+}
+
+// Probes returns all attempts that have ended.
+func (w *Watch) Probes() Probes {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.probes
+	return slices.Clone(w.probes)
 }
 
 // Probes are attempts to write at members themselves.
