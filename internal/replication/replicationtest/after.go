@@ -109,7 +109,7 @@ func (r *run) afterArrival(t *testing.T) {
 	for i, s := range r.sides() {
 		o, version := r.other(s), fmt.Sprint("version ", i)
 		runs := s.runs(t)
-		s.write(t, "after/version", version)
+		s.replace(t, "after/version", version)
 		took := await.NoError(t, "the command has run where the change arrived", long, has(o, "after/derived", version))
 		t.Logf("what the command on %s makes of a change of %s is there after %s", o.Name, s.Name, took.Round(time.Millisecond))
 		r.derived(t, version)
@@ -124,7 +124,7 @@ func (r *run) afterArrival(t *testing.T) {
 			continue // nobody knows whose changes are whose
 		}
 		runs, before := s.runs(t), o.runs(t)
-		s.write(t, "after/plain", version)
+		s.replace(t, "after/plain", version)
 		await.True(t, "it runs where a change arrives", long, func() bool { return o.runs(t) > before })
 		r.derived(t, version)
 		if got := s.runs(t); got != runs {
@@ -135,6 +135,12 @@ func (r *run) afterArrival(t *testing.T) {
 
 // afterRestart starts the programs of both sides again: nothing has arrived meanwhile.
 func (r *run) afterRestart(t *testing.T) {
+	for _, s := range r.sides() {
+		await.True(t, "no file gets another date, which would arrive", long, func() bool {
+			return s.Run(t, `find "$1/after" -newerct "5 seconds ago"`, s.path) == ""
+		})
+	}
+	r.atRest(t)
 	for _, s := range r.sides() {
 		before, began := s.runs(t), s.status(t.Context(), t).Started
 		if err := s.Sys.Units().Restart(t.Context(), r.Unit(pairName)); err != nil {
@@ -153,7 +159,7 @@ func (r *run) afterRestart(t *testing.T) {
 func (r *run) held(t *testing.T, version string) {
 	t.Helper()
 	r.back.Run(t, `touch /srv/hooks/hold`)
-	r.lead.write(t, "after/version", version)
+	r.lead.replace(t, "after/version", version)
 	r.back.is(t, spec.AfterRunning)
 }
 
@@ -204,7 +210,7 @@ func (r *run) afterFails(t *testing.T) {
 	}
 	runs := r.back.runs(t)
 	await.True(t, "it is tried again", long, func() bool { return r.back.runs(t) >= runs+2 })
-	r.lead.write(t, "after/version", "repaired")
+	r.lead.replace(t, "after/version", "repaired")
 	await.NoError(t, "changes go on meanwhile", long, has(r.back, "after/version", "repaired"))
 	if state, err := r.waitEqual(t.Context(), 3*time.Second); err == nil {
 		t.Errorf("the command fails, and the barrier says %+v", state)
