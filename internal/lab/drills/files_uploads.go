@@ -178,7 +178,7 @@ func sameTrees(ctx context.Context, p *rig.Pair) (unfinished int, err error) {
 			return 0, err
 		}
 		for line := range strings.Lines(text) {
-			if strings.Contains(line, ".unison.") && strings.Contains(line, ".unison.tmp") {
+			if rig.Unfinished(line) {
 				unfinished++
 			} else {
 				listings[i] = append(listings[i], line)
