@@ -129,6 +129,20 @@ func begins(path, text string, size int) bool {
 
 // walkTree visits the files of a tree, without what tools keep beside them under hidden names. Those that go while it looks are left out.
 func walkTree(root string, visit func(name string, d fs.DirEntry) error) error {
+	return walkAll(root, func(path string, d fs.DirEntry) error {
+		if d.IsDir() {
+			return nil
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		return visit(name, d)
+	})
+}
+
+// walkAll visits directories, too, and gives whole paths.
+func walkAll(root string, visit func(path string, d fs.DirEntry) error) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -142,34 +156,15 @@ func walkTree(root string, visit func(name string, d fs.DirEntry) error) error {
 				return fs.SkipDir
 			}
 			return nil
-		case d.IsDir():
-			return nil
 		}
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		return visit(name, d)
+		return visit(path, d)
 	})
 }
 
 // countTree counts the files of a tree that have their size, and tells when the last change of any of them, or of a directory, was: the kernel's date, which
 // nobody sets. A tree that is not there has none.
 func countTree(root string, size int) (n int, last time.Time, err error) {
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return err
-		case path == root:
-			return nil
-		case strings.HasPrefix(d.Name(), "."):
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
+	err = walkAll(root, func(_ string, d fs.DirEntry) error {
 		info, err := d.Info()
 		if err != nil {
 			return nil //nolint:nilerr // it was renamed meanwhile
