@@ -236,14 +236,17 @@ func (m *Machine) Start() {
 	m.cancel, m.done = cancel, done
 }
 
-// run runs the agent. A store that another process has open is tried again, as systemd would: a program that this process
-// starts at the same time has every open file, and with it the lock of a store, from its fork to its exec.
+// run runs the agent. A store that another process has open and a port that another process has are tried again, as systemd
+// would: a program that this process starts at the same time has every open file, and with it the lock of the store and the
+// listeners of the agent that has just been stopped, from its fork to its exec.
 func run(ctx context.Context, cfg agent.Config) error {
 	for n := 1; ; n++ {
 		err := agent.New(cfg).Run(ctx)
-		if n == 100 || !errors.Is(err, syscall.EWOULDBLOCK) {
+		taken := errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EADDRINUSE)
+		if n == 100 || !taken {
 			return err
 		}
+		cfg.Log.Info("the agent begins again", "error", err)
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
