@@ -56,7 +56,7 @@ type filesMeasure struct {
 // begin makes the tree, and measures what the machines take without the way.
 func (m *filesMeasure) begin(ctx context.Context) error {
 	for i, h := range m.way.hosts {
-		if _, err := h.run(ctx, "sh", "-c", "rm -rf "+rig.PairPath+" /srv/spare; mkdir -p /srv/spare"); err != nil {
+		if err := m.makeRoom(ctx, h); err != nil {
 			return err
 		}
 		var err error
@@ -72,6 +72,9 @@ func (m *filesMeasure) begin(ctx context.Context) error {
 		return err
 	}
 	if m.owner, err = strconv.Atoi(strings.TrimSpace(id)); err != nil {
+		return err
+	}
+	if err := forgetRemoved(); err != nil {
 		return err
 	}
 	from := time.Now()

@@ -66,7 +66,7 @@ func (s *stockFiles) maker(name string) filesMaker {
 	}[name]
 }
 
-// one has one way measured and takes it away again.
+// one has one way measured and takes it away again, all but the tree.
 func (s *stockFiles) one(ctx context.Context, name string, measure func(w *filesWay) error) error {
 	w, end, err := s.maker(name)(ctx)
 	if err != nil {
@@ -78,10 +78,7 @@ func (s *stockFiles) one(ctx context.Context, name string, measure func(w *files
 	if end != nil {
 		err = errors.Join(err, end(ctx))
 	}
-	return errors.Join(err, s.both(func(m *bare.Machine) error {
-		_, err := m.Run(ctx, "rm", "-rf", rig.PairPath)
-		return err
-	}))
+	return err
 }
 
 func (s *stockFiles) hosts() (hosts [2]filesHost) {
