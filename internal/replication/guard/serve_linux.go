@@ -85,7 +85,7 @@ func (g *Guard) Serve(tree Tree) error {
 	go func() {
 		// The thread has another account than the process: it is never given back.
 		runtime.LockOSThread()
-		err := become(tree)
+		err := Become(tree.UID, tree.GID, tree.Groups)
 		if err == nil {
 			tree.Serving(unix.Gettid())
 			err = (&keeper{tree: tree, copies: map[string]unix.Timespec{}, moved: map[string]bool{}, open: map[string]unix.Timespec{}}).serve(listener)
@@ -93,31 +93,6 @@ func (g *Guard) Serve(tree Tree) error {
 		ended <- err
 	}()
 	return <-ended
-}
-
-// become takes on the program's rights to files, for this thread.
-func become(tree Tree) error {
-	if tree.UID == os.Getuid() && tree.GID == os.Getgid() {
-		return nil
-	}
-	groups := make([]uint32, len(tree.Groups)+1) // there is a first one
-	for i, group := range tree.Groups {
-		groups[i] = uint32(group)
-	}
-	// Package unix sets those of all threads.
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(tree.Groups)), uintptr(unsafe.Pointer(&groups[0])), 0); errno != 0 {
-		return fmt.Errorf("set the groups of a guard: %w", errno)
-	}
-	// These tell of no errors (setfsuid(2)), but what it was before.
-	if err := errors.Join(unix.Setfsgid(tree.GID), unix.Setfsuid(tree.UID)); err != nil {
-		return fmt.Errorf("take on the account of the program: %w", err)
-	}
-	gid, gidErr := unix.SetfsgidRetGid(-1)
-	uid, uidErr := unix.SetfsuidRetUid(-1)
-	if gidErr != nil || uidErr != nil || gid != tree.GID || uid != tree.UID {
-		return fmt.Errorf("take on the account of the program: it is %d:%d and not %d:%d", uid, gid, tree.UID, tree.GID)
-	}
-	return nil
 }
 
 // serve answers until nobody asks any more.
