@@ -181,7 +181,7 @@ var contracts = []string{"mesh", "database", "replication", "balancer", "router"
 var besideDrivers = []string{
 	"mesh/keyfile",
 	"router/dsn", "router/rolecheck",
-	"replication/barrier", "replication/choose", "replication/cold", "replication/digest", "replication/exclude", "replication/guard", "replication/place", "replication/smallfiles", "replication/snapshot", "replication/watch", "replication/worker",
+	"replication/ahead", "replication/barrier", "replication/choose", "replication/cold", "replication/digest", "replication/exclude", "replication/guard", "replication/place", "replication/smallfiles", "replication/snapshot", "replication/watch", "replication/worker",
 }
 
 // driverOf returns the driver, such as "mesh/tinc", that a package belongs to; "" for none. The conformance suite of a
