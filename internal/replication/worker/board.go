@@ -31,6 +31,8 @@ type board struct {
 	passing bool
 	// program is the process that runs, guard the thread that acts for it.
 	program, guard int
+	// helpers are the threads that bring files ahead of it.
+	helpers map[int]bool
 }
 
 func (b *board) set(fn func()) {
@@ -69,7 +71,7 @@ func (b *board) settled() {
 func (b *board) own(thread int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return thread != 0 && (thread == b.program || thread == b.guard)
+	return thread != 0 && (thread == b.program || thread == b.guard || b.helpers[thread])
 }
 
 // status returns the state of a side and its problem.

@@ -140,6 +140,23 @@ func (h *Host) Behind() bool { return h.state.behind() }
 // Own tells whether a thread, which has the process' id where it is the only one, is that of the program that runs, or acts for it.
 func (h *Host) Own(thread int) bool { return h.board.own(thread) }
 
+// Helps tells that a thread acts for the program, until the function that it returns is called.
+func (h *Host) Helps(thread int) (ended func()) {
+	h.board.set(func() {
+		if h.board.helpers == nil {
+			h.board.helpers = map[int]bool{}
+		}
+		h.board.helpers[thread] = true
+	})
+	return func() {
+		h.after.drain() // what it did is to be known for its
+		h.board.set(func() { delete(h.board.helpers, thread) })
+	}
+}
+
+// Sweep removes what an interrupted transfer has left. The program must not run.
+func (h *Host) Sweep() { h.sweep() }
+
 // Busy tells that changes are being looked at, or brought over.
 func (h *Host) Busy() { h.board.busy() }
 

@@ -29,6 +29,8 @@ type Link struct {
 	mu sync.Mutex
 	// out is what is being sent.
 	out []byte
+
+	ahead ahead
 }
 
 // Word is what one worker tells the other. Unknown fields are left alone, so that workers of different versions get along.
@@ -52,6 +54,10 @@ type Word struct {
 	Misread bool `json:"misread,omitempty"`
 	// Forget tells that what is known of earlier synchronizations is of no use, on either side.
 	Forget bool `json:"forget,omitempty"`
+	// Bare tells that the sender's tree has nothing, and its program knows of nothing: what the receiver has may come ahead (package ahead). Enough tells
+	// that no more of that is of any use.
+	Bare   bool `json:"bare,omitempty"`
+	Enough bool `json:"enough,omitempty"`
 	// Synced tells that both sides were just found equal, as far as the leader can tell.
 	Synced bool `json:"synced,omitempty"`
 }
@@ -77,7 +83,9 @@ func NewLink(stream io.ReadWriteCloser, heard func(Word)) *Link {
 	l := &Link{stream: stream, heard: heard, in: newInbox(), ended: make(chan struct{}), hello: make(chan Word, 1), began: time.Now()}
 	go func() {
 		defer close(l.ended)
-		l.in.end(l.receive())
+		err := l.receive()
+		l.ahead.over(false)
+		l.in.end(err)
 	}()
 	go l.keepAlive()
 	return l
@@ -100,6 +108,9 @@ func (l *Link) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
 		n := min(len(p)-done, maxSent)
+		if !l.ahead.pass(l.ended) {
+			return done, io.ErrClosedPipe
+		}
 		if err := l.send(frameData, p[done:done+n]); err != nil {
 			return done, err
 		}
@@ -155,7 +166,7 @@ func (l *Link) keepAlive() {
 // send sends data in frames of one kind; a word has to be in one of its own.
 func (l *Link) send(kind byte, data []byte) error {
 	most := maxFrame
-	if kind == frameData {
+	if kind != frameWord {
 		most = dataFrame
 	}
 	l.mu.Lock()
@@ -201,6 +212,8 @@ func (l *Link) receive() error {
 			if err := l.in.put(data); err != nil {
 				return err
 			}
+		case frameAhead:
+			l.ahead.take(data)
 		case frameWord:
 			var w Word
 			if err := json.Unmarshal(data, &w); err != nil {
