@@ -33,6 +33,8 @@ type Suite struct {
 	AfterUnit func(pair string) string
 	// Attributes tells that the program on these machines keeps extended attributes and access control lists.
 	Attributes bool
+	// CameAhead is what a side's journal has once contents have come ahead of a first synchronization, "" for a driver that sends none.
+	CameAhead string
 	// Knowledge is a pattern for the files in which a side keeps what it knows of earlier synchronizations.
 	Knowledge func(pair string) string
 	// PowerCut is a script that has a side whose service is stopped believe that its machine lost its power while changes were on their way.
@@ -177,10 +179,12 @@ func (r *run) nothingYet(t *testing.T) {
 // first joins a tree that has files with one that does not exist, and one that has others.
 func (r *run) first(t *testing.T) {
 	r.lead.Run(t, `mkdir -p /srv/uploads; chown www-data:www-data /srv/uploads`)
-	const files = 51
-	for i := range files - 1 {
+	const small, random, size = 51, 200, 10_000
+	const files = small + random
+	for i := range small - 1 {
 		r.lead.write(t, fmt.Sprintf("2026/%02d/file", i), fmt.Sprint(i))
 	}
+	r.lead.Run(t, `mkdir "$1/2025"; for i in $(seq "$2"); do head -c "$3" /dev/urandom >"$1/2025/$i"; done; chown -R www-data:www-data "$1/2025"`, r.lead.path, fmt.Sprint(random), fmt.Sprint(size))
 	r.lead.write(t, "precious", "1")
 	r.apply(t, r.lead)
 	r.lead.awaitStatus(t, "waits for the other node", func(st replication.Status) bool {
@@ -199,7 +203,14 @@ func (r *run) first(t *testing.T) {
 	st = r.back.awaitStatus(t, "has counted what has arrived", func(st replication.Status) bool { return st.Carried.Files >= files })
 	if c := st.Carried; c.Files != files || c.ReceivedBytes == 0 || c.SentBytes == 0 || c.From.IsZero() || st.Changed.IsZero() {
 		t.Errorf("the other side says that it has exchanged %+v with the one that leads, of %d files; last change %s", c, files, st.Changed)
+	} else if c.ReceivedBytes > random*size*3/2 {
+		t.Errorf("the other side has received %d bytes, for %d files of %d: contents were sent twice", c.ReceivedBytes, random, size)
 	}
+	if r.CameAhead != "" {
+		r.back.Run(t, `{ cat /run/journal 2>/dev/null || journalctl --no-pager -o cat -u "$1"; } | grep -q "$2"`, r.Unit(pairName), r.CameAhead)
+	}
+	r.lead.Run(t, `rm -r "$1/2025"`, r.lead.path)
+	r.awaitSynced(t, long)
 }
 
 // account looks at what the programs may do: no more than the account that the tree belongs to.

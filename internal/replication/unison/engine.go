@@ -67,6 +67,7 @@ type engine struct {
 	// thorough tells that the next start reads all contents.
 	thorough bool
 	fresh    fresh
+	heads    heads
 }
 
 var _ worker.NewEngine = NewEngine
@@ -133,7 +134,7 @@ func (e *engine) prepare() error {
 }
 
 // Run implements worker.Engine.
-func (e *engine) Run(ctx context.Context, link *worker.Link) error {
+func (e *engine) Run(ctx context.Context, link *worker.Link) (err error) {
 	e.mu.Lock()
 	e.link = link
 	e.mu.Unlock()
@@ -157,6 +158,12 @@ func (e *engine) Run(ctx context.Context, link *worker.Link) error {
 		return err
 	}
 	defer stop()
+	defer func() {
+		err = errors.Join(err, ignoreClosed(link.Close()))
+		if e.heads.over(link) {
+			e.host.Sweep()
+		}
+	}()
 	if e.host.Config.Leads {
 		return e.lead(ctx, link)
 	}
@@ -210,8 +217,8 @@ func (e *engine) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// ready makes unison's directory fit for a start. None runs on this node then.
-func (e *engine) ready() error {
+// ready makes unison's directory fit for a start, after which something is carried over or not. None runs on this node then.
+func (e *engine) ready(carries bool) error {
 	distrusted := e.distrusts()
 	gone := locks
 	if distrusted {
@@ -223,21 +230,35 @@ func (e *engine) ready() error {
 	e.mu.Lock()
 	e.distrusted = e.distrusted && !distrusted
 	e.mu.Unlock()
+	has, err := hasArchive(e.host.Config.Home())
+	if err != nil {
+		return err
+	}
+	if e.host.Config.Leads {
+		e.fresh.start(has)
+	}
+	e.heads.begin(carries && !has)
 	return e.host.Gate()
 }
 
 // answer runs unison's server over a link.
-func (e *engine) answer(ctx context.Context, link *worker.Link) error {
+func (e *engine) answer(ctx context.Context, link *worker.Link) (err error) {
+	carries := false
 	select {
 	case w := <-link.Hello():
 		if w.Forget {
 			e.distrust()
 		}
-		if _, err := e.host.Agree(ctx, link, w); err != nil {
+		if carries, err = e.host.Agree(ctx, link, w); err != nil {
 			return err
 		}
 	case <-ctx.Done():
 		return nil
+	}
+	if carries {
+		if err := e.offerRoom(link); err != nil {
+			return err
+		}
 	}
 	here, there, err := socketPair()
 	if err != nil {
@@ -251,7 +272,7 @@ func (e *engine) answer(ctx context.Context, link *worker.Link) error {
 	e.mu.Lock()
 	e.looked = false
 	e.mu.Unlock()
-	program, err := e.host.Start(ctx, cmd, e.ready)
+	program, err := e.host.Start(ctx, cmd, func() error { return e.ready(carries) })
 	if err != nil {
 		_ = link.Say(problemOf(err)) // the link may be gone
 		return errors.Join(err, here.Close())
@@ -302,6 +323,14 @@ func (e *engine) writeProfile(carries bool) error {
 
 // Heard implements worker.Engine.
 func (e *engine) Heard(w worker.Word) {
+	if w.Bare {
+		e.heads.told()
+	}
+	if w.Enough {
+		if link := e.current(); link != nil {
+			link.Enough()
+		}
+	}
 	if w.Release != 0 {
 		e.monitor.Release(w.Release)
 	}
@@ -354,6 +383,7 @@ func (e *engine) event(event fsmonitor.Event) {
 		e.noted.waits()
 	case fsmonitor.Scanning:
 		e.fresh.looks()
+		e.sendAhead()
 	}
 	e.mu.Lock()
 	e.looked = true

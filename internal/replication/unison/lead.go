@@ -17,6 +17,11 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	if err != nil {
 		return err
 	}
+	if carries {
+		if err := e.offerRoom(link); err != nil {
+			return err
+		}
+	}
 	if err := e.writeProfile(carries); err != nil {
 		return err
 	}
@@ -34,14 +39,7 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	cmd := e.command(Arguments(e.host.Config, e.socket("tunnel"), thorough, behind)...)
 	cmd.Stdout, cmd.Stderr = input, input
 	e.skipped.clear()
-	program, err := e.host.Start(ctx, cmd, func() error {
-		if err := e.ready(); err != nil {
-			return err
-		}
-		has, err := hasArchive(e.host.Config.Home())
-		e.fresh.start(has)
-		return err
-	})
+	program, err := e.host.Start(ctx, cmd, func() error { return e.ready(carries) })
 	_ = input.Close() // unison has it
 	if err != nil {
 		return err
