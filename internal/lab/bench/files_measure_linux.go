@@ -74,9 +74,6 @@ func (m *filesMeasure) begin(ctx context.Context) error {
 	if m.owner, err = strconv.Atoi(strings.TrimSpace(id)); err != nil {
 		return err
 	}
-	if err := forgetRemoved(); err != nil {
-		return err
-	}
 	from := time.Now()
 	if err := makeTree(ctx, m.trees[0], m.files, m.size, m.owner); err != nil {
 		return err

@@ -3,15 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/rig"
 )
 
-// For minutes ext4 does not use the inode of a removed file again, and looks through all of these for each file that is made (recently_deleted in
-// fs/ext4/ialloc.c): what one way leaves behind would be a burden of the next.
+// For six minutes ext4 does not use the inode of a removed file again, and looks through all of these for each file that is made nearby (recently_deleted
+// in fs/ext4/ialloc.c): what one way leaves behind would be a burden of the next.
 
 // makeRoom takes the tree of the way before away. It is removed only where there is no room for it until the end.
 func (m *filesMeasure) makeRoom(ctx context.Context, h filesHost) error {
@@ -30,13 +29,4 @@ func (m *filesMeasure) makeRoom(ctx context.Context, h filesHost) error {
 	}
 	_, err = h.run(ctx, "sh", "-euc", `if [ -e "$1" ]; then `+away+`; fi; rm -rf /srv/spare; mkdir -p /srv/spare`, "sh", rig.PairPath)
 	return err
-}
-
-// forgetRemoved has the kernel forget what was removed: it knows of that by its cache.
-func forgetRemoved() error {
-	unix.Sync()
-	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil { //nolint:gosec // it is the kernel's
-		return fmt.Errorf("drop the kernel's caches, so that no way carries the burden of another: %w", err)
-	}
-	return nil
 }
