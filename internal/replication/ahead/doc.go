@@ -9,10 +9,14 @@ package ahead
 // most is how long a file may be that comes ahead, in bytes: longer ones are carried well enough by whatever carries them.
 const most = 1 << 20
 
-// writers is how many files are written, and read, at a time, partMost how many of one directory are read one after another.
 const (
+	// writers is how many files are written, and read, at a time, partMost how many of one directory are read one after another.
 	writers  = 4
 	partMost = 128
+	// waiting is how many files wait for each writer: all of them may be as long as any.
+	waiting = 8
+	// directoriesMost is of how many directories it is remembered who writes their files.
+	directoriesMost = 10_000
 )
 
 // Count is what has come ahead.

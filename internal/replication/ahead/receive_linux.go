@@ -27,7 +27,7 @@ func Receive(t Tree) *Receiver {
 	w := &writing{tree: t, buffers: sync.Pool{New: func() any { return new([]byte) }}}
 	var busy sync.WaitGroup
 	for i := range w.files {
-		w.files[i] = make(chan file, partMost)
+		w.files[i] = make(chan file, waiting)
 		busy.Go(func() { w.as(func() { w.write(w.files[i]) }) })
 	}
 	busy.Go(func() {
@@ -91,7 +91,7 @@ func (w *writing) as(do func()) {
 
 // read makes directories and has files written until the end, or until what comes makes no sense: it was cut off.
 func (w *writing) read(from *tar.Reader) {
-	whose := map[string]chan file{}
+	whose, next := map[string]chan file{}, 0
 	for {
 		header, err := from.Next()
 		if err != nil {
@@ -117,8 +117,12 @@ func (w *writing) read(from *tar.Reader) {
 			directory := path.Dir(p)
 			files := whose[directory]
 			if files == nil {
-				files = w.files[len(whose)%writers]
+				if len(whose) == directoriesMost {
+					clear(whose)
+				}
+				files = w.files[next%writers]
 				whose[directory] = files
+				next++
 			}
 			files <- file{p, content}
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -343,7 +344,9 @@ func (r *run) anotherTree(t *testing.T) {
 		r.awaitSynced(t, long)
 		s.write(t, "younger than the copy", s.Name)
 		await.NoError(t, "a file arrives", long, has(other, "younger than the copy", s.Name))
+		before := r.cameAhead(t, s)
 		for _, put := range []string{
+			`find "$1" -mindepth 1 -delete; mkdir "$1/.atoll"`,
 			`find "$1" -mindepth 1 -delete; mkdir "$1/.atoll"; echo x >"$1/first on the new disk"`,
 			`find "$1" -mindepth 1 -delete; cp -a "$1.copy/." "$1"; rm -rf "$1.copy"`,
 		} {
@@ -359,7 +362,20 @@ func (r *run) anotherTree(t *testing.T) {
 			}
 		}
 		s.write(t, "younger than the copy", "")
+		if came := r.cameAhead(t, s) - before; r.CameAhead != "" && came != 1 {
+			t.Errorf("contents have come ahead to %s %d times, and its disk was empty once", s.Name, came)
+		}
 	}
+}
+
+// cameAhead is how often a side says that contents have come ahead.
+func (r *run) cameAhead(t *testing.T, s *side) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimSpace(s.Run(t, `{ cat /run/journal 2>/dev/null || journalctl --no-pager -o cat -u "$1"; } | grep -c "$2" || true`, r.Unit(pairName), r.CameAhead)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // anotherLeader changes which side leads.

@@ -122,8 +122,10 @@ func (e *engine) offerRoom(link *worker.Link) error {
 	}
 	var taker *ahead.Receiver
 	link.TakeAhead(func() io.WriteCloser {
+		known := hashes(e.host.Config) // unison runs by now
 		taker = ahead.Receive(ahead.Tree{
-			Root: e.host.Config.Path, Account: e.account(), Name: e.unfinishedName, Serving: e.host.Helps,
+			Root: e.host.Config.Path, Account: e.account(), Serving: e.host.Helps,
+			Name: func(name string) string { return e.unfinishedName(name, known) },
 			Enough: func() {
 				go func() { _ = link.Say(worker.Word{Enough: true}) }() // the link may be gone
 			},
@@ -154,9 +156,8 @@ func (e *engine) bare() (bool, error) {
 	}), err
 }
 
-// unfinishedName is how unison calls what is to get a name in the root (addHashToTempNames in its update.ml), "" where that cannot be told.
-func (e *engine) unfinishedName(name string) string {
-	known := hashes(e.host.Config)
+// unfinishedName is how unison calls what is to get a name in the root, by what it calls its roots; "" where that cannot be told.
+func (e *engine) unfinishedName(name string, known []string) string {
 	if len(known) != 1 || len(name) > longestName || path.Base(name) != name || ofAtoll(name) || e.Temporary(name) {
 		return ""
 	}

@@ -65,6 +65,7 @@ type Host struct {
 	leftovers sweeping
 	rest      rest
 	engine    Engine
+	watcher   *watch.Watcher
 
 	// syncing has below it how often the program was told to go on, how many of these rounds have ended, and whether anything of them may not
 	// be on the disk yet.
@@ -149,7 +150,12 @@ func (h *Host) Helps(thread int) (ended func()) {
 		h.board.helpers[thread] = true
 	})
 	return func() {
-		h.after.drain() // what it did is to be known for its
+		// What it did last is to be known for its, before another one gets its id.
+		ctx, cancel := context.WithTimeout(context.Background(), afterUnsure)
+		defer cancel()
+		if err := h.watcher.Flush(ctx); err != nil {
+			h.Log.Info("what has come ahead may be looked at as a change", "error", err)
+		}
 		h.board.set(func() { delete(h.board.helpers, thread) })
 	}
 }

@@ -258,6 +258,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 		return Problem(err.Error())
 	}
 	defer func() { _ = watcher.Close() }()
+	host.watcher = watcher
 	w.shown.set(engine, watcher)
 	w.after.watched(watcher, watcher.Status().Method)
 	if err := w.digests.begin(w.cfg, engine); err != nil {
