@@ -14,7 +14,7 @@ const (
 	writers  = 4
 	partMost = 128
 	// waiting is how many files wait for each writer: all of them may be as long as any.
-	waiting = 8
+	waiting = 4
 	// directoriesMost is of how many directories it is remembered who writes their files.
 	directoriesMost = 10_000
 )
