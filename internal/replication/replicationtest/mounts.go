@@ -69,6 +69,7 @@ func (r *run) mountedInside(t *testing.T) {
 		intact()
 		other.Run(t, `rm -r "$1/inside"`, other.path)
 		await.NoError(t, "deletions go on", long, hasNot(s, "inside"))
+		r.awaitSynced(t, long) // what is written there next is no conflict with that
 	}
 }
 
