@@ -117,8 +117,8 @@ func ofAtoll(p string) bool {
 
 // offerRoom tells the other side that this one has nothing, and takes what comes ahead. No unison runs here yet.
 func (e *engine) offerRoom(link *worker.Link) error {
-	if bare, err := e.bare(); err != nil || !bare {
-		return err
+	if !e.bare() {
+		return nil
 	}
 	var taker *ahead.Receiver
 	link.TakeAhead(func() io.WriteCloser {
@@ -140,20 +140,20 @@ func (e *engine) offerRoom(link *worker.Link) error {
 	return link.Say(worker.Word{Bare: true})
 }
 
-// bare tells whether there is nothing in the tree to be synchronized, and nothing known of earlier synchronizations.
-func (e *engine) bare() (bool, error) {
+// bare tells whether there is nothing in the tree to be synchronized, and nothing known of earlier synchronizations. Of what cannot be looked at others tell.
+func (e *engine) bare() bool {
 	has, err := hasArchive(e.host.Config.Home())
 	if err != nil || has && !e.distrusts() {
-		return false, err
+		return false
 	}
 	excluded, err := exclude.Parse(e.host.Config.Exclude)
 	if err != nil {
-		return false, err
+		return false
 	}
 	entries, err := os.ReadDir(e.host.Config.Path)
-	return !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
+	return err == nil && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
 		return !ofAtoll(entry.Name()) && !e.Temporary(entry.Name()) && !excluded.Match(entry.Name())
-	}), err
+	})
 }
 
 // unfinishedName is how unison calls what is to get a name in the root, by what it calls its roots; "" where that cannot be told.
