@@ -24,7 +24,13 @@ type Receiver struct {
 func Receive(t Tree) *Receiver {
 	from, in := io.Pipe()
 	r := &Receiver{in: in, done: make(chan struct{})}
-	w := &writing{tree: t, buffers: sync.Pool{New: func() any { return new([]byte) }}}
+	// What comes into the tree's place meanwhile is not written to.
+	root, err := unix.Open(t.Root, unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	w := &writing{tree: t, root: root, buffers: sync.Pool{New: func() any { return new([]byte) }}}
+	if err != nil {
+		t.Log.Warn("nothing is taken ahead of the first synchronization", "error", err)
+		w.stop()
+	}
 	var busy sync.WaitGroup
 	for i := range w.files {
 		w.files[i] = make(chan file, waiting)
@@ -42,6 +48,9 @@ func Receive(t Tree) *Receiver {
 	go func() {
 		defer close(r.done)
 		busy.Wait()
+		if err == nil {
+			_ = unix.Close(root)
+		}
 		r.count = w.count
 	}()
 	return r
@@ -68,6 +77,8 @@ type file struct {
 
 type writing struct {
 	tree Tree
+	// root is the tree's root, open.
+	root int
 	// files are what each writer has to write. One directory's are one writer's: others would wait for it.
 	files   [writers]chan file
 	buffers sync.Pool
@@ -102,7 +113,7 @@ func (w *writing) read(from *tar.Reader) {
 		case p == "" || w.stopped():
 		case header.Typeflag == tar.TypeDir:
 			// What another attempt has left is gone on with. What cannot be made has its files left out.
-			if err := unix.Mkdir(p, 0o700); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			if err := unix.Mkdirat(w.root, p, 0o700); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 				w.stop()
 			}
 		case header.Typeflag == tar.TypeReg && header.Size <= most:
@@ -129,10 +140,10 @@ func (w *writing) read(from *tar.Reader) {
 	}
 }
 
-// place returns the absolute path of what has a path in the tree, "" for none.
+// place returns where what has a path in the tree is put, from its root, "" for nowhere.
 func (w *writing) place(name string) string {
 	name = strings.TrimSuffix(name, "/")
-	if !filepath.IsLocal(name) || path.Clean(name) != name || name == "." {
+	if len(name) >= unix.PathMax || !filepath.IsLocal(name) || path.Clean(name) != name || name == "." {
 		return ""
 	}
 	top, rest, below := strings.Cut(name, "/")
@@ -142,14 +153,14 @@ func (w *writing) place(name string) string {
 	if below {
 		top += "/" + rest
 	}
-	return w.tree.Root + "/" + top
+	return top
 }
 
 // write writes files. The account could write these anywhere else as well: a link that it has made leads nowhere that it has no right to.
 func (w *writing) write(files <-chan file) {
 	for f := range files {
 		if !w.stopped() {
-			switch err := create(f.path, *f.content); {
+			switch err := create(w.root, f.path, *f.content); {
 			case err == nil:
 				w.mu.Lock()
 				w.count.Files++
@@ -164,8 +175,8 @@ func (w *writing) write(files <-chan file) {
 }
 
 // create makes a file, or nothing.
-func create(p string, content []byte) error {
-	fd, err := unix.Open(p, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+func create(root int, p string, content []byte) error {
+	fd, err := unix.Openat(root, p, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -178,7 +189,7 @@ func create(p string, content []byte) error {
 		content = content[max(n, 0):]
 	}
 	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		err = errors.Join(err, unix.Unlink(p))
+		err = errors.Join(err, unix.Unlinkat(root, p, 0))
 	}
 	return err
 }

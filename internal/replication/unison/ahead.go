@@ -31,8 +31,8 @@ type heads struct {
 	bare, blank bool
 	// sent is closed when everything was sent ahead, nil when nothing is.
 	sent <-chan struct{}
-	// cut tells that what came ahead has no end.
-	cut bool
+	// came tells that something has come ahead.
+	came bool
 }
 
 // told notes that the other side has nothing.
@@ -49,27 +49,40 @@ func (h *heads) begin(blank bool) {
 	h.blank = blank
 }
 
-// took notes that nothing more comes ahead, and whether it had an end.
-func (h *heads) took(ended bool) {
+// took notes that something has come ahead.
+func (h *heads) took() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.cut = !ended
+	h.came = true
 }
 
-// over waits for the end of what is sent ahead and comes ahead, over a link that is closed, and forgets everything. It tells whether what came was cut off.
-func (h *heads) over(link *worker.Link) (cut bool) {
+// sends tells whether something is being sent ahead.
+func (h *heads) sends() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.sent:
+		return false
+	default:
+		return h.sent != nil
+	}
+}
+
+// over waits for the end of what is sent ahead and comes ahead, over a link that is closed, and forgets everything. It tells whether something has come.
+func (h *heads) over(link *worker.Link) (came bool) {
 	<-link.Ended()
 	h.mu.Lock()
 	sent := h.sent
+	h.bare = false // nothing is begun any more
 	h.mu.Unlock()
 	if sent != nil {
 		<-sent
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	cut = h.cut
-	h.bare, h.blank, h.sent, h.cut = false, false, nil, false
-	return cut
+	came = h.came
+	h.blank, h.sent, h.came = false, nil, false
+	return came
 }
 
 // sendAhead sends what is in the tree, once, if the other side has nothing. Unison is about to look at all of it, and waits for the answer.
@@ -123,19 +136,22 @@ func (e *engine) offerRoom(link *worker.Link) error {
 	var taker *ahead.Receiver
 	link.TakeAhead(func() io.WriteCloser {
 		known := hashes(e.host.Config) // unison runs by now
+		enough := func() {
+			go func() { _ = link.Say(worker.Word{Enough: true}) }() // the link may be gone
+		}
+		if len(known) != 1 {
+			enough()
+		}
 		taker = ahead.Receive(ahead.Tree{
 			Root: e.host.Config.Path, Account: e.account(), Serving: e.host.Helps,
-			Name: func(name string) string { return e.unfinishedName(name, known) },
-			Enough: func() {
-				go func() { _ = link.Say(worker.Word{Enough: true}) }() // the link may be gone
-			},
-			Log: e.host.Log,
+			Name:   func(name string) string { return e.unfinishedName(name, known) },
+			Enough: enough, Log: e.host.Log,
 		})
 		return taker
 	}, func(ended bool) {
 		count := taker.Came()
 		e.host.Log.Info("files have come ahead of the first synchronization", "files", count.Files, "bytes", count.Bytes, "to the end", ended)
-		e.heads.took(ended)
+		e.heads.took()
 	})
 	return link.Say(worker.Word{Bare: true})
 }

@@ -281,6 +281,9 @@ func (e *engine) answer(ctx context.Context, link *worker.Link) (err error) {
 	joined := make(chan error, 1)
 	go func() { joined <- worker.Join(here, link) }()
 	<-program.Exited()
+	if e.heads.sends() {
+		_ = link.Close() // what it has said waits for the end of that
+	}
 	e.logEnd(ctx, program, said.String())
 	e.judgeServer(said.String())
 	return errors.Join(ignoreClosed(here.Close()), ignoreClosed(<-joined))
