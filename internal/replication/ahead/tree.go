@@ -12,7 +12,7 @@ type Tree struct {
 	Name func(name string) string
 	// Serving is called with the id of each thread that writes, before it does, and what it returns when that has ended.
 	Serving func(thread int) (ended func())
-	// Enough is called when there is no room for more.
+	// Enough is called once nothing more can be taken, for want of room for example.
 	Enough func()
 	Log    *slog.Logger
 }
