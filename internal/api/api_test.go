@@ -71,6 +71,9 @@ func TestTwoRunsAtOnce(t *testing.T) {
 		if err != nil || out[0].Result != step.want || out[0].Message == "" {
 			t.Errorf("push = %+v, %v, want %s and a message", out, err, step.want)
 		}
+		if got := f.store.Snapshot(); got.Nodes["hk1"].Site != "hk" || len(got.Conflicts) != 0 {
+			t.Errorf("after %s hk1 is at %q with the conflicts %+v, want what the first run said", step.want, got.Nodes["hk1"].Site, got.Conflicts)
+		}
 	}
 }
 

@@ -22,7 +22,8 @@ type Backend interface {
 	// Records returns every record.
 	Records() []store.Record
 	// Push merges the caller's records and returns what became of each, in order, once they are on disk. What the operator
-	// pushes is on this agent to spread; another agent does that itself.
+	// pushes is on this agent to spread; another agent does that itself. Of two runs of the operator that sign one generation
+	// at once the one that comes second is not taken.
 	Push(from trust.Caller, recs []store.Record) []store.Outcome
 	// Sync compares digests as store.Newer does.
 	Sync(d store.Digest) (newer []store.Record, wanted []store.Key)
@@ -68,7 +69,7 @@ func (b StoreBackend) Records() []store.Record { return b.Store.Records() }
 // Push implements Backend.
 func (b StoreBackend) Push(from trust.Caller, recs []store.Record) []store.Outcome {
 	if from.Operator {
-		return b.Store.Merge(recs)
+		return b.Store.Offer(recs)
 	}
 	return b.Store.MergeRemote(recs)
 }

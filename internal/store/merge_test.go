@@ -70,6 +70,33 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	}
 }
 
+// TestOfferThatComesTooLate offers another content, a removal and a return under a generation that is taken: what was there
+// stays, whichever digest is the larger one, and there is nothing to decide.
+func TestOfferThatComesTooLate(t *testing.T) {
+	op := newOperator(t)
+	a, b := op.node("n1", at(5), "hk", trust.PublicKey{}), op.node("n1", at(5), "sg", trust.PublicKey{})
+	tomb := op.tombstone(spec.KindNode, "n1", at(5))
+	for _, order := range [][]store.Record{{a, b, tomb}, {b, tomb, a}, {tomb, a, b}} {
+		s := op.memory()
+		merge(t, s, order[:1], store.Accepted)
+		before := s.Digest()
+		for _, late := range order[1:] {
+			if out := s.Offer([]store.Record{late}); out[0].Result != store.Conflict || !strings.Contains(out[0].Message, "another run was faster") {
+				t.Errorf("offered too late: %+v, want a conflict that says so", out[0])
+			}
+		}
+		if diff := cmp.Diff(before, s.Digest()); diff != "" || len(s.Snapshot().Conflicts) != 0 {
+			t.Errorf("what came too late changed something (-want +got):\n%s\nconflicts: %+v", diff, s.Snapshot().Conflicts)
+		}
+		if out := s.Offer(order[:1]); out[0].Result != store.Unchanged {
+			t.Errorf("the first one again: %+v, want Unchanged", out[0])
+		}
+		if out := s.Offer([]store.Record{op.node("n1", at(6), "sg", trust.PublicKey{})}); out[0].Result != store.Accepted {
+			t.Errorf("a higher generation: %+v, want Accepted", out[0])
+		}
+	}
+}
+
 // TestConflictWakesOnce has the loser of a conflict come again and again: that is no news.
 func TestConflictWakesOnce(t *testing.T) {
 	op := newOperator(t)

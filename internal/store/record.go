@@ -117,7 +117,8 @@ const (
 	Unchanged Result = "Unchanged"
 	// Older is for a record that is superseded by what the store has.
 	Older Result = "Older"
-	// Conflict is for an object of the same generation as the stored one with other content. The larger digest is kept.
+	// Conflict is for an object of the same generation as the stored one with other content. Merge keeps the larger digest,
+	// Offer what was there.
 	Conflict Result = "Conflict"
 	// Refused is for a record that is not believed, or could not be written.
 	Refused Result = "Refused"

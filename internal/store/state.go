@@ -164,6 +164,28 @@ func ordered(entries []*entry) []*entry {
 	return entries
 }
 
+// contradicts tells whether e is an object whose generation is here already and says something else.
+func (s *state) contradicts(e *entry) bool {
+	if e.class() != 0 {
+		return false
+	}
+	keys := []Key{e.key}
+	if e.object.Kind == spec.KindNode {
+		keys = []Key{ObjectKey(e.object.Ref()), TombstoneKey(e.object.Name)}
+	}
+	for _, k := range keys {
+		if held := s.entries[k]; held != nil && held.version.Generation == e.version.Generation && held.version != e.version {
+			return true
+		}
+	}
+	return false
+}
+
+// tooLate is the outcome of an offered object that contradicts what is here.
+func tooLate(e *entry) Outcome {
+	return outcome(e.key, Conflict, "generation %d is here with other content, which stays: another run was faster; apply again, which signs a higher generation", e.version.Generation)
+}
+
 func conflict(k Key, generation uint64) Outcome {
 	return outcome(k, Conflict, "generation %d exists with other content: two runs changed it at once; apply again, which signs a higher generation", generation)
 }

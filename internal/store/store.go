@@ -170,12 +170,27 @@ func (s *Store) Local() Digest {
 
 // Merge takes the records that are valid and newer than what the store has, and tells what became of each, in the order
 // given. Whatever is reported as Accepted is on disk.
-func (s *Store) Merge(recs []Record) []Outcome { return s.merge(recs, true) }
+func (s *Store) Merge(recs []Record) []Outcome { return s.merge(recs, own) }
+
+// Offer is Merge for records that somebody brings who can be told that they came too late: an object whose generation is
+// here with other content is not taken, and its outcome is Conflict. Of two runs that sign in the same millisecond the one
+// that comes second has changed nothing then. What two runs have brought to two nodes meets in a Merge, which has to
+// decide.
+func (s *Store) Offer(recs []Record) []Outcome { return s.merge(recs, offered) }
 
 // MergeRemote is Merge for records that another agent sent, which spreads them itself.
-func (s *Store) MergeRemote(recs []Record) []Outcome { return s.merge(recs, false) }
+func (s *Store) MergeRemote(recs []Record) []Outcome { return s.merge(recs, remote) }
 
-func (s *Store) merge(recs []Record, local bool) []Outcome {
+// origin is where records of a merge come from.
+type origin int
+
+const (
+	own origin = iota
+	offered
+	remote
+)
+
+func (s *Store) merge(recs []Record, from origin) []Outcome {
 	out := make([]Outcome, len(recs))
 	if s.readOnly {
 		for i := range out {
@@ -197,7 +212,7 @@ func (s *Store) merge(recs []Record, local bool) []Outcome {
 			s.log.Debug("record refused", "reason", out[i].Reason, "message", out[i].Message)
 			continue
 		}
-		e.local = local
+		e.local = from != remote
 		items = append(items, e)
 		index[e] = i
 	}
@@ -206,6 +221,10 @@ func (s *Store) merge(recs []Record, local bool) []Outcome {
 	before := s.view.Load().state
 	next, now := before.clone(), s.now()
 	for _, e := range ordered(items) {
+		if from == offered && next.contradicts(e) {
+			out[index[e]] = tooLate(e)
+			continue
+		}
 		out[index[e]] = next.apply(s.root, e, now, false)
 	}
 	if err := s.commit(before, next); err != nil {
