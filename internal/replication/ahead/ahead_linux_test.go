@@ -239,6 +239,53 @@ func TestNowhereElse(t *testing.T) {
 	}
 }
 
+// TestAnotherTreeInItsPlace puts another directory into the tree's place while something comes: that one stays as it is.
+func TestAnotherTreeInItsPlace(t *testing.T) {
+	above := place(t)
+	to, aside := filepath.Join(above, "tree"), filepath.Join(above, "aside")
+	if err := errors.Join(os.Mkdir(to, 0o755), os.Chown(to, account, account)); err != nil {
+		t.Fatal(err)
+	}
+	r, enough, _ := receiver(to)
+	archive := tar.NewWriter(r)
+	add := func(name string) {
+		t.Helper()
+		err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: 1, Format: tar.FormatGNU})
+		if _, wrote := archive.Write([]byte("x")); errors.Join(err, wrote) != nil {
+			t.Fatal(errors.Join(err, wrote))
+		}
+	}
+	add("one")
+	if err := errors.Join(os.Rename(to, aside), os.Mkdir(to, 0o755), os.Chown(to, account, account)); err != nil {
+		t.Fatal(err)
+	}
+	add("two")
+	if err := errors.Join(archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "a/", Format: tar.FormatGNU}), archive.Close(), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{".one.tmp": "x", ".two.tmp": "x", ".a.tmp/": ""}, contents(t, aside)); diff != "" {
+		t.Errorf("the tree that was there (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{}, contents(t, to)); diff != "" || *enough != 0 {
+		t.Errorf("what came into its place (-want +got):\n%s\nenough was said %d times", diff, *enough)
+	}
+}
+
+// TestNoTree has no tree where something is to come: that is said, and nobody waits.
+func TestNoTree(t *testing.T) {
+	from, to := place(t), filepath.Join(place(t), "missing")
+	write(t, filepath.Join(from, "a"), "a")
+	root, err := os.OpenRoot(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, enough, _ := receiver(to)
+	_, err = ahead.Send(root, nobody, func(string) bool { return false }, r)
+	if err := errors.Join(err, r.Close()); err != nil || *enough != 1 || r.Came() != (ahead.Count{}) {
+		t.Errorf("%+v came and enough was said %d times: %v", r.Came(), *enough, err)
+	}
+}
+
 // TestCutOff sends half of an archive, and something that is none: what is written is written in full.
 func TestCutOff(t *testing.T) {
 	var text bytes.Buffer

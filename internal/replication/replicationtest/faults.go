@@ -367,23 +367,6 @@ func (r *run) anotherTree(t *testing.T) {
 	}
 }
 
-// cameAhead waits until a side has said since a moment that contents have come ahead.
-func (r *run) cameAhead(t *testing.T, s *side, since string) {
-	t.Helper()
-	if r.CameAhead == "" {
-		return
-	}
-	await.True(t, "contents have come ahead to "+s.Name, long, func() bool {
-		return strings.TrimSpace(s.Run(t, `if [ -e /run/journal ]; then tail -c +"${3#*/}" /run/journal; else journalctl --no-pager -o cat -u "$1" --since "@${3%/*}"; fi | grep -c "$2" || true`, r.Unit(pairName), r.CameAhead, since)) != "0"
-	})
-}
-
-// moment is now, in a side's journal: the time in seconds since 1970, and after a slash how much there is of it that is a file.
-func (s *side) moment(t *testing.T) string {
-	t.Helper()
-	return strings.TrimSpace(s.Run(t, `echo "$(date +%s)/$(($(cat /run/journal 2>/dev/null | wc -c) + 1))"`))
-}
-
 // anotherLeader changes which side leads.
 func (r *run) anotherLeader(t *testing.T) {
 	was := r.lead

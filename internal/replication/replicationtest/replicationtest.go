@@ -35,6 +35,8 @@ type Suite struct {
 	Attributes bool
 	// CameAhead is what a side's journal has once contents have come ahead of a first synchronization, "" for a driver that sends none.
 	CameAhead string
+	// Ended is what a side's journal has once its worker has ended by itself.
+	Ended string
 	// Knowledge is a pattern for the files in which a side keeps what it knows of earlier synchronizations.
 	Knowledge func(pair string) string
 	// PowerCut is a script that has a side whose service is stopped believe that its machine lost its power while changes were on their way.
@@ -133,6 +135,7 @@ func (r *run) knowledge() []test {
 		{"KnowledgeRolledBack", r.knowledgeRolledBack},
 		{"CopiedMachine", r.copiedMachine},
 		{"AnotherTree", r.anotherTree},
+		{"StoppedAhead", r.stoppedAhead},
 		{"AnotherLeader", r.anotherLeader},
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 	"github.com/atollhq/terraform-provider-atoll/internal/replication"
@@ -67,6 +69,9 @@ type world struct {
 	lead, back *side
 	exclude    []string
 
+	// way is how much the way between the nodes carries, in either direction.
+	way *rate.Limiter
+
 	mu    sync.Mutex
 	cut   bool
 	open  map[io.Closer]struct{}
@@ -77,7 +82,7 @@ type world struct {
 func newWorld(t testing.TB, newDriver NewDriver, unit func(pair string) string, lead, back *Machine) *world {
 	// Every driver lasts as long as the suite.
 	whole := func(m *Machine) replication.Driver { return newDriver(t, m) }
-	w := &world{newDriver: whole, unit: unit, exclude: []string{"*.tmp", "cache/**"}, open: map[io.Closer]struct{}{}}
+	w := &world{newDriver: whole, unit: unit, exclude: []string{"*.tmp", "cache/**"}, open: map[io.Closer]struct{}{}, way: rate.NewLimiter(rate.Inf, wayBurst)}
 	w.lead = &side{Machine: lead, path: "/srv/uploads", leads: true}
 	w.back = &side{Machine: back, path: "/srv/other place"}
 	for _, s := range []*side{w.lead, w.back} {
@@ -118,7 +123,8 @@ func (w *world) dial(context.Context) (io.ReadWriteCloser, error) {
 	if w.cut {
 		return nil, errCut
 	}
-	here, there := net.Pipe()
+	lead, back := net.Pipe()
+	here, there := w.narrowed(lead), w.narrowed(back)
 	w.open[here], w.open[there] = struct{}{}, struct{}{}
 	go func() { //nolint:contextcheck // the stream outlives the call that opens it
 		_ = w.back.driver.Accept(context.Background(), pairName, there) // it has closed the stream, as the other side sees
@@ -128,6 +134,44 @@ func (w *world) dial(context.Context) (io.ReadWriteCloser, error) {
 		delete(w.open, there)
 	}()
 	return here, nil
+}
+
+// wayBurst is how many bytes the way between the nodes carries at once.
+const wayBurst = 16 << 10
+
+// narrow has the way between the nodes carry so many bytes a second.
+func (w *world) narrow(bytes rate.Limit) { w.way.SetLimit(bytes) }
+
+// narrowed is one end of the way. Closing it ends a write that waits.
+func (w *world) narrowed(end net.Conn) io.ReadWriteCloser {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &wayEnd{Conn: end, way: w.way, ctx: ctx, cancel: cancel}
+}
+
+type wayEnd struct {
+	net.Conn
+	way    *rate.Limiter
+	ctx    context.Context //nolint:containedctx // it is the stream's life
+	cancel context.CancelFunc
+}
+
+// Write implements io.Writer.
+func (e *wayEnd) Write(p []byte) (done int, err error) {
+	for done < len(p) && err == nil {
+		n := min(len(p)-done, wayBurst)
+		if err := e.way.WaitN(e.ctx, n); err != nil {
+			return done, io.ErrClosedPipe
+		}
+		n, err = e.Conn.Write(p[done : done+n])
+		done += n
+	}
+	return done, err
+}
+
+// Close implements io.Closer.
+func (e *wayEnd) Close() error {
+	e.cancel()
+	return e.Conn.Close()
 }
 
 // setCut cuts the way between the nodes, or heals it.

@@ -152,6 +152,7 @@ func suite() replicationtest.Suite {
 		Unit:      func(pair string) string { return "atoll-pair-" + pair + ".service" },
 		AfterUnit: worker.AfterUnit,
 		CameAhead: "files have come ahead of the first synchronization.* files=[1-9]",
+		Ended:     "^ended:",
 		Program:   `^unison(-[0-9.+]*)?$`,
 		PowerCut: func(pair string) string {
 			return `sed -i 's/"boot": "[^"]*"/"boot": "the one before", "unsynced": true/' /var/lib/atoll-pairs/` + pair + `/state.json`

@@ -1,0 +1,83 @@
+//go:build linux
+
+package replicationtest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/time/rate"
+
+	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
+)
+
+// cameAhead waits until a side has said since a moment that contents have come ahead.
+func (r *run) cameAhead(t *testing.T, s *side, since string) {
+	t.Helper()
+	if r.CameAhead == "" {
+		return
+	}
+	await.True(t, "contents have come ahead to "+s.Name, long, func() bool { return r.said(t, s, since, r.CameAhead) })
+}
+
+// said tells whether a side's journal has a line since a moment.
+func (r *run) said(t *testing.T, s *side, since, line string) bool {
+	t.Helper()
+	return strings.TrimSpace(s.Run(t, `if [ -e /run/journal ]; then tail -c +"${3#*/}" /run/journal; else journalctl --no-pager -o cat -u "$1" --since "@${3%/*}"; fi | grep -c "$2" || true`, r.Unit(pairName), line, since)) != "0"
+}
+
+// moment is now, in a side's journal: the time in seconds since 1970, and after a slash how much there is of it that is a file.
+func (s *side) moment(t *testing.T) string {
+	t.Helper()
+	return strings.TrimSpace(s.Run(t, `echo "$(date +%s)/$(($(cat /run/journal 2>/dev/null | wc -c) + 1))"`))
+}
+
+// stoppedAhead stops either side while contents come ahead of a synchronization over a way that takes minutes for all of them. It ends by itself, long before
+// they have come, and the next start goes on.
+func (r *run) stoppedAhead(t *testing.T) {
+	if r.CameAhead == "" {
+		t.Log("NOT RUN: nothing comes ahead with this driver")
+		return
+	}
+	const files, size = 400, 10_000
+	for _, from := range r.sides() {
+		for _, stopped := range r.sides() {
+			to := r.other(from)
+			from.Run(t, `mkdir "$1/ahead"; for i in $(seq "$2"); do head -c "$3" /dev/urandom >"$1/ahead/$i"; done; chown -R www-data:www-data "$1/ahead"`,
+				from.path, fmt.Sprint(files), fmt.Sprint(size))
+			r.awaitSynced(t, long)
+			stop := func(s *side) {
+				t.Helper()
+				since := s.moment(t)
+				if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
+					t.Fatal(err)
+				}
+				await.True(t, "the worker of "+s.Name+" has ended by itself", long, func() bool { return r.said(t, s, since, r.Ended) })
+			}
+			stop(to)
+			to.Run(t, `find "$1" -mindepth 1 -delete; mkdir "$1/.atoll"`, to.path)
+			r.narrow(rate.Limit(files * size / 120))
+			r.apply(t, to)
+			came := func() int {
+				t.Helper()
+				n, err := strconv.Atoi(strings.TrimSpace(to.Run(t, `find "$1" -name .atoll -prune -o -type f -printf x | wc -c`, to.path)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+			await.True(t, "something has come to "+to.Name, long, func() bool { return came() > 0 })
+			stop(stopped)
+			if n := came(); n >= files {
+				t.Errorf("%s stopped when all of %s's %d files had come", stopped.Name, from.Name, n)
+			}
+			r.narrow(rate.Inf)
+			r.apply(t, stopped)
+			r.awaitSynced(t, long)
+			from.Run(t, `rm -r "$1/ahead"`, from.path)
+			r.awaitSynced(t, long)
+		}
+	}
+}
