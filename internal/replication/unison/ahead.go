@@ -27,19 +27,12 @@ const longestName = 143 - len(".unison.") - 1 - 32 - len(".unison.tmp")
 // heads are what one run of the engine does ahead of its unison. It is safe for concurrent use.
 type heads struct {
 	mu sync.Mutex
-	// bare tells that the other side has nothing, blank that this side's unison knows nothing.
-	bare, blank bool
+	// blank tells that this side's unison knows nothing.
+	blank bool
 	// sent is closed when everything was sent ahead, nil when nothing is.
 	sent <-chan struct{}
 	// came tells that something has come ahead.
 	came bool
-}
-
-// told notes that the other side has nothing.
-func (h *heads) told() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.bare = true
 }
 
 // begin notes whether the unison that is about to run knows nothing, and something is carried over.
@@ -73,7 +66,7 @@ func (h *heads) over(link *worker.Link) (came bool) {
 	<-link.Ended()
 	h.mu.Lock()
 	sent := h.sent
-	h.bare = false // nothing is begun any more
+	h.blank = false // nothing is begun any more
 	h.mu.Unlock()
 	if sent != nil {
 		<-sent
@@ -81,7 +74,7 @@ func (h *heads) over(link *worker.Link) (came bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	came = h.came
-	h.blank, h.sent, h.came = false, nil, false
+	h.sent, h.came = nil, false
 	return came
 }
 
@@ -90,7 +83,7 @@ func (e *engine) sendAhead() {
 	link := e.current()
 	e.heads.mu.Lock()
 	defer e.heads.mu.Unlock()
-	if !e.heads.bare || !e.heads.blank || e.heads.sent != nil || link == nil {
+	if !e.heads.blank || e.heads.sent != nil || link == nil || !link.AheadWanted() {
 		return
 	}
 	e.heads.sent = link.Ahead(func(to io.Writer) error {

@@ -326,14 +326,6 @@ func (e *engine) writeProfile(carries bool) error {
 
 // Heard implements worker.Engine.
 func (e *engine) Heard(w worker.Word) {
-	if w.Bare {
-		e.heads.told()
-	}
-	if w.Enough {
-		if link := e.current(); link != nil {
-			link.Enough()
-		}
-	}
 	if w.Release != 0 {
 		e.monitor.Release(w.Release)
 	}

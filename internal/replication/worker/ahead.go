@@ -15,9 +15,9 @@ var errEnough = errors.New("the other side has no use for more")
 // ahead is what a link carries ahead of what the programs on its ends say. It is safe for concurrent use.
 type ahead struct {
 	mu sync.Mutex
-	// held is not nil as long as the program has to wait; enough tells that the other side wants no more.
-	held   chan struct{}
-	enough bool
+	// wanted tells that the other side has nothing, enough that it wants no more. Held is not nil as long as the program has to wait.
+	wanted, enough bool
+	held           chan struct{}
 	// open returns what takes what comes, once something does; nil for nothing. Taker is that.
 	open  func() io.WriteCloser
 	taker io.WriteCloser
@@ -47,11 +47,19 @@ func (l *Link) TakeAhead(open func() io.WriteCloser, took func(all bool)) {
 	l.ahead.mu.Unlock()
 }
 
-// Enough has no more sent ahead.
-func (l *Link) Enough() {
+// AheadWanted tells whether the other side of this link has said that it has nothing.
+func (l *Link) AheadWanted() bool {
 	l.ahead.mu.Lock()
 	defer l.ahead.mu.Unlock()
-	l.ahead.enough = true
+	return l.ahead.wanted
+}
+
+// heard notes what the other side says of it.
+func (a *ahead) heard(w Word) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wanted = a.wanted || w.Bare
+	a.enough = a.enough || w.Enough
 }
 
 type aheadWriter struct{ link *Link }

@@ -146,13 +146,28 @@ func TestAheadIsCutOff(t *testing.T) {
 	_ = here.Close()
 }
 
-// TestAheadIsEnough has the other side want no more.
-func TestAheadIsEnough(t *testing.T) {
+// TestAheadIsWanted has the other side of a link say that it has nothing, and then that it wants no more.
+func TestAheadIsWanted(t *testing.T) {
 	a, b := net.Pipe()
-	here, there := worker.NewLink(a, func(worker.Word) {}), worker.NewLink(b, func(worker.Word) {})
+	heard := make(chan worker.Word, 1)
+	here, there := worker.NewLink(a, func(w worker.Word) { heard <- w }), worker.NewLink(b, func(worker.Word) {})
+	if here.AheadWanted() {
+		t.Error("something is wanted that nobody has asked for")
+	}
+	say := func(w worker.Word) {
+		t.Helper()
+		if err := there.Say(w); err != nil {
+			t.Fatal(err)
+		}
+		<-heard
+	}
+	say(worker.Word{Bare: true})
+	if say(worker.Word{Synced: true}); !here.AheadWanted() {
+		t.Error("nothing is wanted though the other side has nothing")
+	}
+	say(worker.Word{Enough: true})
 	problem := make(chan error, 1)
 	sent := here.Ahead(func(to io.Writer) error {
-		here.Enough()
 		_, err := to.Write([]byte("more")) // nobody takes it, in any case
 		problem <- err
 		return err

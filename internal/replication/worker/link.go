@@ -225,6 +225,7 @@ func (l *Link) receive() error {
 				default: // it is said once
 				}
 			}
+			l.ahead.heard(w)
 			l.heard(w)
 		}
 	}
