@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
 	"sync"
@@ -177,7 +176,7 @@ func (l *Lab) start(ctx context.Context) error {
 	if err := l.record.sweep(ctx); err != nil {
 		return fmt.Errorf("remove an earlier lab: %w", err)
 	}
-	if err := os.MkdirAll(l.record.data.DataDir, 0o700); err != nil {
+	if err := nodes.MakeShared(l.record.data.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
 	if err := l.prepareImages(ctx); err != nil {

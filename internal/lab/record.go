@@ -97,7 +97,7 @@ func claim(f files, data recordData) (*record, error) {
 // lockFolder makes the lab's folder and locks it, without waiting.
 func lockFolder(f files) (*os.File, error) {
 	for {
-		if err := os.MkdirAll(f.dir(), 0o700); err != nil {
+		if err := nodes.MakeShared(f.dir(), 0o700); err != nil {
 			return nil, fmt.Errorf("make the lab's folder: %w", err)
 		}
 		dir, err := os.Open(f.dir())

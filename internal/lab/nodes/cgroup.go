@@ -94,7 +94,7 @@ func (c Cgroup) create() ([]string, error) {
 	var dirs []string
 	for _, h := range list {
 		dir := filepath.Join(h.path, c.relative)
-		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the usual mode of control groups
+		if err := MakeShared(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("make control group: %w", err)
 		}
 		if h.unified {
