@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -68,5 +69,35 @@ func (f filesSite) afterChange(t *testing.T) {
 		t.Errorf("wait-synced: %v\n%s", err, out)
 	}
 	f.eventually(t, "the cluster is healthy", time.Minute, f.healthy)
+	f.upgradesWithCommand(t)
 	f.wantNoChange(t)
+}
+
+// upgradesWithCommand makes a change that the command on the other node fails on, which is taken back, and one that it makes something of, which the
+// upgrade waits for.
+func (f filesSite) upgradesWithCommand(t *testing.T) {
+	for _, tt := range []struct {
+		change, timeout string
+		code            int
+		outcome         string
+		enabled         string
+	}{
+		{"echo 4 >app; touch broken", "30s", 1, "restored", "3\n3\n"},
+		{"echo 4 >app", "3m", 0, "done", "4\n4\n"},
+	} {
+		out, code := f.upgrade(t, tt.timeout, "true", tt.change)
+		var got struct{ ID, Outcome string }
+		if err := json.Unmarshal([]byte(out), &got); err != nil || code != tt.code || got.Outcome != tt.outcome {
+			t.Fatalf("the upgrade ended with exit code %d (%v): %s", code, err, out)
+		}
+		for _, node := range []string{f.one, f.other} {
+			if out, err := f.pair.Run(t.Context(), node, "cat app enabled; ls broken 2>/dev/null || true"); err != nil || out != tt.enabled {
+				t.Errorf("%s: %s: it has %q, want %q: %v", node, tt.outcome, out, tt.enabled, err)
+			}
+		}
+		f.eventually(t, "the cluster is healthy", time.Minute, f.healthy)
+		if out, err := f.Atoll(t.Context(), "upgrade", "forget", got.ID); err != nil {
+			t.Errorf("the snapshot is not forgotten: %s, %v", out, err)
+		}
+	}
 }

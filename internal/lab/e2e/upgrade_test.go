@@ -27,7 +27,7 @@ func (f filesSite) upgrades(t *testing.T) {
 		{"exit 7", "restored", 1, "500 files of version 2", "nothing"},
 		{"true", "done", 0, "1 file of version 4", "a letter"},
 	} {
-		out, code := f.upgrade(t, tt.verify, "rm -r version2; mkdir version2; echo 4 >version2/only; echo 4 >>version3/1; echo dear >letter")
+		out, code := f.upgrade(t, "3m", tt.verify, "rm -r version2; mkdir version2; echo 4 >version2/only; echo 4 >>version3/1; echo dear >letter")
 		var got struct {
 			ID, Outcome string
 			Snapshots   []struct{ Verified bool }
@@ -65,8 +65,8 @@ func (f filesSite) upgrades(t *testing.T) {
 	f.wantNoChange(t)
 }
 
-// upgrade runs atoll upgrade, makes a change in the tree while it waits for that, and returns what it printed.
-func (f filesSite) upgrade(t *testing.T, verify, change string) (out string, code int) {
+// upgrade runs atoll upgrade, makes a change in the tree while it waits for that, and returns what it printed. Timeout bounds each of its waits.
+func (f filesSite) upgrade(t *testing.T, timeout, verify, change string) (out string, code int) {
 	t.Helper()
 	dir := t.TempDir()
 	began, over := filepath.Join(dir, "began"), filepath.Join(dir, "over")
@@ -76,7 +76,7 @@ func (f filesSite) upgrade(t *testing.T, verify, change string) (out string, cod
 	}
 	end := make(chan ended, 1)
 	go func() {
-		out, err := f.Atoll(t.Context(), "upgrade", "start", "--json", "--on", f.one, "--timeout", "3m", "--verify", verify, "--on-failure", "restore", "--",
+		out, err := f.Atoll(t.Context(), "upgrade", "start", "--json", "--on", f.one, "--timeout", timeout, "--verify", verify, "--on-failure", "restore", "--",
 			"sh", "-ec", `touch "$1"; until [ -e "$2" ]; do sleep 0.1; done`, "sh", began, over)
 		end <- ended{out, err}
 	}()
