@@ -42,7 +42,7 @@ func Down(ctx context.Context, name string) (found bool, err error) {
 		r.old = []recordData{old}
 	}
 	if err := r.sweep(ctx); err != nil {
-		return found, errors.Join(fmt.Errorf("remove lab %q: %w", name, err), lock.Close())
+		return found, errors.Join(fmt.Errorf("remove lab %q: %w", name, err), r.keep())
 	}
 	return found, r.release()
 }

@@ -260,7 +260,7 @@ func (l *Lab) Network() *network.Network { return l.net }
 // Closed is closed when the lab is gone.
 func (l *Lab) Closed() <-chan struct{} { return l.closed }
 
-// closeTimeout bounds the removal of a lab.
+// closeTimeout bounds each part of the removal of a lab.
 const closeTimeout = time.Minute
 
 // Close is Remove for deferred calls and tests' clean-up, whose own contexts have ended by then.
@@ -279,7 +279,7 @@ func (l *Lab) Remove(ctx context.Context) error {
 	l.closing = true
 	l.mu.Unlock()
 	defer close(l.closed)
-	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	soon, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	if l.cloud != nil {
 		l.cloud.Close()
@@ -287,7 +287,7 @@ func (l *Lab) Remove(ctx context.Context) error {
 	l.front.close() //nolint:contextcheck // what it ends has a context of its own
 	var errs []error
 	for _, s := range l.servers {
-		errs = append(errs, stop(ctx, s))
+		errs = append(errs, stop(soon, s))
 	}
 	l.serving.Wait()
 	// Whatever is booting now is done after this, and nothing boots any more.
@@ -296,8 +296,10 @@ func (l *Lab) Remove(ctx context.Context) error {
 		errs = append(errs, m.hangUp())
 		m.power.Unlock()
 	}
-	errs = append(errs, l.record.sweep(ctx), l.record.release())
-	return errors.Join(errs...)
+	if err := l.record.sweep(ctx); err != nil {
+		return errors.Join(append(errs, err, l.record.keep())...)
+	}
+	return errors.Join(append(errs, l.record.release())...)
 }
 
 func (l *Lab) isClosing() bool {

@@ -133,13 +133,23 @@ func (r *record) sweep(ctx context.Context) error {
 			return fmt.Errorf("the record of lab %q names the data folder %q, which no lab has: remove it by hand", data.Name, data.DataDir)
 		}
 		// Nodes go first: their processes are in the network, too, and die better with their control group.
-		if err := nodes.Sweep(ctx, r.files.name, data.DataDir); err != nil {
+		if err := within(ctx, func(ctx context.Context) error { return nodes.Sweep(ctx, r.files.name, data.DataDir) }); err != nil {
 			return err
 		}
 		removeIfEmpty(filepath.Dir(data.DataDir))
 	}
-	return network.Sweep(ctx, r.files.name)
+	return within(ctx, func(ctx context.Context) error { return network.Sweep(ctx, r.files.name) })
 }
+
+// within gives each part of a removal its time: what large disks take is not taken from the network.
+func within(ctx context.Context, remove func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	return remove(ctx)
+}
+
+// keep gives the name up, and leaves the record to whoever removes what is left.
+func (r *record) keep() error { return r.lock.Close() }
 
 // release removes the record and gives the name up.
 func (r *record) release() error {
