@@ -152,7 +152,7 @@ func (f facts) judge() spec.LinkStatus {
 		s.Condition = spec.LinkMTU
 		larger := "larger ones take the slower way, or the connection's other end is told to send smaller ones; set the link's mtu if it stays so"
 		if f.driver == spec.MeshWireGuard {
-			larger = "larger ones are lost, as far as nobody on the way says so; set the link's mtu"
+			larger = "the mesh keeps what it sends between them below that"
 		}
 		s.Message = fmt.Sprintf("packets between %s and %s may not be larger than about %d bytes, the mesh sends up to %d: %s", f.self, f.peer, f.small(), probe.MeshNeeds, larger)
 	}
@@ -221,12 +221,25 @@ func (f facts) lossy() bool {
 	return false
 }
 
+// takes returns the size of the largest packet that passes where that is less than the mesh needs, 0 where it is not, and whether that is known: where
+// much gets lost, it may be large ones by chance.
+func (f facts) takes() (size int, known bool) {
+	if f.lossy() {
+		return 0, false
+	}
+	size = f.small()
+	return size, size != 0 || sized(f.link.In) && sized(f.link.Out)
+}
+
+// sized tells whether packets of all sizes have had the time to arrive.
+func sized(d probe.Direction) bool { return d.Known && !d.Silent && d.Loss.Counted >= 300 }
+
 // small returns the size of the largest packet that passes where that is less than the mesh needs; 0 where it is not, or is not
 // known.
 func (f facts) small() int {
 	least := 0
 	for _, d := range []probe.Direction{f.link.In, f.link.Out} {
-		if !d.Known || d.Silent || d.Loss.Counted < 300 || d.MTU >= probe.MeshNeeds {
+		if !sized(d) || d.MTU >= probe.MeshNeeds {
 			continue
 		}
 		size := max(d.MTU, probe.LeastLarge-1)

@@ -99,6 +99,7 @@ type Manager struct {
 	// starved is when this process last did not run when it should have.
 	starved time.Time
 	checks  *checks
+	fits    fits
 	lookups lookups
 	// addresses are the public ones of peers, as far as they were looked up.
 	addresses map[string][]netip.Addr
@@ -135,6 +136,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	defer m.checks.wait()
 	defer m.lookups.done.Wait()
+	defer m.fits.done.Wait()
 	defer func() {
 		if m.prober != nil {
 			if err := m.prober.Close(); err != nil {
@@ -231,6 +233,7 @@ func (m *Manager) open(port int, now time.Time) {
 // judge says how links are.
 func (m *Manager) judge(ctx context.Context, links map[string]probe.Link, now time.Time) {
 	next := map[string]spec.LinkStatus{}
+	paths := map[string]int{}
 	urgent := false
 	before := m.All()
 	for _, p := range m.sight.View.Peers {
@@ -256,6 +259,9 @@ func (m *Manager) judge(ctx context.Context, links map[string]probe.Link, now ti
 			}
 			continue
 		}
+		if size, known := f.takes(); known {
+			paths[p.Name] = size
+		}
 		verdict := f.judge()
 		if !said || verdict.Condition != s.Condition || verdict.Cause != s.Cause {
 			verdict.Since = now.UTC()
@@ -267,6 +273,7 @@ func (m *Manager) judge(ctx context.Context, links map[string]probe.Link, now ti
 		verdict.Steering = steeringStatus(m.state, p.Name)
 		next[p.Name] = calm(s, verdict)
 	}
+	m.fit(ctx, paths, now)
 	m.publish(next, urgent)
 }
 

@@ -170,6 +170,11 @@ func DropSome(from, to netip.Addr, percent int) string {
 	return match(from, to) + fmt.Sprintf("numgen random mod 100 < %d drop\n", percent)
 }
 
+// DropLarger is the rule that drops packets from one address to another that are larger than a size in bytes, without a word.
+func DropLarger(from, to netip.Addr, size int) string {
+	return match(from, to) + fmt.Sprintf("meta length > %d drop\n", size)
+}
+
 func match(from, to netip.Addr) string {
 	family := "ip"
 	if from.Is6() {

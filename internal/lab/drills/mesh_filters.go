@@ -68,13 +68,9 @@ func (m *meshOf) noUDP(l line) Drill {
 // small drops packets larger than 1,280 bytes without a word.
 func (m *meshOf) small(l line) Drill {
 	e := &echoes{line: l, size: 1300}
-	traffic, proves := e.begin, "when the way takes no packets above 1,280 bytes and says nothing, large ones arrive again, and the size is named"
-	if m.driver == spec.MeshWireGuard {
-		// WireGuard splits nothing: the operator has to set the link's MTU.
-		traffic, proves = nil, "when the way takes no packets above 1,280 bytes and says nothing, the size is named"
-	}
 	return Drill{
-		Name: m.prefix + "mtu-1280", Cluster: m.Cluster, Traffic: traffic, Heal: l.unfilter, Proves: proves,
+		Name: m.prefix + "mtu-1280", Cluster: m.Cluster, Traffic: e.begin, Heal: l.unfilter,
+		Proves: "when the way takes no packets above 1,280 bytes and says nothing, large ones arrive again, and the size is named",
 		Inject: func(ctx context.Context, f *Field) error {
 			return l.filterBoth(ctx, f, "ip saddr $peer ip length > 1280 drop")
 		},

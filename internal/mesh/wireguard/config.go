@@ -21,8 +21,9 @@ const (
 )
 
 // newConfig returns the configuration that v asks for. A peer whose key cannot be used is left out, and the error says so;
-// the configuration holds for all others. Addresses returns the IP addresses of a peer, best first.
-func newConfig(v *topology.View, public string, addresses func(topology.Peer) []netip.Addr) (tunnel.Config, error) {
+// the configuration holds for all others. Addresses returns the IP addresses of a peer, best first; paths are what the paths to peers were measured
+// to take.
+func newConfig(v *topology.View, public string, addresses func(topology.Peer) []netip.Addr, paths map[string]int) (tunnel.Config, error) {
 	var problems []error
 	c := tunnel.Config{
 		Interface: interfaceName, Port: v.Mesh.Port, MTU: MTU, Key: public,
@@ -43,8 +44,8 @@ func newConfig(v *topology.View, public string, addresses func(topology.Peer) []
 		for _, a := range addresses(p) {
 			peer.Endpoints = append(peer.Endpoints, netip.AddrPortFrom(a, uint16(v.Mesh.Port))) //nolint:gosec // validated
 		}
-		if p.Link.MTU != 0 {
-			peer.MTU = p.Link.MTU - overhead
+		if path := smaller(p.Link.MTU, paths[p.Name]); path != 0 {
+			peer.MTU = path - overhead
 		}
 		c.Peers = append(c.Peers, peer)
 	}

@@ -61,3 +61,8 @@ func TestLoss(t *testing.T) {
 	meshtest.Require(t)
 	meshtest.Loss(t, spec.MeshWireGuard, newDriver(t))
 }
+
+func TestFitting(t *testing.T) {
+	meshtest.Require(t)
+	meshtest.Fitting(t, spec.MeshWireGuard, newDriver(t))
+}

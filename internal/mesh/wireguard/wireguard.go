@@ -35,10 +35,13 @@ type Driver struct {
 	mu       sync.Mutex
 	view     *topology.View
 	resolver *mesh.Resolver
+	// paths are what the paths to peers take, in bytes; nil before it was looked what the tunnel knows of that.
+	paths map[string]int
 }
 
 var (
 	_ mesh.Driver   = (*Driver)(nil)
+	_ mesh.Fitter   = (*Driver)(nil)
 	_ mesh.Rotator  = (*Driver)(nil)
 	_ host.Packager = (*Driver)(nil)
 )
@@ -85,7 +88,7 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if v == nil {
-		d.view = nil
+		d.view, d.paths = nil, nil
 		return d.remove(ctx)
 	}
 	public, err := d.publicKey()
@@ -94,7 +97,7 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 	}
 	// What is wrong with one peer must not keep the others from their links, so problems are collected and all else is done.
 	lookups := d.resolver.Update(ctx, v)
-	c, problems := newConfig(v, public, d.resolver.Addresses)
+	c, problems := newConfig(v, public, d.resolver.Addresses, d.measured())
 	d.view = v
 	err = d.apply(ctx, c)
 	if err == nil && v.Self.MeshKey != "" && v.Self.MeshKey != public {
