@@ -33,12 +33,13 @@ func Unseal(key, b []byte) (Packet, bool) {
 // End is one end of a path whose time the test makes.
 type End struct {
 	*track
-	Run   uint64
-	start time.Time
+	Run      uint64
+	start    time.Time
+	allSizes time.Time
 }
 
 // NewEnd returns an end that was started.
-func NewEnd(run uint64, now time.Time) *End { return &End{newTrack(now), run, now} }
+func NewEnd(run uint64, now time.Time) *End { return &End{track: newTrack(now), Run: run, start: now} }
 
 // Restart makes it one whose agent was started again.
 func (e *End) Restart(now time.Time) { e.track, e.start, e.Run = newTrack(now), now, e.Run+1_000_000 }
@@ -58,6 +59,28 @@ func (e *End) NextEvery(now time.Time, interval time.Duration) Packet {
 // Take takes a packet.
 func (e *End) Take(p Packet, now time.Time) bool {
 	return e.take(p, packetSize, e.Run, e.start, now)
+}
+
+// Set returns the packets of all sizes that are due, by their sizes; none where none are. One set is sent in every time.
+func (e *End) Set(now time.Time, every time.Duration) map[int]Packet {
+	if e.number == 0 || now.Before(e.allSizes) && !e.taken.wantsMore(now, every) {
+		return nil
+	}
+	e.allSizes = now.Add(every)
+	out := map[int]Packet{}
+	for _, size := range sizes() {
+		p := e.describe(packet{run: e.Run, interval: 200 * time.Millisecond, large: true}, now, time.Minute)
+		out[size] = p
+	}
+	return out
+}
+
+// TakeSize takes a packet of a size.
+func (e *End) TakeSize(p Packet, size int, now time.Time) { e.take(p, size, e.Run, e.start, now) }
+
+// Largest are the sizes of the largest packets that arrive here and there.
+func (e *End) Largest(now time.Time) (in, out int) {
+	return e.sizes.most(now, time.Minute), e.taken.most
 }
 
 // Tick is a look at the clock.

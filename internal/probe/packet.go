@@ -71,7 +71,8 @@ type packet struct {
 	held      uint32
 	// seen tells of the 64 packets up to heard which have arrived: bit i stands for heard-i.
 	seen uint64
-	// largest is the size of the largest packet that has arrived lately, in bytes with all headers; 0 for none.
+	// largest is the size of the largest packet that has arrived lately, in bytes with all headers, or at once less where large ones do not seem to
+	// arrive any more; 0 for none.
 	largest uint16
 }
 

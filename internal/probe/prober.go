@@ -77,8 +77,8 @@ type peer struct {
 type way struct {
 	*track
 	pace pace
-	// sizes is when packets of all sizes go out next.
-	sizes time.Time
+	// allSizes is when packets of all sizes go out next.
+	allSizes time.Time
 	// address is which of the public addresses is in use, tried since when.
 	address int
 	tried   time.Time
@@ -137,7 +137,7 @@ func (p *Prober) SetPeers(peers map[string]Peer) {
 			have = &peer{id: newNodeID(p.options.Cluster, name)}
 			for _, path := range Paths() {
 				// Anywhere in the first interval, so that not all leave at once.
-				have.paths[path] = &way{track: newTrack(now), pace: pace{next: now.Add(rand.N(oftenPublic))}, sizes: now.Add(rand.N(5 * time.Second)), tried: now}
+				have.paths[path] = &way{track: newTrack(now), pace: pace{next: now.Add(rand.N(oftenPublic))}, allSizes: now.Add(rand.N(5 * time.Second)), tried: now}
 			}
 			p.peers[name], p.byID[have.id] = have, have
 		}
@@ -159,7 +159,7 @@ func (p *Prober) Links() map[string]Link {
 			w := peer.paths[path]
 			w.tick(now)
 			m := Measurement{Address: peer.addressOf(path), In: w.in.Direction, Out: w.out.Direction, RTT: w.rtt, SendError: w.failure}
-			m.In.MTU, m.Out.MTU = w.largest(now, memory), w.peerLargest
+			m.In.MTU, m.Out.MTU = w.sizes.most(now, memory), w.taken.most
 			return m
 		}
 		out[name] = Link{Public: one(Public), Mesh: one(Mesh)}
@@ -222,10 +222,11 @@ func (p *Prober) sendDue(to *peer, path Path, now time.Time) {
 	if w.failure = ""; err != nil {
 		w.failure = reason(err)
 	}
-	if now.Before(w.sizes) || err != nil {
+	every := sizesEvery(len(p.peers))
+	if err != nil || now.Before(w.allSizes) && !w.taken.wantsMore(now, every) {
 		return
 	}
-	w.sizes = now.Add(sizesEvery(len(p.peers)))
+	w.allSizes = now.Add(every)
 	large := w.describe(template, now, memory)
 	large.large = true
 	for _, size := range sizes() {

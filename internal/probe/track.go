@@ -40,10 +40,9 @@ type track struct {
 	in     inbound
 	out    outbound
 	rtt    time.Duration
-	// sizes are when packets of each size arrived last.
-	sizes map[int]time.Time
-	// peerLargest is what the other end has got.
-	peerLargest int
+	// sizes are those of what arrives, taken is what the other end says of them.
+	sizes arrivals
+	taken taken
 }
 
 // inbound is the direction towards this node.
@@ -67,7 +66,7 @@ type outbound struct {
 
 // newTrack returns what is known at the beginning: nothing.
 func newTrack(now time.Time) *track {
-	t := &track{sizes: map[int]time.Time{}, out: outbound{times: map[uint32]time.Time{}}}
+	t := &track{sizes: arrivals{at: map[int]time.Time{}}, out: outbound{times: map[uint32]time.Time{}}}
 	t.in.Since, t.out.Since = now, now
 	return t
 }
@@ -82,12 +81,12 @@ func (t *track) take(p packet, size int, run uint64, start, now time.Time) bool 
 		// What was sent to an agent that did not run says nothing of the path.
 		t.out.forget(t.number)
 	}
-	t.sizes[size] = now
+	t.sizes.take(p, size, now)
 	if p.large {
 		return true
 	}
 	t.in.take(p, now)
-	t.peerLargest = int(p.largest)
+	t.taken.hear(int(p.largest), now)
 	t.hear(p, run, start, now)
 	return true
 }
@@ -239,19 +238,6 @@ func (t *track) describe(p packet, now time.Time, memory time.Duration) packet {
 		p.heardRun, p.heard, p.heardSent, p.seen = t.in.run, t.in.highest, t.in.sent, t.in.seen
 		p.held = uint32(min(now.Sub(t.in.arrived).Microseconds(), math.MaxUint32)) //nolint:gosec // it fits
 	}
-	p.largest = uint16(t.largest(now, memory)) //nolint:gosec // sizes are of packets
+	p.largest = uint16(t.sizes.told(now, memory)) //nolint:gosec // sizes are of packets
 	return p
-}
-
-// largest is the size of the largest packet that arrived within memory.
-func (t *track) largest(now time.Time, memory time.Duration) int {
-	most := 0
-	for size, at := range t.sizes {
-		if now.Sub(at) > memory {
-			delete(t.sizes, size)
-			continue
-		}
-		most = max(most, size)
-	}
-	return most
 }

@@ -19,12 +19,15 @@ type pair struct {
 	// aDown and bDown stop an agent.
 	aDown, bDown bool
 	flying       []flying
+	// takes is the largest packet that passes from a to b, in bytes; 0 for all. Sets counts the sets of packets of all sizes that a has sent.
+	takes, sets int
 }
 
 type flying struct {
-	at time.Time
-	to **probe.End
-	p  probe.Packet
+	at   time.Time
+	to   **probe.End
+	p    probe.Packet
+	size int
 }
 
 func newPair() *pair {
@@ -43,7 +46,7 @@ func (p *pair) run(d time.Duration) {
 			if (f.to == &p.a && p.aDown) || (f.to == &p.b && p.bDown) {
 				continue
 			}
-			(*f.to).Take(f.p, p.now)
+			(*f.to).TakeSize(f.p, f.size, p.now)
 		}
 		if !p.aDown {
 			p.a.Tick(p.now)
@@ -66,9 +69,21 @@ func (p *pair) run(d time.Duration) {
 func (p *pair) send(from *probe.End, to **probe.End, loss float64) {
 	packet := from.Next(p.now)
 	if p.chance.Float64() >= loss {
-		p.flying = append(p.flying, flying{p.now.Add(p.delay), to, packet})
+		p.flying = append(p.flying, flying{p.now.Add(p.delay), to, packet, probe.PacketSize + 28})
+	}
+	set := from.Set(p.now, setEvery)
+	if from == p.a && set != nil {
+		p.sets++
+	}
+	for size, packet := range set {
+		if p.chance.Float64() >= loss && (p.takes == 0 || from != p.a || size <= p.takes) {
+			p.flying = append(p.flying, flying{p.now.Add(p.delay), to, packet, size})
+		}
 	}
 }
+
+// setEvery is how often packets of all sizes are sent.
+const setEvery = 20 * time.Second
 
 func TestDirections(t *testing.T) {
 	t.Parallel()
