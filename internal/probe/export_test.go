@@ -66,10 +66,10 @@ func (e *End) Set(now time.Time, every time.Duration) map[int]Packet {
 	if e.number == 0 || now.Before(e.allSizes) && !e.taken.wantsMore(now, every) {
 		return nil
 	}
-	e.allSizes = now.Add(every)
+	e.allSizes, e.taken.last = now.Add(every), now
 	out := map[int]Packet{}
 	for _, size := range sizes() {
-		p := e.describe(packet{run: e.Run, interval: 200 * time.Millisecond, large: true}, now, time.Minute)
+		p := e.describe(packet{run: e.Run, interval: 200 * time.Millisecond, large: true}, now, setMemory)
 		out[size] = p
 	}
 	return out
@@ -79,9 +79,10 @@ func (e *End) Set(now time.Time, every time.Duration) map[int]Packet {
 func (e *End) TakeSize(p Packet, size int, now time.Time) { e.take(p, size, e.Run, e.start, now) }
 
 // Largest are the sizes of the largest packets that arrive here and there.
-func (e *End) Largest(now time.Time) (in, out int) {
-	return e.sizes.most(now, time.Minute), e.taken.most
-}
+func (e *End) Largest() (in, out int) { return e.sizes.most(setMemory), e.taken.most }
+
+// setMemory is how long a large packet counts.
+const setMemory = 55 * time.Second
 
 // Tick is a look at the clock.
 func (e *End) Tick(now time.Time) { e.tick(now) }

@@ -159,7 +159,7 @@ func (p *Prober) Links() map[string]Link {
 			w := peer.paths[path]
 			w.tick(now)
 			m := Measurement{Address: peer.addressOf(path), In: w.in.Direction, Out: w.out.Direction, RTT: w.rtt, SendError: w.failure}
-			m.In.MTU, m.Out.MTU = w.sizes.most(now, memory), w.taken.most
+			m.In.MTU, m.Out.MTU = w.sizes.most(memory), w.taken.most
 			return m
 		}
 		out[name] = Link{Public: one(Public), Mesh: one(Mesh)}
@@ -226,7 +226,7 @@ func (p *Prober) sendDue(to *peer, path Path, now time.Time) {
 	if err != nil || now.Before(w.allSizes) && !w.taken.wantsMore(now, every) {
 		return
 	}
-	w.allSizes = now.Add(every)
+	w.allSizes, w.taken.last = now.Add(every), now
 	large := w.describe(template, now, memory)
 	large.large = true
 	for _, size := range sizes() {

@@ -3,6 +3,8 @@ package probe
 import "time"
 
 const (
+	// quiet is how many packets in a row must be missing until the time in which nothing arrived does not count: it says nothing of sizes.
+	quiet = 3
 	// lacking is how many sets in a row must arrive without packets of a size until those are known not to pass: one may get lost.
 	lacking = 3
 	// doubtFor is how long the other end must say that large packets do not arrive any more until that is believed: it is sent more of them meanwhile, which
@@ -15,8 +17,9 @@ const (
 
 // arrivals is how large packets are that arrive. Large ones come in sets, one of each size, whose packets have the number of the packet before them.
 type arrivals struct {
-	// at is when packets of each size arrived last.
-	at map[int]time.Time
+	// at is when packets of each size arrived last, last when any did.
+	at   map[int]time.Time
+	last time.Time
 	// set is the newest one, 0 for none or one that is over; largest is its largest packet so far.
 	set     uint32
 	largest int
@@ -26,7 +29,12 @@ type arrivals struct {
 
 // take takes a packet that arrived.
 func (a *arrivals) take(p packet, size int, now time.Time) {
-	a.at[size] = now
+	if gap := now.Sub(a.last); gap > quiet*p.interval {
+		for size, at := range a.at {
+			a.at[size] = at.Add(gap)
+		}
+	}
+	a.at[size], a.last = now, now
 	if p.number != a.set {
 		a.over()
 	}
@@ -53,10 +61,10 @@ func (a *arrivals) over() {
 }
 
 // most is the size of the largest packet that arrives, as far as that is known, of what arrived within memory.
-func (a *arrivals) most(now time.Time, memory time.Duration) int {
+func (a *arrivals) most(memory time.Duration) int {
 	most := 0
 	for size, at := range a.at {
-		if now.Sub(at) > memory {
+		if a.last.Sub(at) > memory {
 			delete(a.at, size)
 			continue
 		}
@@ -69,11 +77,11 @@ func (a *arrivals) most(now time.Time, memory time.Duration) int {
 }
 
 // told is what the other end is told: that of the newest sets where they lack what arrived before, so that it sends more of them.
-func (a *arrivals) told(now time.Time, memory time.Duration) int {
+func (a *arrivals) told(memory time.Duration) int {
 	if a.lacks > 0 {
 		return a.next
 	}
-	return a.most(now, memory)
+	return a.most(memory)
 }
 
 // taken is what the other end says of packets that this one sends it.
@@ -81,19 +89,19 @@ type taken struct {
 	// most is the size of the largest one that arrives there. Since is when the other end began to say less, the zero time while it does not.
 	most  int
 	since time.Time
-	// sets of packets of all sizes were sent because of that since from, the last one at last.
-	from, last time.Time
+	// last is when a set of packets of all sizes was sent last. Sets counts those that were sent beside the usual ones since from.
+	last, from time.Time
 	sets       int
 }
 
-// hear takes what the other end says.
+// hear takes what the other end says. Less is believed when a set was sent since it began to say so, which has had the time to arrive.
 func (t *taken) hear(most int, now time.Time) {
 	switch {
 	case most >= t.most:
 		t.most, t.since = most, time.Time{}
 	case t.since.IsZero():
 		t.since = now
-	case now.Sub(t.since) >= doubtFor:
+	case now.Sub(t.since) >= doubtFor && t.last.After(t.since) && now.Sub(t.last) >= moreAfter:
 		t.most, t.since = most, time.Time{}
 	}
 }
@@ -109,6 +117,9 @@ func (t *taken) wantsMore(now time.Time, every time.Duration) bool {
 	if t.sets == moreSets {
 		return false
 	}
-	t.sets, t.last = t.sets+1, now
+	t.sets++
 	return true
 }
+
+// restarted forgets what the other end said of what it has got: it knows nothing of that any more.
+func (t *taken) restarted() { *t = taken{most: t.most, last: t.last} }

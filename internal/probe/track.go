@@ -80,6 +80,7 @@ func (t *track) take(p packet, size int, run uint64, start, now time.Time) bool 
 	if t.in.run != before {
 		// What was sent to an agent that did not run says nothing of the path.
 		t.out.forget(t.number)
+		t.taken.restarted()
 	}
 	t.sizes.take(p, size, now)
 	if p.large {
@@ -238,6 +239,6 @@ func (t *track) describe(p packet, now time.Time, memory time.Duration) packet {
 		p.heardRun, p.heard, p.heardSent, p.seen = t.in.run, t.in.highest, t.in.sent, t.in.seen
 		p.held = uint32(min(now.Sub(t.in.arrived).Microseconds(), math.MaxUint32)) //nolint:gosec // it fits
 	}
-	p.largest = uint16(t.sizes.told(now, memory)) //nolint:gosec // sizes are of packets
+	p.largest = uint16(t.sizes.told(memory)) //nolint:gosec // sizes are of packets
 	return p
 }
