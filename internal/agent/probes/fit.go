@@ -2,6 +2,7 @@ package probes
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -9,8 +10,14 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh"
 )
 
-// fitAgain is how long it takes until a driver that has failed is told again.
-const fitAgain = 10 * time.Second
+const (
+	// fitAgain is how long it takes until a driver that has failed is told again.
+	fitAgain = 10 * time.Second
+	// fitWithin is how long a driver may take.
+	fitWithin = time.Minute
+	// fitRepeat is how often a driver is told the same: it may have had no view.
+	fitRepeat = time.Minute
+)
 
 // fits are what the mesh's driver was told of the sizes of packets that paths take.
 type fits struct {
@@ -31,15 +38,21 @@ func (m *Manager) fit(ctx context.Context, paths map[string]int, now time.Time) 
 	if !able || len(paths) == 0 || !f.busy.TryLock() {
 		return
 	}
-	if driver == f.driver && maps.Equal(f.told, paths) && (!f.failed || now.Sub(f.at) < fitAgain) {
+	again := fitRepeat
+	if f.failed {
+		again = fitAgain
+	}
+	if driver == f.driver && maps.Equal(f.told, paths) && now.Sub(f.at) < again {
 		f.busy.Unlock()
 		return
 	}
 	f.driver, f.told, f.at = driver, paths, now
 	f.done.Go(func() {
 		defer f.busy.Unlock()
+		ctx, cancel := context.WithTimeout(ctx, fitWithin)
+		defer cancel()
 		err := driver.Fit(ctx, paths)
-		if f.failed = err != nil && ctx.Err() == nil; f.failed {
+		if f.failed = err != nil && !errors.Is(err, context.Canceled); f.failed {
 			m.cfg.Log.Error("packets of the mesh may be larger than its paths take", "error", err)
 		}
 	})

@@ -14,9 +14,9 @@ import (
 // Fitting runs the test of a driver that is a mesh.Fitter: on a path that takes no large packets, and says nothing.
 func Fitting(t *testing.T, d spec.MeshDriver, newDriver mesh.New) {
 	s := suite{driver: d, newDriver: newDriver}
-	all := []string{hk, us}
+	all := []string{hk, sg, us}
 	c := s.cluster(t, all...)
-	a, b := c.nodes[hk], c.nodes[us]
+	a, b, other := c.nodes[hk], c.nodes[us], c.nodes[sg]
 	const path = 1280
 	a.fit(t, b, path) // without a view it does nothing
 	c.apply(t, all)
@@ -25,7 +25,8 @@ func Fitting(t *testing.T, d spec.MeshDriver, newDriver mesh.New) {
 		t.Error("a large echo does not come back over a path that takes everything")
 	}
 
-	c.internet.SetCutsOrFail(t, machinetest.DropLarger(a.public, b.public, path), machinetest.DropLarger(b.public, a.public, path))
+	narrow := []string{machinetest.DropLarger(a.public, b.public, path), machinetest.DropLarger(b.public, a.public, path)}
+	c.internet.SetCutsOrFail(t, narrow...)
 	if a.pingsLarge(t.Context(), b) || !a.pings(t.Context(), b) {
 		t.Error("either a large echo comes back over a path that does not take it, or a small one does not")
 	}
@@ -49,6 +50,20 @@ func Fitting(t *testing.T, d spec.MeshDriver, newDriver mesh.New) {
 	c.apply(t, all, hk)
 	if !a.pingsLarge(t.Context(), b) {
 		t.Error("a large echo does not come back after the view was applied again")
+	}
+
+	// What goes round by that path has to fit as well, and what goes the direct way again has not.
+	c.internet.SetCutsOrFail(t, append(narrow, machinetest.Drop(a.public, other.public), machinetest.Drop(other.public, a.public))...)
+	machinetest.Eventually(t, patience, "another node is reached by way of b", func(ctx context.Context) bool {
+		return a.peer(ctx, t, other).NextHop == b.name && other.peer(ctx, t, a).NextHop == b.name
+	})
+	if !a.pingsLarge(t.Context(), other) || !other.pingsLarge(t.Context(), a) {
+		t.Error("a large echo does not come back by way of a path that does not take it")
+	}
+	c.internet.SetCutsOrFail(t, narrow...)
+	c.allConnected(t, all...)
+	if route := a.machine.Run(t, "ip", "route", "show", other.mesh.String()); strings.Contains(route, "mtu") {
+		t.Errorf("packets are kept small for a path that takes all: %s", route)
 	}
 
 	c.internet.SetCutsOrFail(t)

@@ -16,6 +16,8 @@ import (
 const (
 	// overhead is what WireGuard adds to a packet: IPv6 and UDP headers, its own header, a counter and a tag.
 	overhead = 40 + 8 + 16 + 16
+	// block is what WireGuard fills packets up to a multiple of, in bytes.
+	block = 16
 	// MTU is the mesh interface's largest packet, in bytes: what the paths of 1,492 bytes that PPPoE leaves can take.
 	MTU = 1492 - overhead
 )
@@ -44,8 +46,9 @@ func newConfig(v *topology.View, public string, addresses func(topology.Peer) []
 		for _, a := range addresses(p) {
 			peer.Endpoints = append(peer.Endpoints, netip.AddrPortFrom(a, uint16(v.Mesh.Port))) //nolint:gosec // validated
 		}
-		if path := smaller(p.Link.MTU, paths[p.Name]); path != 0 {
-			peer.MTU = path - overhead
+		peer.Path = paths[p.Name]
+		if path := smaller(p.Link.MTU, peer.Path); path != 0 {
+			peer.MTU = (path - overhead) / block * block
 		}
 		c.Peers = append(c.Peers, peer)
 	}

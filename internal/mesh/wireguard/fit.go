@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/mesh/wireguard/tunnel"
+	"github.com/atollhq/terraform-provider-atoll/internal/topology"
 )
 
 // Fit implements mesh.Fitter. WireGuard sends what it is given, in packets of that size and its overhead; whoever has to drop one seldom says so.
@@ -42,7 +43,7 @@ func (d *Driver) Fit(ctx context.Context, paths map[string]int) error {
 	return nil
 }
 
-// measured returns what the paths to peers take, as far as it is known; after a restart what the tunnel was told before. It is not changed any more.
+// measured returns what the paths to peers take, as far as it is known; after a restart what was known before. It is not changed any more.
 func (d *Driver) measured() map[string]int {
 	if d.paths != nil {
 		return d.paths
@@ -57,11 +58,21 @@ func (d *Driver) measured() map[string]int {
 		return d.paths // the same
 	}
 	for _, p := range before.Peers {
-		if p.MTU != 0 {
-			d.paths[p.Name] = p.MTU + overhead
+		if p.Path != 0 {
+			d.paths[p.Name] = p.Path
 		}
 	}
 	return d.paths
+}
+
+// forget drops what is known of paths that there are not any more: nobody would measure them again.
+func (d *Driver) forget(v *topology.View) {
+	paths := maps.Clone(d.measured())
+	maps.DeleteFunc(paths, func(name string, _ int) bool {
+		p, there := v.Peer(name)
+		return !there || len(p.Addresses) == 0 || len(v.Self.Addresses) == 0
+	})
+	d.paths = paths
 }
 
 // smaller returns the lesser of two sizes, of which 0 is none.

@@ -97,7 +97,8 @@ func (d *Driver) Apply(ctx context.Context, v *topology.View) error {
 	}
 	// What is wrong with one peer must not keep the others from their links, so problems are collected and all else is done.
 	lookups := d.resolver.Update(ctx, v)
-	c, problems := newConfig(v, public, d.resolver.Addresses, d.measured())
+	d.forget(v)
+	c, problems := newConfig(v, public, d.resolver.Addresses, d.paths)
 	d.view = v
 	err = d.apply(ctx, c)
 	if err == nil && v.Self.MeshKey != "" && v.Self.MeshKey != public {

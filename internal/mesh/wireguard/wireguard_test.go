@@ -203,6 +203,63 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestPaths has a path measured to take less than the mesh sends: that is remembered across restarts of the agent, apart from what the operator says of it, and
+// forgotten with the peer.
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	n := newFakeNode(t)
+	sg, us := peer("sg-1", "10.66.0.2", newKey(t), "198.51.100.2"), peer("us-1", "10.66.0.3", newKey(t), "198.51.100.3")
+	apply := func(peers ...topology.Peer) {
+		t.Helper()
+		v := n.view(peers...)
+		v.Self.Addresses = []string{"198.51.100.1"}
+		if err := n.driver.Apply(t.Context(), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fit := func(paths map[string]int) {
+		t.Helper()
+		f, ok := n.driver.(mesh.Fitter)
+		if !ok {
+			t.Fatalf("%T fits nothing", n.driver)
+		}
+		if err := f.Fit(t.Context(), paths); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants := func(what string, want map[string]int) {
+		t.Helper()
+		var c tunnel.Config
+		file, err := n.ReadFile(wireguard.ConfigPath)
+		if err := errors.Join(err, json.Unmarshal(file, &c)); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]int{}
+		for _, p := range c.Peers {
+			got[p.Name] = p.MTU
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	apply(sg, us)
+	fit(map[string]int{"sg-1": 1280, "us-1": 1420, "gone": 1280})
+	wants("measured", map[string]int{"sg-1": 1200, "us-1": 1328})
+	sg.Link.MTU, us.Link.MTU = 1300, 1300
+	apply(sg, us)
+	wants("the operator says 1300", map[string]int{"sg-1": 1200, "us-1": 1216})
+	n.newDriver()
+	fit(map[string]int{"sg-1": 0}) // without a view it does nothing
+	sg.Link.MTU, us.Link.MTU = 0, 0
+	apply(sg, us)
+	wants("after a restart, when the operator says nothing any more", map[string]int{"sg-1": 1200, "us-1": 1328})
+	fit(map[string]int{"sg-1": 0})
+	wants("the path takes all again", map[string]int{"sg-1": 0, "us-1": 1328})
+	apply(sg)
+	apply(sg, us)
+	wants("another node of the same name", map[string]int{"sg-1": 0, "us-1": 0})
+}
+
 func TestTrouble(t *testing.T) {
 	t.Parallel()
 	key := newKey(t)

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 )
@@ -47,6 +48,25 @@ type Peer struct {
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
 	// MTU is the largest packet to this peer, in bytes, 0 for the interface's.
 	MTU int `json:"mtu,omitempty"`
+	// Path is what the path to this peer was measured to take, in bytes with all headers; 0 for all, or where that is not known. It is there for an agent that
+	// starts again, and means nothing to the tunnel.
+	Path int `json:"path,omitempty"`
+}
+
+// mtuTo returns the largest packet to a peer, in bytes, 0 for the interface's: it has to fit into the path to the node at which its way begins as well.
+func (c Config) mtuTo(p Peer, ways map[netip.Addr]netip.Addr) int {
+	most := p.MTU
+	for _, by := range c.Peers {
+		if by.MeshAddress == ways[p.MeshAddress] && by.MTU != 0 && (most == 0 || by.MTU < most) {
+			most = by.MTU
+		}
+	}
+	return most
+}
+
+// narrow tells whether the path to any peer takes less than the interface sends.
+func (c Config) narrow() bool {
+	return slices.ContainsFunc(c.Peers, func(p Peer) bool { return p.MTU != 0 })
 }
 
 // Encode returns the configuration as a file.

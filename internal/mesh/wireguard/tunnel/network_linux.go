@@ -27,7 +27,7 @@ func settings(name string) []struct{ path, value string } {
 }
 
 // setNetwork gives the interface its addresses, settings and routes, and changes nothing that is right.
-func setNetwork(c Config) error {
+func setNetwork(c Config, ways map[netip.Addr]netip.Addr) error {
 	for _, s := range settings(c.Interface) {
 		path := filepath.Join("/proc/sys/net", s.path)
 		have, err := os.ReadFile(path)
@@ -58,7 +58,19 @@ func setNetwork(c Config) error {
 			return fmt.Errorf("switch %s on: %w", c.Interface, err)
 		}
 	}
-	return errors.Join(setAddresses(link, c), setRoutes(link, c))
+	return errors.Join(setAddresses(link, c), setRoutes(link, c, ways))
+}
+
+// fitRoutes makes the routes fit for other ways.
+func fitRoutes(c Config, ways map[netip.Addr]netip.Addr) error {
+	if !c.narrow() {
+		return nil
+	}
+	link, err := netlink.LinkByName(c.Interface)
+	if err != nil {
+		return fmt.Errorf("look at interface %s: %w", c.Interface, err)
+	}
+	return setRoutes(link, c, ways)
 }
 
 func setAddresses(link netlink.Link, c Config) error {
@@ -94,15 +106,15 @@ func setAddresses(link netlink.Link, c Config) error {
 }
 
 // setRoutes makes a route for each peer whose path takes smaller packets than the interface does, and no other.
-func setRoutes(link netlink.Link, c Config) error {
+func setRoutes(link netlink.Link, c Config, ways map[netip.Addr]netip.Addr) error {
 	have, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{LinkIndex: link.Attrs().Index}, netlink.RT_FILTER_OIF)
 	if err != nil {
 		return fmt.Errorf("look at the routes of %s: %w", c.Interface, err)
 	}
 	want := map[netip.Prefix]int{}
 	for _, p := range c.Peers {
-		if p.MTU != 0 && p.MTU < c.MTU {
-			want[netip.PrefixFrom(p.MeshAddress, 32)] = p.MTU
+		if mtu := c.mtuTo(p, ways); mtu != 0 && mtu < c.MTU {
+			want[netip.PrefixFrom(p.MeshAddress, 32)] = mtu
 		}
 	}
 	for _, r := range have {

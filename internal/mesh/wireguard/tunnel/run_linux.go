@@ -192,7 +192,7 @@ func (e *engine) adopt(c Config) error {
 	if err := e.iface.setPeers(c, e.private, e.ways, move); err != nil {
 		return err
 	}
-	if err := setNetwork(c); err != nil {
+	if err := setNetwork(c, e.ways); err != nil {
 		return err
 	}
 	if e.conn == nil || moved {
@@ -349,7 +349,7 @@ func (e *engine) repair(now time.Time, move map[netip.Addr]netip.AddrPort) {
 	err := e.iface.setPeers(e.config, e.private, e.ways, move)
 	if due {
 		e.nextRepair = now.Add(repairEvery)
-		err = errors.Join(setNetwork(e.config), err)
+		err = errors.Join(setNetwork(e.config, e.ways), err)
 	}
 	if err != nil {
 		e.o.Log.Warn("the interface is not as it should be", "error", err)
@@ -413,6 +413,9 @@ func (e *engine) reroute() {
 		return
 	}
 	e.ways = ways
+	if err := fitRoutes(e.config, ways); err != nil {
+		e.o.Log.Warn("packets may be too large for another way", "error", err) // until the next repair
+	}
 	routes := e.routes()
 	e.o.Log.Info("ways changed", "ways", routes)
 	e.state.Routes = routes
