@@ -94,6 +94,9 @@ func TestOfferThatComesTooLate(t *testing.T) {
 		if out := s.Offer([]store.Record{op.node("n1", at(6), "sg", trust.PublicKey{})}); out[0].Result != store.Accepted {
 			t.Errorf("a higher generation: %+v, want Accepted", out[0])
 		}
+		if out := s.Offer([]store.Record{op.node("n1", at(5), "fra", trust.PublicKey{})}); out[0].Result != store.Older {
+			t.Errorf("one that is older by now: %+v, want Older", out[0])
+		}
 	}
 }
 

@@ -164,7 +164,7 @@ func ordered(entries []*entry) []*entry {
 	return entries
 }
 
-// contradicts tells whether e is an object whose generation is here already and says something else.
+// contradicts tells whether e is an object whose generation is here already, as the newest, and says something else.
 func (s *state) contradicts(e *entry) bool {
 	if e.class() != 0 {
 		return false
@@ -173,12 +173,18 @@ func (s *state) contradicts(e *entry) bool {
 	if e.object.Kind == spec.KindNode {
 		keys = []Key{ObjectKey(e.object.Ref()), TombstoneKey(e.object.Name)}
 	}
+	other := false
 	for _, k := range keys {
-		if held := s.entries[k]; held != nil && held.version.Generation == e.version.Generation && held.version != e.version {
-			return true
+		held := s.entries[k]
+		switch {
+		case held == nil:
+		case held.version.Generation > e.version.Generation:
+			return false
+		case held.version.Generation == e.version.Generation:
+			other = other || held.version != e.version
 		}
 	}
-	return false
+	return other
 }
 
 // tooLate is the outcome of an offered object that contradicts what is here.

@@ -230,7 +230,9 @@ func (s *Store) merge(recs []Record, from origin) []Outcome {
 	if err := s.commit(before, next); err != nil {
 		s.log.Error("the store cannot be written", "error", err)
 		for _, e := range items {
-			out[index[e]] = s.unsaved(before, e, now, err)
+			if from != offered || !before.contradicts(e) {
+				out[index[e]] = s.unsaved(before, e, now, err)
+			}
 		}
 		return out
 	}
