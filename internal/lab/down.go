@@ -17,7 +17,7 @@ import (
 
 // How long the process of a lab gets to remove it in order, and to obey a signal.
 const (
-	downPatience = closeTimeout + 5*time.Second
+	downPatience = 2*closeTimeout + 5*time.Second
 	termPatience = 20 * time.Second
 )
 
@@ -39,7 +39,7 @@ func Down(ctx context.Context, name string) (found bool, err error) {
 	}
 	r := &record{files: f, lock: lock, data: recordData{Name: name, DataDir: filepath.Join(DefaultDataDir(), "lab-"+name)}}
 	if old, err := readRecord(f); err == nil {
-		r.old = []recordData{old}
+		r.old = old.all()
 	}
 	if err := r.sweep(ctx); err != nil {
 		return found, errors.Join(fmt.Errorf("remove lab %q: %w", name, err), r.keep())

@@ -176,6 +176,9 @@ func (l *Lab) start(ctx context.Context) error {
 	if err := l.record.sweep(ctx); err != nil {
 		return fmt.Errorf("remove an earlier lab: %w", err)
 	}
+	if err := l.record.forgetBefore(); err != nil {
+		return fmt.Errorf("write the lab's record: %w", err)
+	}
 	if err := nodes.MakeShared(l.record.data.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,15 @@ type recordData struct {
 	DataDir   string    `json:"data_dir"`
 	Temporary bool      `json:"temporary"`
 	Started   time.Time `json:"started"`
+	// Before are earlier labs of the name of which something may be left.
+	Before []recordData `json:"before,omitempty"`
+}
+
+// all returns it and what was before it.
+func (d recordData) all() []recordData {
+	before := d.Before
+	d.Before = nil
+	return append(slices.Clone(before), d)
 }
 
 // record is a lab's claim to its name: a lock on its folder, which the kernel drops when the process dies.
@@ -82,16 +92,30 @@ func claim(f files, data recordData) (*record, error) {
 	}
 	r := &record{files: f, data: data, lock: lock}
 	if old, err := readRecord(f); err == nil {
-		r.found, r.old = true, []recordData{old}
+		r.found, r.old = true, old.all()
+		r.data.Before = r.old
 	}
 	r.data.PID = os.Getpid()
+	give := r.release
+	if r.found {
+		give = r.keep
+	}
 	if r.data.PIDStart, err = startOf(r.data.PID); err != nil {
-		return nil, errors.Join(err, r.release())
+		return nil, errors.Join(err, give())
 	}
 	if err := writeJSON(f.record(), r.data); err != nil {
-		return nil, errors.Join(err, r.release())
+		return nil, errors.Join(err, give())
 	}
 	return r, nil
+}
+
+// forgetBefore drops what was before from the record, when nothing of it is left.
+func (r *record) forgetBefore() error {
+	if len(r.data.Before) == 0 {
+		return nil
+	}
+	r.old, r.data.Before = nil, nil
+	return writeJSON(r.files.record(), r.data)
 }
 
 // lockFolder makes the lab's folder and locks it, without waiting.
