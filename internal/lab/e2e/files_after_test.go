@@ -82,7 +82,7 @@ func (f filesSite) upgradesWithCommand(t *testing.T) {
 		outcome         string
 		enabled         string
 	}{
-		{"echo 4 >app; touch broken", "30s", 1, "restored", "3\n3\n"},
+		{"echo 4 >app; touch broken", "1m", 1, "restored", "3\n3\n"},
 		{"echo 4 >app", "3m", 0, "done", "4\n4\n"},
 	} {
 		out, code := f.upgrade(t, tt.timeout, "true", tt.change)

@@ -35,12 +35,13 @@ func (s *side) moment(t *testing.T) string {
 }
 
 // stoppedAhead stops either side while contents come ahead of a synchronization over a way that takes minutes for all of them. It ends by itself, long before
-// they have come, and the next start goes on.
+// they have come, and after the next start all of it is there.
 func (r *run) stoppedAhead(t *testing.T) {
 	if r.CameAhead == "" {
 		t.Log("NOT RUN: nothing comes ahead with this driver")
 		return
 	}
+	defer r.narrow(rate.Inf)
 	const files, size = 400, 10_000
 	for _, from := range r.sides() {
 		for _, stopped := range r.sides() {
