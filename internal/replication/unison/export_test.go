@@ -19,3 +19,6 @@ func NewUntidy() Untidy { return Untidy{untidy{}} }
 func (u Untidy) Round(failed map[string]string, now time.Time) []string {
 	return u.u.round(failed, now)
 }
+
+// Overtaken tells whether what failed is a canary that the next one was written over.
+func Overtaken(path, reason string) bool { return overtaken(path, reason) }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/unison"
+	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
 
 // TestCauses reads what unison 2.53.7 says before it ends, as it is in its source.
@@ -56,6 +57,24 @@ func TestUntidy(t *testing.T) {
 	} {
 		if diff := cmp.Diff(round.want, u.Round(round.failed, began.Add(round.after))); diff != "" {
 			t.Errorf("after %s (-want +got):\n%s", round.after, diff)
+		}
+	}
+}
+
+// TestOvertaken has canaries and files written to while unison carries them over, as unison says it.
+func TestOvertaken(t *testing.T) {
+	const meanwhile = "The source file /srv/uploads/x: has been modified during synchronization.  Transfer aborted."
+	for _, tt := range []struct {
+		path, reason string
+		want         bool
+	}{
+		{worker.CanaryDir + "/uploads/sg1", meanwhile, true},
+		{worker.CanaryDir + "/uploads/sg1", "Permission denied [open(/srv/uploads/.atoll-canary/uploads/sg1)]", false},
+		{"uploads/sg1", meanwhile, false},
+		{worker.CanaryDir + ".txt", meanwhile, false},
+	} {
+		if got := unison.Overtaken(tt.path, tt.reason); got != tt.want {
+			t.Errorf("%q: %s: %t, want %t", tt.path, tt.reason, got, tt.want)
 		}
 	}
 }
