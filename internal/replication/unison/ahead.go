@@ -128,7 +128,7 @@ func (e *engine) offerRoom(link *worker.Link) error {
 	}
 	var taker *ahead.Receiver
 	link.TakeAhead(func() io.WriteCloser {
-		known := hashes(e.host.Config) // unison runs by now
+		known := e.awaitHashes()
 		enough := func() {
 			go func() { _ = link.Say(worker.Word{Enough: true}) }() // the link may be gone
 		}
@@ -147,6 +147,23 @@ func (e *engine) offerRoom(link *worker.Link) error {
 		e.heads.took()
 	})
 	return link.Say(worker.Word{Bare: true})
+}
+
+const (
+	// hashWithin is how long what comes ahead waits for unison to have named its roots, looked for every hashEvery. The other side's has asked it for that before
+	// anything came, and this one may be about to do it.
+	hashWithin = 2 * time.Second
+	hashEvery  = 5 * time.Millisecond
+)
+
+// awaitHashes returns what unison calls its roots, none where it does not say so.
+func (e *engine) awaitHashes() []string {
+	for began := time.Now(); ; time.Sleep(hashEvery) {
+		known := hashes(e.host.Config)
+		if len(known) > 0 || time.Since(began) > hashWithin {
+			return known
+		}
+	}
 }
 
 // bare tells whether there is nothing in the tree to be synchronized, and nothing known of earlier synchronizations. Of what cannot be looked at others tell.
