@@ -102,6 +102,7 @@ func (e *engine) tunnel(listener *net.UnixListener, program *worker.Program, lin
 // round takes in what came of a round.
 func (e *engine) round(link *worker.Link, r Round) {
 	delete(r.Failed, e.host.Config.PaceFile())
+	due := e.untidy.round(r.Failed, time.Now())
 	maps.DeleteFunc(r.Failed, overtaken)
 	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped))
 	failing := e.skipped.round(r, time.Now())
@@ -112,7 +113,6 @@ func (e *engine) round(link *worker.Link, r Round) {
 	if misread(r.Failed) {
 		e.sayMisread(link)
 	}
-	due := e.untidy.round(r.Failed, time.Now())
 	if len(due) > 0 {
 		e.host.Tidy(due, e.Unfinished)
 	}

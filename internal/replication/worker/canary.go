@@ -98,6 +98,35 @@ func readCanary(cfg Config) (replication.Canary, error) {
 	return replication.Canary{Nonce: nonce, Written: written}, nil
 }
 
+// makeCanaries makes the directories that canaries are in, for the account. Both sides do before their trees are synchronized: each would bring its own over
+// otherwise, at once, find the other's there and leave what it has.
+func (w *worker) makeCanaries(root *os.Root) error {
+	for _, directory := range []string{CanaryDir, w.cfg.Canaries()} {
+		if err := root.Mkdir(directory, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		info, err := root.Lstat(directory)
+		if err != nil {
+			return err
+		}
+		// Somebody may have given everything in the tree to another one.
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && (stat.Uid != uint32(w.account.UID) || stat.Gid != uint32(w.account.GID)) {
+			if err := root.Lchown(directory, w.account.UID, w.account.GID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *worker) prepareCanaries() error {
+	root, err := OpenTree(w.cfg.Path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.makeCanaries(root), root.Close())
+}
+
 // writeCanary makes this side's canary anew.
 func (w *worker) writeCanary() (replication.Canary, error) {
 	if err := w.tree.check(); err != nil {
@@ -108,20 +137,8 @@ func (w *worker) writeCanary() (replication.Canary, error) {
 		return replication.Canary{}, err
 	}
 	defer func() { _ = root.Close() }()
-	for _, directory := range []string{CanaryDir, w.cfg.Canaries()} {
-		if err := root.Mkdir(directory, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-			return replication.Canary{}, err
-		}
-		info, err := root.Lstat(directory)
-		if err != nil {
-			return replication.Canary{}, err
-		}
-		// Somebody may have given everything in the tree to another one.
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && (stat.Uid != uint32(w.account.UID) || stat.Gid != uint32(w.account.GID)) {
-			if err := root.Lchown(directory, w.account.UID, w.account.GID); err != nil {
-				return replication.Canary{}, err
-			}
-		}
+	if err := w.makeCanaries(root); err != nil {
+		return replication.Canary{}, err
 	}
 	// A name that the program takes for one of its own unfinished files.
 	file, next := path.Join(w.cfg.Canaries(), w.cfg.Node), path.Join(w.cfg.Canaries(), ".unison."+w.cfg.Node+".unison.tmp")

@@ -34,7 +34,7 @@ func (s sweeping) sweep(now time.Time) (kept []string, err error) {
 	defer func() { _ = root.Close() }()
 	var problems []error
 	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
-		if path == Marker || path == CanaryDir {
+		if path == Marker {
 			return fs.SkipDir // the worker's own
 		}
 		if err != nil || !s.temporary(path) {

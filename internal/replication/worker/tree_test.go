@@ -309,10 +309,10 @@ func TestSweep(t *testing.T) {
 	root := t.TempDir()
 	const resumed = 1000
 	temporary := func(path string) bool { return strings.HasSuffix(path, ".tmp") }
-	mustDo(t, os.MkdirAll(filepath.Join(root, "dir/small.tmp/below"), 0o755), os.MkdirAll(filepath.Join(root, "dir/large.tmp/below"), 0o755), os.Mkdir(filepath.Join(root, worker.CanaryDir), 0o755))
+	mustDo(t, os.MkdirAll(filepath.Join(root, "dir/small.tmp/below"), 0o755), os.MkdirAll(filepath.Join(root, "dir/large.tmp/below"), 0o755), os.Mkdir(filepath.Join(root, worker.Marker), 0o755), os.Mkdir(filepath.Join(root, worker.CanaryDir), 0o755))
 	for path, size := range map[string]int{
 		"empty.tmp": 0, "small.tmp": 999, "large.tmp": 1000, "file": 0, "dir/small.tmp/below/file": 10, "dir/large.tmp/below/file": 1000,
-		worker.CanaryDir + "/next.tmp": 0,
+		worker.Marker + "/mark.tmp": 0, worker.CanaryDir + "/pair.tmp": 0,
 	} {
 		mustDo(t, os.WriteFile(filepath.Join(root, path), make([]byte, size), 0o600))
 	}
@@ -333,11 +333,11 @@ func TestSweep(t *testing.T) {
 	if got, want := strings.Join(kept, " "), "dir/large.tmp large.tmp"; got != want {
 		t.Errorf("kept are %q, want %q", got, want)
 	}
-	if got, want := there(), ".atoll-canary/next.tmp dir/large.tmp/below/file file large.tmp"; got != want {
+	if got, want := there(), ".atoll/mark.tmp dir/large.tmp/below/file file large.tmp"; got != want {
 		t.Errorf("there are %q, want %q", got, want)
 	}
 	mustDo(t, s.Finish(kept, time.Now().Add(-time.Minute)))
-	if got, want := there(), ".atoll-canary/next.tmp dir/large.tmp/below/file file large.tmp"; got != want {
+	if got, want := there(), ".atoll/mark.tmp dir/large.tmp/below/file file large.tmp"; got != want {
 		t.Errorf("what is under way: there are %q, want %q", got, want)
 	}
 	// The program goes on with one of them, at a time that file systems tell from the one before.

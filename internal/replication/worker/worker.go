@@ -192,6 +192,9 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 	if err := w.makeHome(); err != nil {
 		return err
 	}
+	if err := w.prepareCanaries(); err != nil {
+		w.log.Warn("how long changes take cannot be measured yet", "error", err)
+	}
 	host := &Host{Config: w.cfg, Account: w.account, Log: w.log, tree: w.tree, state: w.tree.state, board: w.board, turn: &w.turn, after: w.after, wrote: make(chan struct{}, 1), carried: w.carried}
 	w.turn.settle = host.settle
 	engine, err := newEngine(host)
