@@ -131,9 +131,10 @@ func (r *run) powerCut(t *testing.T) {
 				t.Errorf("after %s lost its power: %v", s.Name, err)
 			}
 		}
-		// It is as usual again. Files that were there were written seconds ago, and may be dated as a change of their own, which this one is not to meet.
-		s.write(t, "power/again", "3")
-		await.NoError(t, "changes go on", long, has(other, "power/again", "3"))
+		// It is as usual again, also for what was written in its place moments before the service was begun. What the other side has written may be dated there
+		// just now, which is a change of its own that this one is not to meet.
+		s.write(t, "power/own", "3")
+		await.NoError(t, "changes go on", long, has(other, "power/own", "3"))
 		r.awaitSynced(t, long)
 		r.lead.Run(t, `rm -r "$1/power"`, r.lead.path)
 		r.awaitSynced(t, long)

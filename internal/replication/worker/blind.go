@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -16,15 +17,18 @@ import (
 
 // blind finds changes that a program cannot see by a file's attributes: a file that was written to in its place twice within the time that
 // the program takes for one. The program may have read it in between, even if it has become longer: its length is asked for last. Once
-// such a file is left alone it gets a date of change that tells. Changed is called by one goroutine.
+// such a file is left alone it gets a date of change that tells. So does one that is written to right after changes were missed: it may have been written to
+// just before. Changed is called by one goroutine.
 type blind struct {
 	root   string
 	within time.Duration
 	log    *slog.Logger
 
-	mu   sync.Mutex
-	seen map[string]version
-	due  map[string]version
+	mu sync.Mutex
+	// missed is until when changes may have been missed: before the tree was watched, and when a watch has run over.
+	missed time.Time
+	seen   map[string]version
+	due    map[string]version
 	// own is when the program itself last had a part in a path's change, hidden when it was found to have hidden somebody else's.
 	own, hidden map[string]time.Time
 }
@@ -60,7 +64,14 @@ func (b *blind) wrote(path string) {
 
 // changed takes in what has changed, before the program hears of it.
 func (b *blind) changed(batch watch.Batch) {
-	if b.within == 0 || batch.All {
+	if b.within == 0 {
+		return
+	}
+	if batch.All {
+		// What has several names was told under one of them.
+		if batch.Reason != watch.SeveralNames {
+			b.miss(time.Now())
+		}
 		return
 	}
 	root, err := OpenTree(b.root)
@@ -99,8 +110,19 @@ func (b *blind) changed(batch watch.Batch) {
 			// somebody has written there since. Where nobody says who it was, it is told from what sets the dates of what it unpacks or copies by
 			// how recent the date is.
 			b.due[c.Path], b.hidden[c.Path] = v, now
+		case !c.Own && !seen && v.written && v.modified.Sub(b.missed).Abs() <= b.within && !bornSince(filepath.Join(b.root, c.Path), b.missed):
+			// The program may know it as it was a moment before that.
+			b.due[c.Path] = v
 		}
 	}
+}
+
+// miss takes in that changes may have been missed until now.
+func (b *blind) miss(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.missed = now
+	clear(b.seen)
 }
 
 // confuses tells whether the program takes one version for another.

@@ -45,6 +45,9 @@ func (b Blind) Wrote(path string) { b.b.wrote(path) }
 // Changed takes in a change.
 func (b Blind) Changed(c ...watch.Change) { b.b.changed(watch.Batch{Changes: c}) }
 
+// Miss takes in that changes may have been missed.
+func (b Blind) Miss() { b.b.changed(watch.Batch{All: true}) }
+
 // Date dates files as at a moment.
 func (b Blind) Date(now time.Time) { b.b.date(now) }
 

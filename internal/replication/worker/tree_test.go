@@ -304,6 +304,54 @@ func TestBlindHidden(t *testing.T) {
 	}
 }
 
+// TestBlindAfterMissedChanges has a file written to right after changes may have been missed: what the program has read may be as old.
+func TestBlindAfterMissedChanges(t *testing.T) {
+	t.Parallel()
+	const within = 2 * time.Second
+	for name, test := range map[string]struct {
+		after             time.Duration
+		own, made, before bool
+		dated             bool
+	}{
+		"at once":            {dated: true},
+		"within the time":    {after: time.Second, dated: true},
+		"later":              {after: 3 * time.Second},
+		"by the program":     {own: true},
+		"made since":         {made: true},
+		"seen before it was": {before: true, after: time.Second, dated: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			file := filepath.Join(root, "file")
+			b := worker.NewBlind(root, within)
+			mustDo(t, os.WriteFile(file, []byte("11"), 0o600))
+			if test.before {
+				old := time.Now().Add(-time.Hour)
+				mustDo(t, os.Chtimes(file, old, old))
+				b.Changed(watch.Change{Path: "file"})
+			}
+			b.Miss()
+			if test.made {
+				mustDo(t, os.Remove(file))
+				<-time.After(20 * time.Millisecond) // the kernel's clock for files may be behind by some milliseconds
+			}
+			written := time.Now().Add(test.after).Truncate(time.Microsecond)
+			if !test.own {
+				written = written.Add(7) // with nanoseconds, as the kernel has it
+			}
+			mustDo(t, os.WriteFile(file, []byte("22"), 0o600), os.Chtimes(file, written, written))
+			b.Changed(watch.Change{Path: "file", Own: test.own})
+			b.Date(written.Add(within + time.Second))
+			info, err := os.Stat(file)
+			mustDo(t, err)
+			if dated := !info.ModTime().Equal(written); dated != test.dated {
+				t.Errorf("dated: %t", dated)
+			}
+		})
+	}
+}
+
 // TestSweep has what a program has left that was killed.
 func TestSweep(t *testing.T) {
 	root := t.TempDir()
@@ -348,7 +396,7 @@ func TestSweep(t *testing.T) {
 		return err == nil && info.ModTime().After(began)
 	})
 	mustDo(t, s.Finish(kept, began))
-	if got, want := there(), ".atoll-canary/next.tmp file large.tmp"; got != want {
+	if got, want := there(), ".atoll/mark.tmp file large.tmp"; got != want {
 		t.Errorf("what the program does not go on with: there are %q, want %q", got, want)
 	}
 	if kept, err := s.Sweep(time.Now().Add(25 * time.Hour)); err != nil || len(kept) > 0 {

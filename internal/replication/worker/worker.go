@@ -336,7 +336,9 @@ func (w *worker) makeHome() error {
 
 // pass gives what has changed to everybody who wants to know.
 func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine, unseen *blind) error {
-	w.shown.scan(w.cfg.Path, watch.Batch{All: true})
+	begun := watch.Batch{All: true, Reason: "it was not watched before"}
+	w.shown.scan(w.cfg.Path, begun)
+	unseen.changed(begun)
 	for {
 		batch, err := watcher.Next(ctx)
 		if err != nil {
