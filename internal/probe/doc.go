@@ -21,8 +21,9 @@
 //
 // A packet has 122 bytes with its headers over IPv4. A node sends at most MostPublic a second over the public network and
 // MostMesh over the mesh, however many peers there are, and large packets that find out how large one may be to no more than one
-// peer every two seconds, and twice as many more to one where they seem not to arrive any more. After a loss it looks closer at one path at a time, which takes MostCloser more a second at most, for as long as
-// losses are seen that may be noise. Sent by one node, the mesh's own overhead of 85 bytes included:
+// peer every two seconds, and twice as many more to one where they seem not to arrive any more. After a loss it looks closer at one
+// path at a time, which takes MostCloser more a second at most, for as long as losses are seen that may be noise. Sent by one node,
+// the mesh's own overhead of 85 bytes included:
 //
 //	nodes   each peer, public   each peer, mesh   small packets   with large packets
 //	    3   every 0.1 s         every 1 s         2.9 kB/s        3.6 kB/s

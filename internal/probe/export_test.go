@@ -33,9 +33,8 @@ func Unseal(key, b []byte) (Packet, bool) {
 // End is one end of a path whose time the test makes.
 type End struct {
 	*track
-	Run      uint64
-	start    time.Time
-	allSizes time.Time
+	Run   uint64
+	start time.Time
 }
 
 // NewEnd returns an end that was started.
@@ -63,10 +62,9 @@ func (e *End) Take(p Packet, now time.Time) bool {
 
 // Set returns the packets of all sizes that are due, by their sizes; none where none are. One set is sent in every time.
 func (e *End) Set(now time.Time, every time.Duration) map[int]Packet {
-	if e.number == 0 || now.Before(e.allSizes) && !e.taken.wantsMore(now, every) {
+	if e.number == 0 || !e.taken.due(now, every) {
 		return nil
 	}
-	e.allSizes, e.taken.last = now.Add(every), now
 	out := map[int]Packet{}
 	for _, size := range sizes() {
 		p := e.describe(packet{run: e.Run, interval: 200 * time.Millisecond, large: true}, now, setMemory)

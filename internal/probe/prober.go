@@ -77,8 +77,6 @@ type peer struct {
 type way struct {
 	*track
 	pace pace
-	// allSizes is when packets of all sizes go out next.
-	allSizes time.Time
 	// address is which of the public addresses is in use, tried since when.
 	address int
 	tried   time.Time
@@ -137,7 +135,8 @@ func (p *Prober) SetPeers(peers map[string]Peer) {
 			have = &peer{id: newNodeID(p.options.Cluster, name)}
 			for _, path := range Paths() {
 				// Anywhere in the first interval, so that not all leave at once.
-				have.paths[path] = &way{track: newTrack(now), pace: pace{next: now.Add(rand.N(oftenPublic))}, allSizes: now.Add(rand.N(5 * time.Second)), tried: now}
+				have.paths[path] = &way{track: newTrack(now), pace: pace{next: now.Add(rand.N(oftenPublic))}, tried: now}
+				have.paths[path].taken.next = now.Add(rand.N(5 * time.Second))
 			}
 			p.peers[name], p.byID[have.id] = have, have
 		}
@@ -222,11 +221,9 @@ func (p *Prober) sendDue(to *peer, path Path, now time.Time) {
 	if w.failure = ""; err != nil {
 		w.failure = reason(err)
 	}
-	every := sizesEvery(len(p.peers))
-	if err != nil || now.Before(w.allSizes) && !w.taken.wantsMore(now, every) {
+	if err != nil || !w.taken.due(now, sizesEvery(len(p.peers))) {
 		return
 	}
-	w.allSizes, w.taken.last = now.Add(every), now
 	large := w.describe(template, now, memory)
 	large.large = true
 	for _, size := range sizes() {

@@ -84,14 +84,14 @@ func (a *arrivals) told(memory time.Duration) int {
 	return a.most(memory)
 }
 
-// taken is what the other end says of packets that this one sends it.
+// taken is what the other end says of packets that this one sends it, and when they are sent.
 type taken struct {
 	// most is the size of the largest one that arrives there. Since is when the other end began to say less, the zero time while it does not.
 	most  int
 	since time.Time
-	// last is when a set of packets of all sizes was sent last. Sets counts those that were sent beside the usual ones since from.
-	last, from time.Time
-	sets       int
+	// last is when a set of packets of all sizes was sent last, next when one is again, in any case. Sets counts those that were sent beside these since from.
+	last, next, from time.Time
+	sets             int
 }
 
 // hear takes what the other end says. Less is believed when a set was sent since it began to say so, which has had the time to arrive.
@@ -104,6 +104,15 @@ func (t *taken) hear(most int, now time.Time) {
 	case now.Sub(t.since) >= doubtFor && t.last.After(t.since) && now.Sub(t.last) >= moreAfter:
 		t.most, t.since = most, time.Time{}
 	}
+}
+
+// due tells whether a set is to be sent now, which it then is. One is in every time, and a few more while the other end lacks large packets.
+func (t *taken) due(now time.Time, every time.Duration) bool {
+	if now.Before(t.next) && !t.wantsMore(now, every) {
+		return false
+	}
+	t.last, t.next = now, now.Add(every)
+	return true
 }
 
 // wantsMore tells whether another set is to be sent now, of which one is sent in every time otherwise.
@@ -122,4 +131,4 @@ func (t *taken) wantsMore(now time.Time, every time.Duration) bool {
 }
 
 // restarted forgets what the other end said of what it has got: it knows nothing of that any more.
-func (t *taken) restarted() { *t = taken{most: t.most, last: t.last} }
+func (t *taken) restarted() { *t = taken{most: t.most, last: t.last, next: t.next} }

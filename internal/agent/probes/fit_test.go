@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/netip"
 	"sync"
@@ -18,7 +17,6 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/probe"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/topology"
-	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
 // pathsProber says what it is told of links.
@@ -78,17 +76,9 @@ func TestMeshIsToldWhatItsPathsTake(t *testing.T) {
 		prober.is("b", 1280, 1000, 0)
 		prober.is("c", 1280, 100, 0)
 		prober.is("d", 1280, 1000, 0.3)
-		m := probes.New(probes.Config{
-			Cluster: "web", Node: "a",
-			Key:  func(trust.PublicKey) (key [trust.PairKeySize]byte, err error) { return key, nil },
-			Open: func(probe.Options) (probes.Prober, error) { return prober, nil },
-			See: func() probes.Sight {
-				return probes.Sight{View: view, Driver: driver, Peers: map[string]spec.PeerStatus{"b": {Reachable: true, Direct: true}}}
-			},
-			Echo:    func(context.Context, netip.Addr, time.Duration) bool { return true },
-			Dial:    func(context.Context, netip.AddrPort) error { return nil },
-			Changed: func(bool) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-		})
+		m := probes.New(quietConfig(prober, func() probes.Sight {
+			return probes.Sight{View: view, Driver: driver, Peers: map[string]spec.PeerStatus{"b": {Reachable: true, Direct: true}}}
+		}))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go func() { _ = m.Run(ctx) }()

@@ -2,7 +2,6 @@ package probes_test
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"sync"
 	"testing"
@@ -13,7 +12,6 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/probe"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/topology"
-	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
 // deafProber gets nothing, whoever sends.
@@ -57,17 +55,9 @@ func TestNodeThatNobodyCanCall(t *testing.T) {
 					Self:  topology.Peer{Name: "a", Addresses: addresses, MeshAddress: netip.MustParseAddr("10.66.0.1")},
 					Peers: []topology.Peer{{Name: "b", Addresses: []string{"198.51.100.2"}, MeshAddress: netip.MustParseAddr("10.66.0.2")}},
 				}
-				m := probes.New(probes.Config{
-					Cluster: "web", Node: "a",
-					Key:  func(trust.PublicKey) (key [trust.PairKeySize]byte, err error) { return key, nil },
-					Open: func(probe.Options) (probes.Prober, error) { return prober, nil },
-					See: func() probes.Sight {
-						return probes.Sight{View: view, Peers: map[string]spec.PeerStatus{"b": {Reachable: true, Direct: true}}}
-					},
-					Echo:    func(context.Context, netip.Addr, time.Duration) bool { return true },
-					Dial:    func(context.Context, netip.AddrPort) error { return nil },
-					Changed: func(bool) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-				})
+				m := probes.New(quietConfig(prober, func() probes.Sight {
+					return probes.Sight{View: view, Peers: map[string]spec.PeerStatus{"b": {Reachable: true, Direct: true}}}
+				}))
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				_ = m.Run(ctx) // the time of a bubble, none of the test's

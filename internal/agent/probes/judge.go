@@ -152,7 +152,7 @@ func (f facts) judge() spec.LinkStatus {
 		s.Condition = spec.LinkMTU
 		larger := "larger ones take the slower way, or the connection's other end is told to send smaller ones; set the link's mtu if it stays so"
 		if f.driver == spec.MeshWireGuard {
-			larger = "the mesh keeps what it sends between them below that"
+			larger = "the mesh is told to send none that are larger"
 		}
 		s.Message = fmt.Sprintf("packets between %s and %s may not be larger than about %d bytes, the mesh sends up to %d: %s", f.self, f.peer, f.small(), probe.MeshNeeds, larger)
 	}

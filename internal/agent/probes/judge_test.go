@@ -109,7 +109,7 @@ func TestJudge(t *testing.T) {
 		{"lossy", probes.Case{Link: probe.Measurement{In: good, Out: lossy(0.2)}, Mesh: direct}, spec.LinkLossy, "", []string{"a -> c loses 20 %, c -> a loses 0 %"}},
 		{"a little lossy", probes.Case{Link: probe.Measurement{In: lossy(0.04), Out: good}, Mesh: direct}, spec.LinkDirect, "", nil},
 		{"a little lossy still", probes.Case{Link: probe.Measurement{In: lossy(0.04), Out: good}, Mesh: direct, Before: spec.LinkLossy}, spec.LinkLossy, "", nil},
-		{"small packets only, and WireGuard", probes.Case{Link: probe.Measurement{In: good, Out: small}, Mesh: direct, Driver: spec.MeshWireGuard}, spec.LinkMTU, "", []string{"about 1280 bytes", "keeps what it sends between them below that"}},
+		{"small packets only, and WireGuard", probes.Case{Link: probe.Measurement{In: good, Out: small}, Mesh: direct, Driver: spec.MeshWireGuard}, spec.LinkMTU, "", []string{"about 1280 bytes", "is told to send none that are larger"}},
 		{
 			"WireGuard's port is filtered",
 			probes.Case{Link: probe.Measurement{In: good, Out: gone}, Mesh: direct, APITCP: "open", Driver: spec.MeshWireGuard},

@@ -3,7 +3,6 @@ package probes_test
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -17,7 +16,6 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/probe"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/topology"
-	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
 // stall is a time in which the machine runs nothing of the agent.
@@ -94,24 +92,19 @@ var addressOfC = netip.MustParseAddr("10.66.0.3")
 func (s *scene) run(t *testing.T, driver mesh.Driver) *probes.Manager {
 	t.Helper()
 	good := &spec.LinkDirection{}
-	m := probes.New(probes.Config{
-		Cluster: "web", Node: "a",
-		Key:  func(trust.PublicKey) (key [trust.PairKeySize]byte, err error) { return key, nil },
-		Open: func(probe.Options) (probes.Prober, error) { return s, nil },
-		See: func() probes.Sight {
-			return probes.Sight{
-				View: &topology.View{Self: topology.Peer{Addresses: []string{"198.51.100.1"}}, Peers: []topology.Peer{
-					{Name: "b", Addresses: []string{cmp.Or(s.addressOfB, "198.51.100.2")}, MeshAddress: netip.MustParseAddr("10.66.0.2")},
-					{Name: "c", Addresses: []string{"198.51.100.3"}, MeshAddress: addressOfC},
-				}},
-				Driver: driver, Peers: map[string]spec.PeerStatus{"b": {Reachable: true, Direct: true}, "c": {Reachable: true, Direct: true}},
-				Statuses: map[string]spec.Status{"b": {Node: "b", Peers: map[string]spec.PeerStatus{"c": {Reachable: true, Direct: true}}, Links: map[string]spec.LinkStatus{"c": {In: good, Out: good, RTT: 1}}}},
-				Received: map[string]time.Time{"b": time.Now()},
-			}
-		},
-		Echo: s.echo, Dial: func(context.Context, netip.AddrPort) error { return nil },
-		Lookup: s.lookup, Changed: func(bool) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	cfg := quietConfig(s, func() probes.Sight {
+		return probes.Sight{
+			View: &topology.View{Self: topology.Peer{Addresses: []string{"198.51.100.1"}}, Peers: []topology.Peer{
+				{Name: "b", Addresses: []string{cmp.Or(s.addressOfB, "198.51.100.2")}, MeshAddress: netip.MustParseAddr("10.66.0.2")},
+				{Name: "c", Addresses: []string{"198.51.100.3"}, MeshAddress: addressOfC},
+			}},
+			Driver: driver, Peers: map[string]spec.PeerStatus{"b": {Reachable: true, Direct: true}, "c": {Reachable: true, Direct: true}},
+			Statuses: map[string]spec.Status{"b": {Node: "b", Peers: map[string]spec.PeerStatus{"c": {Reachable: true, Direct: true}}, Links: map[string]spec.LinkStatus{"c": {In: good, Out: good, RTT: 1}}}},
+			Received: map[string]time.Time{"b": time.Now()},
+		}
 	})
+	cfg.Echo, cfg.Lookup = s.echo, s.lookup
+	m := probes.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	done.Go(func() { _ = m.Run(ctx) })

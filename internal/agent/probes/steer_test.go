@@ -3,7 +3,6 @@ package probes_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -17,7 +16,6 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/probe"
 	"github.com/atollhq/terraform-provider-atoll/internal/spec"
 	"github.com/atollhq/terraform-provider-atoll/internal/topology"
-	"github.com/atollhq/terraform-provider-atoll/internal/trust"
 )
 
 // idleProber knows nothing of any link.
@@ -52,20 +50,13 @@ func TestNodeWithALeftLinkIsReplaced(t *testing.T) {
 		peer := topology.Peer{Name: "b", Addresses: []string{"198.51.100.2"}, MeshAddress: netip.MustParseAddr("10.66.0.2")}
 		var mu sync.Mutex
 		view := &topology.View{Peers: []topology.Peer{peer}}
-		m := probes.New(probes.Config{
-			Cluster: "web", Node: "a",
-			Before: map[string]spec.LinkStatus{"b": {Steering: &spec.LinkSteering{Away: true, Why: "dead", Since: time.Now(), Hold: 3600}}},
-			Key:    func(trust.PublicKey) (key [trust.PairKeySize]byte, err error) { return key, nil },
-			Open:   func(probe.Options) (probes.Prober, error) { return idleProber{}, nil },
-			See: func() probes.Sight {
-				mu.Lock()
-				defer mu.Unlock()
-				return probes.Sight{View: view, Driver: driver, Peers: map[string]spec.PeerStatus{"b": {Reachable: true}}}
-			},
-			Echo:    func(context.Context, netip.Addr, time.Duration) bool { return true },
-			Dial:    func(context.Context, netip.AddrPort) error { return nil },
-			Changed: func(bool) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		cfg := quietConfig(idleProber{}, func() probes.Sight {
+			mu.Lock()
+			defer mu.Unlock()
+			return probes.Sight{View: view, Driver: driver, Peers: map[string]spec.PeerStatus{"b": {Reachable: true}}}
 		})
+		cfg.Before = map[string]spec.LinkStatus{"b": {Steering: &spec.LinkSteering{Away: true, Why: "dead", Since: time.Now(), Hold: 3600}}}
+		m := probes.New(cfg)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go func() { _ = m.Run(ctx) }()
