@@ -41,14 +41,14 @@ func (r *run) knowledgeLost(t *testing.T) {
 	}
 }
 
-// knowledgeDamaged has bytes flipped, and the end missing, in what a side knows.
+// knowledgeDamaged has bytes flipped, in one place and another, and the end missing, in what a side knows.
 func (r *run) knowledgeDamaged(t *testing.T) {
+	damages := []string{`truncate -s $(($(stat -c %s "$f") * 2 / 3)) "$f"`, `: >"$f"`}
+	for eighth := range 7 {
+		damages = append(damages, fmt.Sprintf(`printf '\377\377\377\377' | dd of="$f" bs=1 seek=$(($(stat -c %%s "$f") * %d / 8)) conv=notrunc status=none`, eighth+1))
+	}
 	for _, s := range r.sides() {
-		for i, damage := range []string{
-			`printf '\377\377\377\377' | dd of="$f" bs=1 seek=$(($(stat -c %s "$f") / 2)) conv=notrunc status=none`,
-			`truncate -s $(($(stat -c %s "$f") * 2 / 3)) "$f"`,
-			`: >"$f"`,
-		} {
+		for i, damage := range damages {
 			if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
 				t.Fatal(err)
 			}

@@ -285,7 +285,7 @@ func (e *engine) answer(ctx context.Context, link *worker.Link) (err error) {
 		_ = link.Close() // what it has said waits for the end of that
 	}
 	e.logEnd(ctx, program, said.String())
-	e.judgeServer(said.String())
+	e.judgeServer(lastOf(said.String(), program.Wait()))
 	return errors.Join(ignoreClosed(here.Close()), ignoreClosed(<-joined))
 }
 

@@ -5,7 +5,7 @@ import "time"
 // CauseOf says in a word why unison has ended, by its last words.
 func CauseOf(said string) string {
 	return map[cause]string{
-		unknown: "unknown", lostArchive: "archive", unequal: "unequal", lostTree: "tree", lostLink: "link", lostMonitor: "monitor", lockedFiles: "locked", crashed: "crash",
+		unknown: "unknown", lostArchive: "archive", unequal: "unequal", lostTree: "tree", lostLink: "link", lostMonitor: "monitor", lockedFiles: "locked", crashed: "crash", killed: "killed",
 	}[causeOf(said)]
 }
 

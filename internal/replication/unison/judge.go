@@ -1,10 +1,13 @@
 package unison
 
 import (
+	"errors"
 	"fmt"
+	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/replication/worker"
 )
@@ -22,8 +25,9 @@ const (
 	lostLink
 	lostMonitor
 	lockedFiles
-	// crashed is that it has come upon what it did not expect.
+	// crashed is that it has come upon what it did not expect, killed that somebody else has ended it.
 	crashed
+	killed
 )
 
 // causes is how unison says it, before it exits with 3 for whatever is fatal. The first that is found counts.
@@ -34,12 +38,14 @@ var causes = []struct {
 	{lostTree, regexp.MustCompile(`designated as a mountpoint`)},
 	{lostMonitor, regexp.MustCompile(`^Filesystem watcher error`)},
 	{unequal, regexp.MustCompile(`New archives are not identical`)},
-	// loadArchives, checkArchive and loadArchiveLocal in its update.ml.
-	{lostArchive, regexp.MustCompile(`inconsistent state|On-disk archives are not identical|loading archive|Archive file seems damaged|Archive (?:format )?mismatch`)},
+	// loadArchives, checkArchive and loadArchiveLocal in its update.ml, find in its proplist.ml.
+	{lostArchive, regexp.MustCompile(`inconsistent state|Property lists: |On-disk archives are not identical|loading archive|Archive file seems damaged|Archive (?:format )?mismatch`)},
 	{lockedFiles, regexp.MustCompile(`archives are locked|is locked`)},
 	{lostLink, regexp.MustCompile(`(?i)lost connection|connection (?:reset|refused|closed)|can't connect`)},
-	// exn2string in its uicommon.ml, of 2.53 and 2.52.
-	{crashed, regexp.MustCompile(`please report a bug|Uncaught exception`)},
+	// exn2string in its uicommon.ml, of 2.53 and 2.52, what a server says before that (catch_all in its main.ml), and what the kernel does with a program that
+	// takes what it has read for something else.
+	{crashed, regexp.MustCompile(`^(?:Unison server failed: )?(?:Uncaught exception|Invalid argument)|^ended by a signal: (?:segmentation fault|bus error|aborted|illegal instruction|floating point exception)`)},
+	{killed, regexp.MustCompile(`^ended by a signal: `)},
 }
 
 func causeOf(said string) cause {
@@ -49,6 +55,18 @@ func causeOf(said string) cause {
 		}
 	}
 	return unknown
+}
+
+// lastOf returns unison's last words, or what has ended it without any.
+func lastOf(said string, end error) string {
+	var exit *exec.ExitError
+	if said != "" || !errors.As(end, &exit) {
+		return said
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return "ended by a signal: " + status.Signal().String()
+	}
+	return ""
 }
 
 // judge decides what follows from unison's last words. Useful tells whether it has synchronized before.
@@ -78,6 +96,8 @@ func (e *engine) judge(said string, useful bool) error {
 		return fmt.Errorf("the connection to %s was lost", e.host.Config.Peer)
 	case lockedFiles:
 		return fmt.Errorf("an earlier program on %s or here has not ended yet", e.host.Config.Peer)
+	case killed:
+		return fmt.Errorf("unison was %s; where it has used up the memory, the kernel's log says so", firstLine(said))
 	case unknown, crashed:
 	}
 	return worker.Problem("unison gives up: " + strings.Join(strings.Fields(said), " "))

@@ -28,7 +28,15 @@ func TestCauses(t *testing.T) {
 		"Warning: the archives are locked.  \nIf no other instance of unison is running, the locks should be removed.\n  The file /x/lk on host hk1 should be deleted\nPlease delete lock files as appropriate and try again.": "locked",
 		"Invalid argument (please report a bug): Bytes.create\nRaised at Lwt.ignore_result in file \"src/lwt/lwt.ml\"":                                                                                                         "crash",
 		"Uncaught unix error (please report a bug): read failed: Connection reset by peer\nRaised at Lwt.ignore_result in file":                                                                                                "link",
-		"Stack overflow": "unknown",
+		"Uncaught unix error (please report a bug): write failed: No space left on device\nRaised at Lwt.ignore_result in file":                                                                                                "unknown",
+		"Uncaught unix error: write failed: Invalid argument":                                                                           "unknown",
+		"Invalid argument: Bytes.create\nRaised at Lwt.poll in file \"src/lwt/lwt.ml\"":                                                 "crash",
+		"Unison server failed: Invalid argument: Bytes.create\nRaised at Lwt.ignore_result in file \"src/lwt/lwt.ml\"":                  "crash",
+		"Unison server failed: Uncaught exception (please report a bug): Not_found\nRaised at Stdlib__Map.Make.find in file \"map.ml\"": "crash",
+		"Uncaught exception Stdlib.Queue.Empty\nRaised at Lwt.poll in file":                                                             "crash",
+		"ended by a signal: segmentation fault":                                                                                         "crash",
+		"ended by a signal: killed":                                                                                                     "killed",
+		"Stack overflow":                                                                                                                "unknown",
 	} {
 		if got := unison.CauseOf(said); got != want {
 			t.Errorf("%q: %s, want %s", said, got, want)

@@ -77,7 +77,7 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	<-program.Exited()
 	err = errors.Join(ignoreClosed(listener.Close()), ignoreClosed(link.Close()), ignoreClosed(<-joined), <-read)
 	e.logEnd(ctx, program, said.String())
-	if fatal == "" || ctx.Err() != nil || once {
+	if fatal = lastOf(fatal, program.Wait()); fatal == "" || ctx.Err() != nil || once {
 		return err
 	}
 	return e.judge(fatal, rounds > 0)

@@ -28,7 +28,8 @@ var (
 	summaryLine = regexp.MustCompile(`^Synchronization (?:complete|incomplete) at \S+ +\(\d+ items? transferred, (?:(\d+) partially transferred, )?(\d+) skipped, (\d+) failed(?:, \d+ not started)?\)$`)
 	failedLine  = regexp.MustCompile(`^Failed \[(.*)\]: (.*)$`)
 	skippedLine = regexp.MustCompile(`^  skipped: (.*?) \((.*?)\)?$`)
-	fatalLine   = regexp.MustCompile(`^(?:Fatal error|Error): (.*)$`)
+	// handleException in its uitext.ml, with exn2string in its uicommon.ml: before 2.53.5 exceptions that it does not expect have no prefix.
+	fatalLine = regexp.MustCompile(`^(?:(?:Fatal error|Error): (.*)|((?:Uncaught (?:unix error|exception)|Invalid argument).*))$`)
 )
 
 // nothing is what unison says instead of a summary.
@@ -67,19 +68,17 @@ type parser struct {
 	// round is what is being summed up, with so many lines to come.
 	round *Round
 	left  int
+	// fatal is what may be its last words: they are when no other round comes to its end. A name may have them, too.
 	fatal []string
 }
 
 func newRound() *Round { return &Round{Failed: map[string]string{}, Skipped: map[string]string{}} }
 
 func (p *parser) line(text string) {
-	if p.fatal != nil {
-		p.fatal = append(p.fatal, text)
-		return
-	}
 	if m := fatalLine.FindStringSubmatch(text); m != nil {
-		p.fatal = []string{m[1]}
-		return
+		p.fatal = []string{m[1] + m[2]}
+	} else if p.fatal != nil {
+		p.fatal = append(p.fatal, text)
 	}
 	if p.round != nil && p.summed(text) {
 		return
@@ -153,15 +152,16 @@ func (p *parser) done() {
 		return
 	}
 	p.each(*p.round)
-	p.round, p.reasons = nil, map[string]string{}
+	p.round, p.fatal, p.reasons = nil, nil, map[string]string{}
 }
 
 func (p *parser) end() {
+	fatal := p.fatal
 	if p.round != nil {
 		p.left = 0
 		p.done()
 	}
-	if p.fatal != nil {
-		p.each(Round{Fatal: strings.TrimSpace(strings.Join(p.fatal, "\n"))})
+	if fatal != nil {
+		p.each(Round{Fatal: strings.TrimSpace(strings.Join(fatal, "\n"))})
 	}
 }

@@ -23,6 +23,19 @@ func TestReadRounds(t *testing.T) {
 Synchronization complete at 15:34:49  (1 item transferred, 0 skipped, 0 failed)
 `, []unison.Round{{}},
 		},
+		"what it did not expect, as before 2.53.5": {
+			"\nInvalid argument: Bytes.create\nRaised at Lwt.poll in file \"lwt.ml\"\n",
+			[]unison.Round{{Fatal: "Invalid argument: Bytes.create\nRaised at Lwt.poll in file \"lwt.ml\""}},
+		},
+		"a name that is like its last words": {
+			`[BGN] Copying new
+Fatal error: Lost connection with the server from /srv/a to //hk2//srv/b
+[END] Copying new
+Fatal error: Lost connection with the server
+Synchronization complete at 15:37:24  (1 item transferred, 0 skipped, 0 failed)
+Nothing to do: replicas have not changed since last sync.
+`, []unison.Round{{}, {}},
+		},
 		"nothing": {
 			"Nothing to do: replicas have not changed since last sync.\n",
 			[]unison.Round{{}},
