@@ -14,7 +14,7 @@ import (
 )
 
 // cameAhead waits until a side has said since a moment that contents have come ahead.
-func (r *run) cameAhead(t *testing.T, s *side, since string) {
+func (r *run) cameAhead(t *testing.T, s *side, since moment) {
 	t.Helper()
 	if r.CameAhead == "" {
 		return
@@ -22,16 +22,19 @@ func (r *run) cameAhead(t *testing.T, s *side, since string) {
 	await.True(t, "contents have come ahead to "+s.Name, long, func() bool { return r.said(t, s, since, r.CameAhead) })
 }
 
-// said tells whether a side's journal has a line since a moment.
-func (r *run) said(t *testing.T, s *side, since, line string) bool {
+// moment is a place in a side's journal: its cursor, or how much there is of it where it is a file. The zero moment is before everything.
+type moment string
+
+// now is after everything that a side has said.
+func (s *side) now(t *testing.T) moment {
 	t.Helper()
-	return strings.TrimSpace(s.Run(t, `if [ -e /run/journal ]; then tail -c +"${3#*/}" /run/journal; else journalctl --no-pager -o cat -u "$1" --since "@${3%/*}"; fi | grep -c "$2" || true`, r.Unit(pairName), line, since)) != "0"
+	return moment(strings.TrimSpace(s.Run(t, `if [ -e /run/journal ]; then wc -c </run/journal; else journalctl --sync; journalctl -q -n 1 -o cat --output-fields=_PID --show-cursor | sed -n 's/^-- cursor: //p'; fi`)))
 }
 
-// moment is now, in a side's journal: the time in seconds since 1970, and after a slash how much there is of it that is a file.
-func (s *side) moment(t *testing.T) string {
+// said tells whether a side's journal has a line since a moment.
+func (r *run) said(t *testing.T, s *side, since moment, line string) bool {
 	t.Helper()
-	return strings.TrimSpace(s.Run(t, `echo "$(date +%s)/$(($(cat /run/journal 2>/dev/null | wc -c) + 1))"`))
+	return strings.TrimSpace(s.Run(t, `if [ -e /run/journal ]; then tail -c +"$((${3:-0} + 1))" /run/journal; else journalctl --sync; journalctl -q --no-pager -o cat -u "$1" ${3:+--after-cursor="$3"}; fi | grep -c "$2" || true`, r.Unit(pairName), line, string(since))) != "0"
 }
 
 // stoppedAhead stops either side while contents come ahead of a synchronization over a way that takes minutes for all of them. It ends by itself, long before
@@ -51,7 +54,7 @@ func (r *run) stoppedAhead(t *testing.T) {
 			r.awaitSynced(t, long)
 			stop := func(s *side) {
 				t.Helper()
-				since := s.moment(t)
+				since := s.now(t)
 				if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
 					t.Fatal(err)
 				}

@@ -351,12 +351,14 @@ func (r *run) anotherTree(t *testing.T) {
 		} {
 			r.awaitSynced(t, long)
 			stop()
-			since := s.moment(t)
+			since := s.now(t)
 			s.Run(t, put, s.path)
 			r.apply(t, s)
 			r.awaitSynced(t, long)
 			if i == 0 {
 				r.cameAhead(t, s, since)
+			} else if r.CameAhead != "" && r.said(t, s, since, r.CameAhead) {
+				t.Errorf("contents have come ahead to %s, which had some of its own", s.Name)
 			}
 			for _, side := range r.sides() {
 				await.NoError(t, "nothing is deleted", long, func(ctx context.Context) error {

@@ -53,6 +53,7 @@ func (r *run) moment(t *testing.T) {
 				}
 				return nil
 			})
+			r.awaitSynced(t, long) // nothing is put there any more
 			r.lead.Run(t, `rm -r "$1"`, filepath.Join(r.lead.path, dir))
 			r.awaitSynced(t, long)
 		}
