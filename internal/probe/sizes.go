@@ -89,7 +89,7 @@ type taken struct {
 	// most is the size of the largest one that arrives there. Since is when the other end began to say less, the zero time while it does not.
 	most  int
 	since time.Time
-	// last is when a set of packets of all sizes was sent last, next when one is again, in any case. Sets counts those that were sent beside these since from.
+	// last is when a set of packets of all sizes was sent last, next when the next regular one is due. Sets counts those that were sent beside these since from.
 	last, next, from time.Time
 	sets             int
 }

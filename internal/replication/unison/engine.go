@@ -64,6 +64,8 @@ type engine struct {
 	distrusted bool
 	// looked tells that unison has looked at the tree since it was started.
 	looked bool
+	// crashed tells that unison has crashed the last time, before it was of use.
+	crashed bool
 	// thorough tells that the next start reads all contents.
 	thorough bool
 	fresh    fresh
@@ -285,7 +287,7 @@ func (e *engine) answer(ctx context.Context, link *worker.Link) (err error) {
 		_ = link.Close() // what it has said waits for the end of that
 	}
 	e.logEnd(ctx, program, said.String())
-	e.judgeServer(lastOf(said.String(), program.Wait()))
+	e.judgeServer(lastOfServer(said.String(), program.Wait()))
 	return errors.Join(ignoreClosed(here.Close()), ignoreClosed(<-joined))
 }
 
@@ -330,6 +332,7 @@ func (e *engine) Heard(w worker.Word) {
 		e.monitor.Release(w.Release)
 	}
 	if w.Synced {
+		e.wasOfUse()
 		e.host.Answers()
 	}
 	if w.Misread {

@@ -5,7 +5,7 @@ import "time"
 // CauseOf says in a word why unison has ended, by its last words.
 func CauseOf(said string) string {
 	return map[cause]string{
-		unknown: "unknown", lostArchive: "archive", unequal: "unequal", lostTree: "tree", lostLink: "link", lostMonitor: "monitor", lockedFiles: "locked", crashed: "crash", killed: "killed",
+		unknown: "unknown", lostArchive: "archive", unequal: "unequal", lostTree: "tree", lostLink: "link", lostMonitor: "monitor", lockedFiles: "locked", exhausted: "exhausted", crashed: "crash", killed: "killed",
 	}[causeOf(said)]
 }
 
@@ -19,6 +19,9 @@ func NewUntidy() Untidy { return Untidy{untidy{}} }
 func (u Untidy) Round(failed map[string]string, now time.Time) []string {
 	return u.u.round(failed, now)
 }
+
+// LastOfServer returns a server's last words, or which signal has ended it.
+func LastOfServer(said string, end error) string { return lastOfServer(said, end) }
 
 // Overtaken tells whether what failed is a canary that the next one was written over.
 func Overtaken(path, reason string) bool { return overtaken(path, reason) }

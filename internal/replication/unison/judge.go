@@ -25,7 +25,9 @@ const (
 	lostLink
 	lostMonitor
 	lockedFiles
-	// crashed is that it has come upon what it did not expect, killed that somebody else has ended it.
+	// exhausted is that it needs more memory or room on its stack than there is, crashed that it has come upon what else it did not expect, and killed that
+	// a signal has ended it.
+	exhausted
 	crashed
 	killed
 )
@@ -36,15 +38,15 @@ var causes = []struct {
 	said  *regexp.Regexp
 }{
 	{lostTree, regexp.MustCompile(`designated as a mountpoint`)},
-	{lostMonitor, regexp.MustCompile(`^Filesystem watcher error`)},
+	{lostMonitor, regexp.MustCompile(`^(?:Server: )?Filesystem watcher error`)},
 	{unequal, regexp.MustCompile(`New archives are not identical`)},
-	// loadArchives, checkArchive and loadArchiveLocal in its update.ml, find in its proplist.ml.
+	// loadArchives, checkArchive and loadArchiveLocal in its update.ml, find_m in its proplist.ml.
 	{lostArchive, regexp.MustCompile(`inconsistent state|Property lists: |On-disk archives are not identical|loading archive|Archive file seems damaged|Archive (?:format )?mismatch`)},
 	{lockedFiles, regexp.MustCompile(`archives are locked|is locked`)},
 	{lostLink, regexp.MustCompile(`(?i)lost connection|connection (?:reset|refused|closed)|can't connect`)},
-	// exn2string in its uicommon.ml, of 2.53 and 2.52, what a server says before that (catch_all in its main.ml), and what the kernel does with a program that
-	// takes what it has read for something else.
-	{crashed, regexp.MustCompile(`^(?:Unison server failed: )?(?:Uncaught exception|Invalid argument)|^ended by a signal: (?:segmentation fault|bus error|aborted|illegal instruction|floating point exception)`)},
+	// exn2string in its uicommon.ml, of 2.53 and 2.52, and what the kernel does with a program that takes what it has read for something else.
+	{exhausted, regexp.MustCompile(`^(?:Uncaught exception.*)?(?:Stack overflow|Stack_overflow|Out of memory|Out_of_memory)`)},
+	{crashed, regexp.MustCompile(`^Uncaught exception |^Invalid argument(?: \(please report a bug\))?: |^ended by a signal: (?:segmentation fault|bus error)`)},
 	{killed, regexp.MustCompile(`^ended by a signal: `)},
 }
 
@@ -57,16 +59,25 @@ func causeOf(said string) cause {
 	return unknown
 }
 
-// lastOf returns unison's last words, or what has ended it without any.
+// lastOf returns unison's last words, or which signal has ended it.
 func lastOf(said string, end error) string {
 	var exit *exec.ExitError
-	if said != "" || !errors.As(end, &exit) {
-		return said
+	if errors.As(end, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return "ended by a signal: " + status.Signal().String()
+		}
 	}
-	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return "ended by a signal: " + status.Signal().String()
+	return said
+}
+
+// serverFailed is what a server's last words begin with (catch_all in its main.ml). The linker, say, may have had some before.
+const serverFailed = "Unison server failed: "
+
+func lastOfServer(said string, end error) string {
+	if at := strings.LastIndex(said, serverFailed); at >= 0 {
+		said = said[at+len(serverFailed):]
 	}
-	return ""
+	return lastOf(said, end)
 }
 
 // judge decides what follows from unison's last words. Useful tells whether it has synchronized before.
@@ -79,6 +90,9 @@ func (e *engine) judge(said string, useful bool) error {
 		return fmt.Errorf("what the two sides know of the synchronization is not the same; it is tried again: %s", firstLine(said))
 	}
 	if c == crashed && !useful {
+		if !e.crashesAgain() {
+			return fmt.Errorf("unison has broken off before it had looked at everything; it is tried again: %s", firstLine(said))
+		}
 		c = lostArchive
 	}
 	switch c {
@@ -97,8 +111,8 @@ func (e *engine) judge(said string, useful bool) error {
 	case lockedFiles:
 		return fmt.Errorf("an earlier program on %s or here has not ended yet", e.host.Config.Peer)
 	case killed:
-		return fmt.Errorf("unison was %s; where it has used up the memory, the kernel's log says so", firstLine(said))
-	case unknown, crashed:
+		return fmt.Errorf("unison was %s; where the memory was used up, the kernel's log says so", firstLine(said))
+	case unknown, exhausted, crashed:
 	}
 	return worker.Problem("unison gives up: " + strings.Join(strings.Fields(said), " "))
 }
@@ -109,10 +123,26 @@ func (e *engine) judgeServer(said string) {
 	e.mu.Lock()
 	useful := e.looked
 	e.mu.Unlock()
-	if causeOf(said) == crashed && !useful {
+	if causeOf(said) == crashed && !useful && e.crashesAgain() {
 		e.host.Log.Warn("what is known of the last synchronization cannot be read; both trees are compared as a whole")
 		e.distrust()
 	}
+}
+
+// crashesAgain takes in that unison has crashed before it was of use, and tells whether it had done so the last time: it does with damaged archives.
+func (e *engine) crashesAgain() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	again := e.crashed
+	e.crashed = !again
+	return again
+}
+
+// wasOfUse takes in that a round was completed.
+func (e *engine) wasOfUse() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.crashed = false
 }
 
 func firstLine(text string) string {

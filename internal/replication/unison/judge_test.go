@@ -1,6 +1,7 @@
 package unison_test
 
 import (
+	"os/exec"
 	"testing"
 	"time"
 
@@ -29,17 +30,42 @@ func TestCauses(t *testing.T) {
 		"Invalid argument (please report a bug): Bytes.create\nRaised at Lwt.ignore_result in file \"src/lwt/lwt.ml\"":                                                                                                         "crash",
 		"Uncaught unix error (please report a bug): read failed: Connection reset by peer\nRaised at Lwt.ignore_result in file":                                                                                                "link",
 		"Uncaught unix error (please report a bug): write failed: No space left on device\nRaised at Lwt.ignore_result in file":                                                                                                "unknown",
-		"Uncaught unix error: write failed: Invalid argument":                                                                           "unknown",
-		"Invalid argument: Bytes.create\nRaised at Lwt.poll in file \"src/lwt/lwt.ml\"":                                                 "crash",
-		"Unison server failed: Invalid argument: Bytes.create\nRaised at Lwt.ignore_result in file \"src/lwt/lwt.ml\"":                  "crash",
-		"Unison server failed: Uncaught exception (please report a bug): Not_found\nRaised at Stdlib__Map.Make.find in file \"map.ml\"": "crash",
-		"Uncaught exception Stdlib.Queue.Empty\nRaised at Lwt.poll in file":                                                             "crash",
-		"ended by a signal: segmentation fault":                                                                                         "crash",
-		"ended by a signal: killed":                                                                                                     "killed",
-		"Stack overflow":                                                                                                                "unknown",
+		"Uncaught unix error: write failed: Invalid argument":                                                     "unknown",
+		"Invalid argument: Bytes.create\nRaised at Lwt.poll in file \"src/lwt/lwt.ml\"":                           "crash",
+		"Uncaught exception Stdlib.Queue.Empty\nRaised at Lwt.poll in file":                                       "crash",
+		"ended by a signal: segmentation fault":                                                                   "crash",
+		"ended by a signal: killed":                                                                               "killed",
+		"Server: Filesystem watcher error: x":                                                                     "monitor",
+		"Invalid argument [rename(/srv/uploads/a:b)]":                                                             "unknown",
+		"Error in committing:\nInvalid argument [rename(/srv/uploads/a:b)]":                                       "unknown",
+		"Uncaught exception (please report a bug): Not_found\nRaised at Stdlib__Map.Make.find in file \"map.ml\"": "crash",
+		"Uncaught exception Stack overflow\nRaised by":                                                            "exhausted",
+		"Uncaught exception (please report a bug): Out of memory\nRaised at":                                      "exhausted",
+		"Stack overflow. This could indicate a programming error.":                                                "exhausted",
+		"ended by a signal: aborted":                                                                              "killed",
 	} {
 		if got := unison.CauseOf(said); got != want {
 			t.Errorf("%q: %s, want %s", said, got, want)
+		}
+	}
+}
+
+// TestLastOf has unison's server end, as unison 2.53.7 says it, with what others have said before.
+func TestLastOf(t *testing.T) {
+	t.Parallel()
+	segfault := exec.CommandContext(t.Context(), "sh", "-c", "kill -SEGV $$").Run()
+	for _, tt := range []struct {
+		said string
+		end  error
+		want string
+	}{
+		{"Unison server failed: Invalid argument: Bytes.create\nRaised at", nil, "Invalid argument: Bytes.create\nRaised at"},
+		{"ERROR: ld.so: object '/x' cannot be preloaded: ignored.\nUnison server failed: Uncaught exception Not_found", nil, "Uncaught exception Not_found"},
+		{"ERROR: ld.so: object '/x' cannot be preloaded: ignored.", segfault, "ended by a signal: segmentation fault"},
+		{"", nil, ""},
+	} {
+		if got := unison.LastOfServer(tt.said, tt.end); got != tt.want {
+			t.Errorf("%q, %v: %q, want %q", tt.said, tt.end, got, tt.want)
 		}
 	}
 }

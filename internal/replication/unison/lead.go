@@ -77,6 +77,9 @@ func (e *engine) lead(ctx context.Context, link *worker.Link) error {
 	<-program.Exited()
 	err = errors.Join(ignoreClosed(listener.Close()), ignoreClosed(link.Close()), ignoreClosed(<-joined), <-read)
 	e.logEnd(ctx, program, said.String())
+	if rounds > 0 {
+		e.wasOfUse()
+	}
 	if fatal = lastOf(fatal, program.Wait()); fatal == "" || ctx.Err() != nil || once {
 		return err
 	}
@@ -102,7 +105,7 @@ func (e *engine) tunnel(listener *net.UnixListener, program *worker.Program, lin
 // round takes in what came of a round.
 func (e *engine) round(link *worker.Link, r Round) {
 	delete(r.Failed, e.host.Config.PaceFile())
-	due := e.untidy.round(r.Failed, time.Now())
+	due := e.untidy.round(r.Failed, time.Now()) // what is no failure to speak of leaves an unfinished file as well
 	maps.DeleteFunc(r.Failed, overtaken)
 	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped))
 	failing := e.skipped.round(r, time.Now())

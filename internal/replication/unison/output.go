@@ -21,6 +21,9 @@ type Round struct {
 	Fatal string
 }
 
+// maxFatal is how many lines of unison's last words are kept.
+const maxFatal = 100
+
 // maxFailed is how many failures of a round are kept.
 const maxFailed = 1000
 
@@ -29,7 +32,7 @@ var (
 	failedLine  = regexp.MustCompile(`^Failed \[(.*)\]: (.*)$`)
 	skippedLine = regexp.MustCompile(`^  skipped: (.*?) \((.*?)\)?$`)
 	// handleException in its uitext.ml, with exn2string in its uicommon.ml: before 2.53.5 exceptions that it does not expect have no prefix.
-	fatalLine = regexp.MustCompile(`^(?:(?:Fatal error|Error): (.*)|((?:Uncaught (?:unix error|exception)|Invalid argument).*))$`)
+	fatalLine = regexp.MustCompile(`^(?:(?:Fatal error|Error): (.*)|((?:Uncaught unix error: |Uncaught exception |Invalid argument: ).*))$`)
 )
 
 // nothing is what unison says instead of a summary.
@@ -77,7 +80,7 @@ func newRound() *Round { return &Round{Failed: map[string]string{}, Skipped: map
 func (p *parser) line(text string) {
 	if m := fatalLine.FindStringSubmatch(text); m != nil {
 		p.fatal = []string{m[1] + m[2]}
-	} else if p.fatal != nil {
+	} else if p.fatal != nil && len(p.fatal) < maxFatal {
 		p.fatal = append(p.fatal, text)
 	}
 	if p.round != nil && p.summed(text) {

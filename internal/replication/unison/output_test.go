@@ -27,6 +27,18 @@ Synchronization complete at 15:34:49  (1 item transferred, 0 skipped, 0 failed)
 			"\nInvalid argument: Bytes.create\nRaised at Lwt.poll in file \"lwt.ml\"\n",
 			[]unison.Round{{Fatal: "Invalid argument: Bytes.create\nRaised at Lwt.poll in file \"lwt.ml\""}},
 		},
+		"a reason that is like its last words": {
+			`Failed [a:b]: Error in renaming a:
+Invalid argument [rename(/srv/b/a:b)]
+Synchronization incomplete at 15:35:05  (0 items transferred, 0 skipped, 1 failed)
+  failed: a:b
+Fatal error: Error in committing:
+Invalid argument [rename(/srv/b/x)]
+`, []unison.Round{
+				{Failed: map[string]string{"a:b": "Error in renaming a: Invalid argument [rename(/srv/b/a:b)]"}},
+				{Fatal: "Error in committing:\nInvalid argument [rename(/srv/b/x)]"},
+			},
+		},
 		"a name that is like its last words": {
 			`[BGN] Copying new
 Fatal error: Lost connection with the server from /srv/a to //hk2//srv/b
