@@ -25,10 +25,10 @@ type blind struct {
 	log    *slog.Logger
 
 	mu sync.Mutex
-	// missed is until when changes may have been missed: before the tree was watched, and when a watch has run over.
-	missed time.Time
-	seen   map[string]version
-	due    map[string]version
+	// From missedFrom until missedUntil changes may have been missed, or several been told as one while the program looked at everything: when the tree
+	// began to be watched, and when a watch has run over.
+	missedFrom, missedUntil time.Time
+	seen, due               map[string]version
 	// own is when the program itself last had a part in a path's change, hidden when it was found to have hidden somebody else's.
 	own, hidden map[string]time.Time
 }
@@ -68,10 +68,7 @@ func (b *blind) changed(batch watch.Batch) {
 		return
 	}
 	if batch.All {
-		// What has several names was told under one of them.
-		if batch.Reason != watch.SeveralNames {
-			b.miss(time.Now())
-		}
+		b.miss(batch, time.Now())
 		return
 	}
 	root, err := OpenTree(b.root)
@@ -110,19 +107,37 @@ func (b *blind) changed(batch watch.Batch) {
 			// somebody has written there since. Where nobody says who it was, it is told from what sets the dates of what it unpacks or copies by
 			// how recent the date is.
 			b.due[c.Path], b.hidden[c.Path] = v, now
-		case !c.Own && !seen && v.written && v.modified.Sub(b.missed).Abs() <= b.within && !bornSince(filepath.Join(b.root, c.Path), b.missed):
+		case !seen && v.written && b.mayHaveMissed(v.modified) && !bornSince(filepath.Join(b.root, c.Path), b.missedUntil):
 			// The program may know it as it was a moment before that.
 			b.due[c.Path] = v
 		}
 	}
 }
 
-// miss takes in that changes may have been missed until now.
-func (b *blind) miss(now time.Time) {
+// miss takes in that changes may have been missed until now, when a batch says so. What has several names was told under one of them.
+func (b *blind) miss(batch watch.Batch, now time.Time) {
+	if !batch.All || batch.Reason == watch.SeveralNames {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.missed = now
+	b.missedFrom, b.missedUntil = now, now
 	clear(b.seen)
+}
+
+// caughtUp takes in that the changes that follow a batch are told from now on.
+func (b *blind) caughtUp(batch watch.Batch, now time.Time) {
+	if !batch.All || batch.Reason == watch.SeveralNames {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.missedUntil = now
+}
+
+// mayHaveMissed tells whether a change may be the second of two of which only one was told.
+func (b *blind) mayHaveMissed(changed time.Time) bool {
+	return !changed.Before(b.missedFrom.Add(-b.within)) && !changed.After(b.missedUntil.Add(b.within))
 }
 
 // confuses tells whether the program takes one version for another.

@@ -105,20 +105,39 @@ func (w *worker) makeCanaries(root *os.Root) error {
 		if err := root.Mkdir(directory, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
-		info, err := root.Lstat(directory)
-		if err != nil {
+		if err := giveDirectory(root, directory, w.account); err != nil {
 			return err
-		}
-		// Somebody may have given everything in the tree to another one.
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && (stat.Uid != uint32(w.account.UID) || stat.Gid != uint32(w.account.GID)) {
-			if err := root.Lchown(directory, w.account.UID, w.account.GID); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
+// giveDirectory gives a directory to an account, unless it has it: somebody may have given everything in the tree to another one. Whoever owns the tree may have
+// put another's file in its place, which is given to nobody.
+func giveDirectory(root *os.Root, name string, account Account) error {
+	at, err := root.Lstat(name)
+	if err != nil {
+		return err
+	}
+	dir, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	info, err := dir.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() || !os.SameFile(at, info) {
+		return fmt.Errorf("%s is no directory: remove it", name)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && (stat.Uid != uint32(account.UID) || stat.Gid != uint32(account.GID)) {
+		return dir.Chown(account.UID, account.GID)
+	}
+	return nil
+}
+
+// prepareCanaries is makeCanaries for the tree as it is now.
 func (w *worker) prepareCanaries() error {
 	root, err := OpenTree(w.cfg.Path)
 	if err != nil {

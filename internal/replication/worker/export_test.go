@@ -45,8 +45,16 @@ func (b Blind) Wrote(path string) { b.b.wrote(path) }
 // Changed takes in a change.
 func (b Blind) Changed(c ...watch.Change) { b.b.changed(watch.Batch{Changes: c}) }
 
-// Miss takes in that changes may have been missed.
-func (b Blind) Miss() { b.b.changed(watch.Batch{All: true}) }
+// Miss takes in that changes may have been missed, for a reason.
+func (b Blind) Miss(reason string) { b.b.changed(watch.Batch{All: true, Reason: reason}) }
+
+// CaughtUp takes in that changes are told again, after they may have been missed for a reason.
+func (b Blind) CaughtUp(reason string, now time.Time) {
+	b.b.caughtUp(watch.Batch{All: true, Reason: reason}, now)
+}
+
+// BornSince tells whether a file was made after a moment.
+func BornSince(path string, moment time.Time) bool { return bornSince(path, moment) }
 
 // Date dates files as at a moment.
 func (b Blind) Date(now time.Time) { b.b.date(now) }
@@ -75,3 +83,12 @@ type Doubt struct{ d doubt }
 
 // Compared takes in that directories are compared.
 func (d *Doubt) Compared(now time.Time) bool { return d.d.compared(now, doubtAfter) }
+
+// GiveDirectory gives a directory of a tree to an account.
+func GiveDirectory(tree, name string, account Account) error {
+	root, err := OpenTree(tree)
+	if err != nil {
+		return err
+	}
+	return errors.Join(giveDirectory(root, name, account), root.Close())
+}

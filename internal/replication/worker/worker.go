@@ -337,8 +337,9 @@ func (w *worker) makeHome() error {
 // pass gives what has changed to everybody who wants to know.
 func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine, unseen *blind) error {
 	begun := watch.Batch{All: true, Reason: "it was not watched before"}
-	w.shown.scan(w.cfg.Path, begun)
 	unseen.changed(begun)
+	w.shown.scan(w.cfg.Path, begun)
+	unseen.caughtUp(begun, time.Now())
 	for {
 		batch, err := watcher.Next(ctx)
 		if err != nil {
@@ -351,6 +352,7 @@ func (w *worker) pass(ctx context.Context, watcher *watch.Watcher, engine Engine
 		engine.Changed(batch)
 		w.digests.changed(batch)
 		w.shown.scan(w.cfg.Path, batch)
+		unseen.caughtUp(batch, time.Now())
 	}
 }
 
