@@ -188,7 +188,7 @@ func (r *run) programDies(t *testing.T) {
 		r.awaitSynced(t, 2*long)
 	}
 	for _, s := range r.sides() {
-		if left := s.Run(t, `find "$1" -name '.unison*' -not -path '*/.atoll-canary/*'`, s.path); left != "" {
+		if left := s.Run(t, `find "$1" -name '.unison*' -not -path "*/.atoll-canary/*/.unison.$2.unison.tmp"`, s.path, s.Name); left != "" {
 			t.Errorf("%s has left %q", s.Name, left)
 		}
 	}

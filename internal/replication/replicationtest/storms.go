@@ -76,7 +76,7 @@ func (r *run) large(t *testing.T) {
 		if got := other.Run(t, `sha256sum <"$1/large"`, other.path); got != sum {
 			t.Errorf("%s has another file: %s, want %s", other.Name, got, sum)
 		}
-		if left := other.Run(t, `find "$1" -name '.unison*' -not -path '*/.atoll-canary/*'`, other.path); left != "" {
+		if left := other.Run(t, `find "$1" -name '.unison*' -not -path "*/.atoll-canary/*/.unison.$2.unison.tmp"`, other.path, other.Name); left != "" {
 			t.Errorf("%s has left %q", other.Name, left)
 		}
 		other.Run(t, `rm "$1/large"`, other.path)
