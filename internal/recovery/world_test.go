@@ -160,10 +160,11 @@ func (w *world) wipe(m *member) {
 	m.data, m.fresh = nil, true
 }
 
-// remake puts an empty machine in the place of a member, while all others are in the group.
+// remake puts an empty machine in the place of a member, while all others are in the group and have its data: with two that have none the writes of three
+// would hang on one.
 func (w *world) remake(m *member) {
 	alive := w.alive()
-	if len(alive) != 1 || m.life != nil || len(w.running(alive[0])) != len(w.nodes)-1 {
+	if len(alive) != 1 || m.life != nil || len(w.online(alive[0])) != len(w.nodes)-1 {
 		return
 	}
 	w.settle()
