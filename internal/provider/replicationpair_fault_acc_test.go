@@ -223,8 +223,11 @@ func TestPairBesideOthers(t *testing.T) {
 		},
 		// One of the same trees is what a run has left that was killed: it is taken over.
 		resource.TestStep{
-			PreConfig: func() { w.push(t, "a1", "uploads", other("/srv/uploads")) },
-			Config:    config, ConfigStateChecks: []statecheck.StateCheck{pairState("synced")},
+			PreConfig: func() {
+				w.adjust = nil // what follows takes effect, however long that takes
+				w.push(t, "a1", "uploads", other("/srv/uploads"))
+			},
+			Config: config, ConfigStateChecks: []statecheck.StateCheck{pairState("synced")},
 		},
 		resource.TestStep{Config: config, ConfigPlanChecks: emptyPlan()},
 		// Another run changes it between plan and apply.
