@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -61,4 +62,10 @@ func TestGiveDirectory(t *testing.T) {
 	}
 }
 
-func owner(info os.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Uid }
+// owner returns who has a file, by number; nobody where that is not known.
+func owner(info os.FileInfo) uint32 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return stat.Uid
+	}
+	return math.MaxUint32
+}
