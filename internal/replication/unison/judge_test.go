@@ -30,6 +30,8 @@ func TestCauses(t *testing.T) {
 		"Invalid argument (please report a bug): Bytes.create\nRaised at Lwt.ignore_result in file \"src/lwt/lwt.ml\"":                                                                                                         "crash",
 		"Uncaught unix error (please report a bug): read failed: Connection reset by peer\nRaised at Lwt.ignore_result in file":                                                                                                "link",
 		"Uncaught unix error (please report a bug): write failed: No space left on device\nRaised at Lwt.ignore_result in file":                                                                                                "unknown",
+
+		// What earlier ones say, and what the kernel does.
 		"Uncaught unix error: write failed: Invalid argument":                                                     "unknown",
 		"Invalid argument: Bytes.create\nRaised at Lwt.poll in file \"src/lwt/lwt.ml\"":                           "crash",
 		"Uncaught exception Stdlib.Queue.Empty\nRaised at Lwt.poll in file":                                       "crash",
