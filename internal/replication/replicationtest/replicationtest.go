@@ -246,7 +246,8 @@ func (r *run) idempotent(t *testing.T) {
 	if diff := cmp.Diff(before, state()); diff != "" {
 		t.Errorf("the same again changed something (-before +after):\n%s", diff)
 	}
-	if st := r.lead.status(t.Context(), t); !st.Started.Equal(synced.Started) || st.State != spec.PairSynced {
+	r.awaitSynced(t, long)
+	if st := r.lead.status(t.Context(), t); !st.Started.Equal(synced.Started) {
 		t.Errorf("the same again interrupted something: %+v, %+v", synced, st)
 	}
 }
