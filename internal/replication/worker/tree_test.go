@@ -331,7 +331,7 @@ func TestBlindAfterMissedChanges(t *testing.T) {
 			b := worker.NewBlind(root, within)
 			mustDo(t, os.WriteFile(file, []byte("11"), 0o600))
 			if test.made && !worker.BornSince(file, time.Unix(0, 0)) {
-				t.Skip("this file system does not say when a file was made")
+				test.made, test.dated = false, true // this file system does not say when a file was made: it may have been there
 			}
 			if test.seen {
 				old := time.Now().Add(-time.Hour)
