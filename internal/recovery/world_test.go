@@ -28,6 +28,8 @@ type world struct {
 	epoch    int
 	// begun holds who began each incarnation.
 	begun map[uint64]string
+	// thinned tells that a member was replaced while another one had not the data yet.
+	thinned bool
 }
 
 type member struct {
@@ -160,13 +162,13 @@ func (w *world) wipe(m *member) {
 	m.data, m.fresh = nil, true
 }
 
-// remake puts an empty machine in the place of a member, while all others are in the group and have its data: with two that have none the writes of three
-// would hang on one.
+// remake puts an empty machine in the place of a member, while all others are in the group.
 func (w *world) remake(m *member) {
 	alive := w.alive()
-	if len(alive) != 1 || m.life != nil || len(w.online(alive[0])) != len(w.nodes)-1 {
+	if len(alive) != 1 || m.life != nil || len(w.running(alive[0])) != len(w.nodes)-1 {
 		return
 	}
+	w.thinned = w.thinned || len(w.online(alive[0])) != len(w.nodes)-1
 	w.settle()
 	sequence := m.sequence
 	*m = member{
@@ -416,6 +418,18 @@ func (w *world) recover(given []string) {
 	kept := slices.DeleteFunc(slices.Clone(w.nodes), func(n string) bool { return slices.Contains(given, n) })
 	have := w.union(kept)
 	w.acked = slices.DeleteFunc(w.acked, func(write int) bool { return !slices.Contains(have, write) })
+}
+
+// hangsOnFew tells that no majority has the data any more, of what somebody has, because members were replaced one right after the other: whether those that
+// have it have every write is the operator's to say.
+func (w *world) hangsOnFew() bool {
+	with := 0
+	for _, m := range w.members {
+		if !m.fresh {
+			with++
+		}
+	}
+	return w.thinned && len(w.alive()) == 0 && with > 0 && 2*with <= len(w.nodes)
 }
 
 // whole tells why the group does not have all of its members, nil when it does.
