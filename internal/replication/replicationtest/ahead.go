@@ -13,8 +13,8 @@ import (
 	"github.com/atollhq/terraform-provider-atoll/internal/lab/await"
 )
 
-// cameAhead waits until a side has said since a moment that contents have come ahead.
-func (r *run) cameAhead(t *testing.T, s *side, since moment) {
+// cameAhead waits until a side has said since a mark that contents have come ahead.
+func (r *run) cameAhead(t *testing.T, s *side, since journalMark) {
 	t.Helper()
 	if r.CameAhead == "" {
 		return
@@ -22,17 +22,17 @@ func (r *run) cameAhead(t *testing.T, s *side, since moment) {
 	await.True(t, "contents have come ahead to "+s.Name, long, func() bool { return r.said(t, s, since, r.CameAhead) })
 }
 
-// moment is a place in a side's journal: its cursor, or how much there is of it where it is a file. The zero moment is before everything.
-type moment string
+// journalMark is a place in a side's journal: its cursor, or how much there is of it where it is a file. "" is before everything.
+type journalMark string
 
-// now is after everything that a side has said.
-func (s *side) now(t *testing.T) moment {
+// journalEnd is after everything that a side has said.
+func (s *side) journalEnd(t *testing.T) journalMark {
 	t.Helper()
-	return moment(strings.TrimSpace(s.Run(t, `if [ -e /run/journal ]; then wc -c </run/journal; else journalctl --sync; journalctl -q -n 1 -o cat --output-fields=_PID --show-cursor | sed -n 's/^-- cursor: //p'; fi`)))
+	return journalMark(strings.TrimSpace(s.Run(t, `if [ -e /run/journal ]; then wc -c </run/journal; else journalctl --sync; journalctl -q -n 1 -o cat --output-fields=_PID --show-cursor | sed -n 's/^-- cursor: //p'; fi`)))
 }
 
-// said tells whether a side's journal has a line since a moment.
-func (r *run) said(t *testing.T, s *side, since moment, line string) bool {
+// said tells whether a side's journal has a line since a mark.
+func (r *run) said(t *testing.T, s *side, since journalMark, line string) bool {
 	t.Helper()
 	return strings.TrimSpace(s.Run(t, `if [ -e /run/journal ]; then tail -c +"$((${3:-0} + 1))" /run/journal; else journalctl --sync; journalctl -q --no-pager -o cat -u "$1" ${3:+--after-cursor="$3"}; fi | grep -c "$2" || true`, r.Unit(pairName), line, string(since))) != "0"
 }
@@ -54,7 +54,7 @@ func (r *run) stoppedAhead(t *testing.T) {
 			r.awaitSynced(t, long)
 			stop := func(s *side) {
 				t.Helper()
-				since := s.now(t)
+				since := s.journalEnd(t)
 				if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
 					t.Fatal(err)
 				}

@@ -351,7 +351,7 @@ func (r *run) anotherTree(t *testing.T) {
 		} {
 			r.awaitSynced(t, long)
 			stop()
-			since := s.now(t)
+			since := s.journalEnd(t)
 			s.Run(t, put, s.path)
 			r.apply(t, s)
 			r.awaitSynced(t, long)

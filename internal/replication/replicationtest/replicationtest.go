@@ -237,7 +237,7 @@ func (r *run) idempotent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fmt.Fprintln(&out, st.MainPID, s.Run(t, `find /etc/atoll /etc/systemd/system -type f -printf '%p %T@ %m %i\n' | sort`))
+			fmt.Fprintln(&out, st.MainPID, s.Run(t, `pgrep "$1"; find /etc/atoll /etc/systemd/system -type f -printf '%p %T@ %m %i\n' | sort`, r.Program))
 		}
 		return out.String()
 	}
