@@ -41,7 +41,7 @@ type version struct {
 	inode    uint64
 	modified time.Time
 	at       time.Time
-	// written tells that the date of change is the kernel's own, which has nanoseconds. Unison, like others, sets dates by microseconds
+	// written tells that the date of change may be the kernel's own, which has nanoseconds. Unison, like others, sets dates by microseconds
 	// (utimes(2)).
 	written bool
 	// foreign tells that somebody else than the program has had a part in it.
@@ -95,11 +95,13 @@ func (b *blind) changed(batch watch.Batch) {
 		mixed := !wrote.IsZero() && (!seen || wrote.After(before.at))
 		v.foreign = !c.Own || same && before.foreign
 		b.seen[c.Path] = v
+		written := v.written && now.Sub(v.modified).Abs() <= 2*b.within
 		switch {
-		case !c.Own && (same && !mixed && b.confuses(before, v) || mixed && v.written):
-			// What the program wrote and somebody else at once again is reported as one change, and what the program wrote is not known.
+		case !c.Own && (same && !mixed && b.confuses(before, v) || mixed && written):
+			// What the program wrote and somebody else at once again is reported as one change, and what the program wrote is not known. A date
+			// that somebody has set is theirs.
 			b.due[c.Path] = v
-		case c.Own && v.written && now.Sub(v.modified) <= 2*b.within && (!same || !before.modified.Equal(v.modified)):
+		case c.Own && written && (!same || !before.modified.Equal(v.modified)):
 			// What the program wrote is not what is there by now, and what is will be told as what was there already.
 			b.due[c.Path] = v
 		case same && (mixed && (before.foreign || !c.Own) || before.foreign && before.written && now.Sub(v.modified) <= 2*b.within) && !v.written && now.Sub(b.hidden[c.Path]) > hiddenPause:

@@ -169,17 +169,20 @@ func TestBlind(t *testing.T) {
 	for name, test := range map[string]struct {
 		second  string
 		after   time.Duration
+		set     time.Duration
 		own     bool
 		renamed bool
 		mixed   bool
 		dated   bool
 	}{
-		"as long":                    {second: "22", after: time.Second, dated: true},
-		"longer":                     {second: "333", after: time.Second, dated: true},
-		"later":                      {second: "22", after: 3 * time.Second},
-		"by the program":             {second: "22", after: time.Second, own: true},
-		"another file":               {second: "22", after: time.Second, renamed: true},
-		"by the program and another": {second: "22", after: time.Second, mixed: true, dated: true},
+		"as long":                     {second: "22", after: time.Second, dated: true},
+		"longer":                      {second: "333", after: time.Second, dated: true},
+		"later":                       {second: "22", after: 3 * time.Second},
+		"by the program":              {second: "22", after: time.Second, own: true},
+		"another file":                {second: "22", after: time.Second, renamed: true},
+		"by the program and another":  {second: "22", after: time.Second, mixed: true, dated: true},
+		"unpacked over the program's": {second: "22", after: time.Second, mixed: true, set: -5 * time.Minute},
+		"dated ahead":                 {second: "22", after: time.Second, mixed: true, set: 5 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
@@ -198,7 +201,7 @@ func TestBlind(t *testing.T) {
 			mustDo(t, os.WriteFile(to, []byte(test.second), 0o600))
 			if test.mixed {
 				b.Wrote("file")
-				second = second.Truncate(time.Microsecond).Add(7) // with nanoseconds, as the kernel has it
+				second = time.Now().Add(test.set).Truncate(time.Microsecond).Add(7) // with nanoseconds, as the kernel has it
 			}
 			mustDo(t, os.Chtimes(to, second, second))
 			if test.renamed {
