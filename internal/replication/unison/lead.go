@@ -107,7 +107,7 @@ func (e *engine) round(link *worker.Link, r Round) {
 	delete(r.Failed, e.host.Config.PaceFile())
 	due := e.untidy.round(r.Failed, time.Now()) // what is no failure to speak of leaves an unfinished file as well
 	maps.DeleteFunc(r.Failed, overtaken)
-	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped))
+	e.host.Log.Debug("unison has finished a round", "failed", r.Failed, "skipped", r.Skipped)
 	failing := e.skipped.round(r, time.Now())
 	e.host.Failing(failing)
 	if !failing.Short {
