@@ -90,7 +90,7 @@ func (b *blind) changed(batch watch.Batch) {
 			continue
 		}
 		before, seen := b.seen[c.Path]
-		same := seen && before.inode == v.inode
+		same := seen && before.inode == v.inode && !bornSince(filepath.Join(b.root, c.Path), before.at) // inodes are used again
 		wrote := b.own[c.Path]
 		mixed := !wrote.IsZero() && (!seen || wrote.After(before.at))
 		v.foreign = !c.Own || same && before.foreign

@@ -252,6 +252,37 @@ func TestBlindUnattributed(t *testing.T) {
 	}
 }
 
+// TestBlindInodeUsedAgain has the program put a file in the place of one that was removed unseen, with what is left of it: its inode.
+func TestBlindInodeUsedAgain(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	file := filepath.Join(root, "file")
+	b := worker.NewBlind(root, 2*time.Second)
+	mustDo(t, os.WriteFile(file, []byte("11"), 0o600))
+	first, err := os.Stat(file)
+	mustDo(t, err)
+	tells := worker.BornSince(file, time.Unix(0, 0)) // not every file system says when a file was made
+	b.Changed(watch.Change{Path: "file"})
+	changed := time.Now()
+	await.True(t, "the kernel's clock for files goes on", time.Minute, func() bool {
+		mustDo(t, os.Remove(file), os.WriteFile(file, []byte("22"), 0o600))
+		return worker.BornSince(file, changed) || !tells
+	})
+	second, err := os.Stat(file)
+	mustDo(t, err)
+	again := os.SameFile(first, second)
+	set := time.Now().Truncate(time.Microsecond)
+	b.Wrote("file")
+	mustDo(t, os.Chtimes(file, set, set))
+	b.Changed(watch.Change{Path: "file"})
+	b.Date(set.Add(time.Minute))
+	info, err := os.Stat(file)
+	mustDo(t, err)
+	if dated := !info.ModTime().Equal(set); dated != (again && !tells) {
+		t.Errorf("its inode is that of the one before: %t; dated: %t", again, dated)
+	}
+}
+
 // TestBlindLate has a file written to right after the program has made it, and before anybody looks.
 func TestBlindLate(t *testing.T) {
 	t.Parallel()
