@@ -69,8 +69,15 @@ func describe(path string) (string, error) {
 	return fmt.Sprintf("%s %d bytes %x", info.Mode(), info.Size(), sum.Sum(nil)[:6]), nil
 }
 
-// difference says how the sides differ, "" for not at all.
+// difference says how the sides differ, "" for not at all. A tree may change while it is looked at: what is equal is so twice.
 func (w *world) difference() string {
+	if different := w.differenceNow(); different != "" {
+		return different
+	}
+	return w.differenceNow()
+}
+
+func (w *world) differenceNow() string {
 	here, err := w.contents(w.lead)
 	if err != nil {
 		return err.Error()
