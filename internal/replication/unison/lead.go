@@ -107,7 +107,7 @@ func (e *engine) round(link *worker.Link, r Round) {
 	delete(r.Failed, e.host.Config.PaceFile())
 	due := e.untidy.round(r.Failed, time.Now()) // what is no failure to speak of leaves an unfinished file as well
 	maps.DeleteFunc(r.Failed, overtaken)
-	e.host.Log.Debug("unison has finished a round", "failed", r.Failed, "skipped", r.Skipped)
+	e.host.Log.Debug("unison has finished a round", "failed", len(r.Failed), "skipped", len(r.Skipped), "one that failed", oneOf(r.Failed))
 	failing := e.skipped.round(r, time.Now())
 	e.host.Failing(failing)
 	if !failing.Short {
@@ -120,6 +120,14 @@ func (e *engine) round(link *worker.Link, r Round) {
 		e.host.Tidy(due, e.Unfinished)
 	}
 	_ = link.Say(worker.Word{Synced: !failing.Short, Tidy: due}) // the link may be gone
+}
+
+// oneOf returns one of the paths that failed, with why; "" of none.
+func oneOf(failed map[string]string) string {
+	for path, reason := range failed {
+		return path + ": " + reason
+	}
+	return ""
 }
 
 // overtaken tells whether what failed is a canary that the next one was written over, on machines that are slow: how long canaries take is measured, and all that
