@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/atollhq/terraform-provider-atoll/internal/balancer"
+	"github.com/atollhq/terraform-provider-atoll/internal/host"
 	"github.com/atollhq/terraform-provider-atoll/internal/host/machinetest"
 )
 
@@ -404,6 +405,11 @@ func (s *suite) repair(t *testing.T) {
 		t.Fatal(err)
 	}
 	machinetest.Eventually(t, 5*time.Second, "its death shows", func(ctx context.Context) bool { return !s.status(ctx, t).Running })
+	// Here nobody ends what it leaves behind, as systemd does: a worker has the port until it notices.
+	machinetest.Eventually(t, 5*time.Second, "its port is free", func(ctx context.Context) bool {
+		out, err := s.hk.Sys.Run(ctx, host.Command{Name: "ss", Args: []string{"-H", "-l", "-t", "-n", "sport = :80"}, ReadOnly: true})
+		return err == nil && len(out.Stdout) == 0
+	})
 	s.apply(t, s.service(hostname, 80))
 	from(s.stranger, s.hk.addr, 80).get(t, hostname)
 }
