@@ -74,6 +74,9 @@ func (s *site) wantHealth(t *testing.T, healthy bool, nodes ...string) {
 	})
 }
 
+// someVisits is how many requests at least are made in three seconds of visits; a machine that has other things to do makes fewer than are asked for.
+const someVisits = 100
+
 // visit makes a load of 50 requests a second by 30 visitors with cookies until stop is called, which returns what they saw.
 func (s *site) visit(t *testing.T) (stop func() *load.Report) {
 	t.Helper()
@@ -146,12 +149,12 @@ func TestBalancer(t *testing.T) {
 		s.apply(t)
 		s.eventually(t, "some visits later", time.Minute, after(3*time.Second))
 		r := stop()
-		if r.Failed != 0 || r.Moved != 0 || r.Requests < 150 {
+		if r.Failed != 0 || r.Moved != 0 || r.Requests < someVisits {
 			t.Errorf("%d of %d requests failed, %d sessions moved", r.Failed, r.Requests, r.Moved)
 		}
 		stop = s.visit(t)
 		s.eventually(t, "some new visitors", time.Minute, after(3*time.Second))
-		if r := stop(); r.Failed != 0 || r.Nodes["sg1"] != 0 || r.Requests < 150 {
+		if r := stop(); r.Failed != 0 || r.Nodes["sg1"] != 0 || r.Requests < someVisits {
 			t.Errorf("%d of %d new visitors' requests failed, %d came to the node that drains", r.Failed, r.Requests, r.Nodes["sg1"])
 		}
 		write("")
