@@ -36,6 +36,9 @@ type blind struct {
 // hiddenPause is how often at most a file is dated because the program has hidden a change: the other side does the same.
 const hiddenPause = 30 * time.Second
 
+// blindPatience is how many times as long as the program takes for one moment the end of a round is waited for: 30 s with unison.
+const blindPatience = 15
+
 // version is what a program goes by.
 type version struct {
 	inode    uint64
@@ -160,19 +163,24 @@ func look(root *os.Root, path string, now time.Time) (version, bool) {
 	return version{inode: stat.Ino, modified: info.ModTime(), at: now, written: info.ModTime().Nanosecond()%int(time.Microsecond) != 0}, true
 }
 
-// run dates what has to be, until ctx ends.
-func (b *blind) run(ctx context.Context) {
+// run dates what has to be, until ctx ends, while the program rests: in the middle of a round it would find what it has just looked at changed, and put aside
+// a version of it once more. One that does not come to rest is not waited for for ever.
+func (b *blind) run(ctx context.Context, rests func() bool) {
 	if b.within == 0 {
 		return
 	}
 	tick := time.NewTicker(b.within / 8)
 	defer tick.Stop()
+	dated := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			b.date(now)
+			if rests() || now.Sub(dated) > blindPatience*b.within {
+				b.date(now)
+				dated = now
+			}
 		}
 	}
 }

@@ -50,6 +50,13 @@ func (b *board) link(on bool) {
 	})
 }
 
+// isLinked tells whether there is a stream to the other side.
+func (b *board) isLinked() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.linked
+}
+
 // refuses is what keeps this side from taking a stream, "" for nothing.
 func (b *board) refuses() string {
 	b.mu.Lock()

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -55,6 +56,9 @@ func (b Blind) CaughtUp(reason string, now time.Time) {
 
 // BornSince tells whether a file was made after a moment.
 func BornSince(path string, moment time.Time) bool { return bornSince(path, moment) }
+
+// Run dates until ctx ends.
+func (b Blind) Run(ctx context.Context, rests func() bool) { b.b.run(ctx, rests) }
 
 // Date dates files as at a moment.
 func (b Blind) Date(now time.Time) { b.b.date(now) }

@@ -75,6 +75,9 @@ func (h *Host) settle(ctx context.Context) (end func()) {
 	return end
 }
 
+// still tells that the program is not in the middle of a round.
+func (h *Host) still() bool { return !h.board.isLinked() || h.rested() }
+
 // rested tells that the program waits for changes.
 func (h *Host) rested() bool {
 	h.syncing.Lock()

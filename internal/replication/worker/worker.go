@@ -275,7 +275,7 @@ func (w *worker) work(ctx context.Context, newEngine NewEngine) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go unseen.run(ctx)
+	go unseen.run(ctx, host.still)
 	go host.keepSynced(ctx)
 	go w.after.keep(ctx)
 	go func() { cancel(w.look(ctx, begun)) }()
