@@ -107,15 +107,16 @@ func (r *run) barrier(t *testing.T) {
 func (r *run) unseen(t *testing.T) {
 	// Contents are read but now and then; the leader, which has it done, begins anew here the second time.
 	for _, s := range []*side{r.back, r.lead} {
-		s.write(t, "unseen/file", "version 1")
+		file := "unseen/of " + s.Name
+		s.write(t, file, "version 1")
 		r.awaitSynced(t, long)
 		if err := s.Sys.Units().Stop(t.Context(), r.Unit(pairName)); err != nil {
 			t.Fatal(err)
 		}
-		s.Run(t, `cd "$1/unseen"; touch -r file date; printf "version 2" >file; touch -r date file; rm date`, s.path)
+		s.Run(t, `cd "$1"; touch -r "$2" unseen/date; printf "version 2" >"$2"; touch -r unseen/date "$2"; rm unseen/date`, s.path, file)
 		r.apply(t, s)
 		r.lead.awaitStatus(t, "says that all is equal", func(st replication.Status) bool { return st.State == spec.PairSynced })
-		if got := r.other(s).read("unseen/file"); got != "version 1" {
+		if got := r.other(s).read(file); got != "version 1" {
 			t.Fatalf("the change was seen: the test is none: %q", got)
 		}
 		if state, err := r.waitEqual(t.Context(), long); err != nil {

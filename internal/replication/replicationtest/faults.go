@@ -28,7 +28,8 @@ func (r *run) apart(t *testing.T, happens func()) {
 	r.setCut(false)
 }
 
-// versions returns the contents of a file and of its kept copies, sorted, as a side has them.
+// versions returns the contents of a file and of its kept copies, sorted, as a side has them, without those that the program has not completed and goes on
+// with, or removes later.
 func versions(t *testing.T, s *side, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(s.file(dir))
@@ -37,7 +38,7 @@ func versions(t *testing.T, s *side, dir string) []string {
 	}
 	var out []string
 	for _, e := range entries {
-		if !e.IsDir() {
+		if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
 			out = append(out, s.read(dir+"/"+e.Name()))
 		}
 	}
@@ -46,7 +47,7 @@ func versions(t *testing.T, s *side, dir string) []string {
 }
 
 func (r *run) conflict(t *testing.T) {
-	before := r.lead.status(t.Context(), t).Conflicts
+	before := r.lead.workersStatus(t).Conflicts
 	r.lead.write(t, "conflict/file.txt", "old")
 	r.awaitSynced(t, long)
 	r.apart(t, func() {
@@ -218,7 +219,7 @@ func (r *run) workerDies(t *testing.T) {
 // agentRestarts has each side's driver begin anew.
 func (r *run) agentRestarts(t *testing.T) {
 	for _, s := range r.sides() {
-		started := s.status(t.Context(), t).Started
+		started := s.workersStatus(t).Started
 		if closer, ok := s.driver.(interface{ Close() error }); ok {
 			if err := closer.Close(); err != nil {
 				t.Fatal(err)
@@ -229,7 +230,7 @@ func (r *run) agentRestarts(t *testing.T) {
 		r.apply(t, s)
 		await.NoError(t, "changes go on", long, has(r.other(s), "while the agent is away", s.Name))
 		r.awaitSynced(t, long)
-		if now := s.status(t.Context(), t).Started; !now.Equal(started) {
+		if now := s.workersStatus(t).Started; !now.Equal(started) {
 			t.Errorf("%s: the worker started again with the agent", s.Name)
 		}
 	}

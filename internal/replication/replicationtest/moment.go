@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,7 +45,7 @@ func (r *run) moment(t *testing.T) {
 			held.release(t)
 			await.NoError(t, "both versions are on both sides", long, func(context.Context) error {
 				for _, s := range r.sides() {
-					if diff := cmp.Diff(want, shown(t, s, dir)); diff != "" {
+					if diff := cmp.Diff(want, versions(t, s, dir)); diff != "" {
 						return fmt.Errorf("%s, on %s (-want +got):\n%s", dir, s.Name, diff)
 					}
 				}
@@ -58,24 +56,6 @@ func (r *run) moment(t *testing.T) {
 			r.awaitSynced(t, long)
 		}
 	}
-}
-
-// shown returns the contents of the files in a directory, sorted, without those that the program has not completed and goes on with, or removes
-// later.
-func shown(t *testing.T, s *side, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(s.file(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") {
-			out = append(out, s.read(dir+"/"+e.Name()))
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 // programOf finds the process of a side's program, as this process knows it.

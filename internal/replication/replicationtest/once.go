@@ -29,7 +29,7 @@ func (r *run) knowledgeOnce(t *testing.T) {
 	const changes = 6
 	change := func(i int) {
 		path := fmt.Sprintf("once/%d", i)
-		r.lead.write(t, path, "1")
+		r.lead.replace(t, path, "1") // which is one event
 		await.NoError(t, "a change arrives", long, has(r.back, path, "1"))
 		r.awaitSynced(t, long)
 	}

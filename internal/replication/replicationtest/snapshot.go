@@ -59,7 +59,8 @@ func (r *run) snapshots(t *testing.T) {
 			t.Errorf("%s: others may look into the snapshot: %s", s.Name, mode)
 		}
 		s.Run(t, `cd "$1/app"; rm -r lib link; mkdir -p new/deep; echo 2 >version; echo 2 >lib; echo 2 >new/deep/file; chown -hR www-data:www-data .`, s.path)
-		o.write(t, "app/letter", "of a user")
+		letter := "letter of " + o.Name
+		o.write(t, "app/"+letter, "of a user")
 		r.awaitSynced(t, long)
 		// What is removed in the moment in which it has arrived is kept as what somebody may have changed meanwhile.
 		arrived := time.Now()
@@ -80,7 +81,7 @@ func (r *run) snapshots(t *testing.T) {
 			}
 		}
 		replaced := restored.Restored.Replaced
-		kept := s.Run(t, `cd "$1"; cat 1/app/letter 1/app/version 1/app/lib 1/app/new/deep/file; stat -c %a .`, replaced)
+		kept := s.Run(t, `cd "$1"; cat "1/app/$2" 1/app/version 1/app/lib 1/app/new/deep/file; stat -c %a .`, replaced, letter)
 		if kept != "of a user2\n2\n2\n700\n" {
 			t.Errorf("%s: what was replaced is not all in %s: %q", s.Name, replaced, kept)
 		}

@@ -98,6 +98,7 @@ func (r *run) clock(t *testing.T) {
 			}
 			wrong("1")
 			await.NoError(t, "what was written by a wrong clock is there", long, has(other, file, "1"))
+			r.awaitSynced(t, long) // what is written in the moment in which something has come is given another date later on
 			other.write(t, file, "2, by the right clock")
 			await.NoError(t, "what was written by a right clock is there", long, has(s, file, "2, by the right clock"))
 			wrong("3, by the wrong clock")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -215,6 +216,12 @@ func (s *side) status(ctx context.Context, t testing.TB) replication.Status {
 	return st
 }
 
+// workersStatus returns a side as its worker says it is: one that is busy may not answer at once.
+func (s *side) workersStatus(t testing.TB) replication.Status {
+	t.Helper()
+	return s.awaitStatus(t, "the worker answers", func(st replication.Status) bool { return !st.Started.IsZero() })
+}
+
 // awaitStatus waits for a status.
 func (s *side) awaitStatus(t testing.TB, what string, is func(replication.Status) bool) replication.Status {
 	t.Helper()
@@ -277,7 +284,10 @@ func (s *side) makeDir(dir string) error {
 	if err := s.makeDir(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	return errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, owner, owner))
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // it may have come from the other side
+		return err
+	}
+	return os.Chown(dir, owner, owner)
 }
 
 // read returns a file's content, "" when it is not there.
