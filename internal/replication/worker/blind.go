@@ -36,6 +36,9 @@ type blind struct {
 // hiddenPause is how often at most a file is dated because the program has hidden a change: the other side does the same.
 const hiddenPause = 30 * time.Second
 
+// toldWithin is how long after a change at most it is told: a date that is further from the present was set by somebody.
+const toldWithin = time.Minute
+
 // blindPatience is how many times as long as the program takes for one moment the end of a round is waited for: 30 s with unison.
 const blindPatience = 15
 
@@ -98,13 +101,13 @@ func (b *blind) changed(batch watch.Batch) {
 		mixed := !wrote.IsZero() && (!seen || wrote.After(before.at))
 		v.foreign = !c.Own || same && before.foreign
 		b.seen[c.Path] = v
-		written := v.written && now.Sub(v.modified).Abs() <= 2*b.within
+		set := now.Sub(v.modified).Abs() > toldWithin
 		switch {
-		case !c.Own && (same && !mixed && b.confuses(before, v) || mixed && written):
+		case !c.Own && (same && !mixed && b.confuses(before, v) || mixed && v.written && !set):
 			// What the program wrote and somebody else at once again is reported as one change, and what the program wrote is not known. A date
 			// that somebody has set is theirs.
 			b.due[c.Path] = v
-		case c.Own && written && (!same || !before.modified.Equal(v.modified)):
+		case c.Own && v.written && now.Sub(v.modified) <= 2*b.within && (!same || !before.modified.Equal(v.modified)):
 			// What the program wrote is not what is there by now, and what is will be told as what was there already.
 			b.due[c.Path] = v
 		case same && (mixed && (before.foreign || !c.Own) || before.foreign && before.written && now.Sub(v.modified) <= 2*b.within) && !v.written && now.Sub(b.hidden[c.Path]) > hiddenPause:
@@ -177,6 +180,7 @@ func (b *blind) run(ctx context.Context, rests func() bool) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			b.expire(now)
 			if rests() || now.Sub(dated) > blindPatience*b.within {
 				b.date(now)
 				dated = now
@@ -185,13 +189,19 @@ func (b *blind) run(ctx context.Context, rests func() bool) {
 	}
 }
 
+// expire forgets what is too old to be confused with anything.
+func (b *blind) expire(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.seen, func(_ string, v version) bool { return now.Sub(v.at) > 2*b.within })
+	maps.DeleteFunc(b.own, func(_ string, at time.Time) bool { return now.Sub(at) > 2*b.within })
+	maps.DeleteFunc(b.hidden, func(_ string, at time.Time) bool { return now.Sub(at) > hiddenPause })
+}
+
 // date gives files that were left alone long enough the present as their date of change.
 func (b *blind) date(now time.Time) {
 	due := map[string]version{}
 	b.mu.Lock()
-	maps.DeleteFunc(b.seen, func(_ string, v version) bool { return now.Sub(v.at) > 2*b.within })
-	maps.DeleteFunc(b.own, func(_ string, at time.Time) bool { return now.Sub(at) > 2*b.within })
-	maps.DeleteFunc(b.hidden, func(_ string, at time.Time) bool { return now.Sub(at) > hiddenPause })
 	maps.DeleteFunc(b.due, func(path string, v version) bool {
 		if now.Sub(v.modified) <= b.within {
 			return false

@@ -61,7 +61,10 @@ func BornSince(path string, moment time.Time) bool { return bornSince(path, mome
 func (b Blind) Run(ctx context.Context, rests func() bool) { b.b.run(ctx, rests) }
 
 // Date dates files as at a moment.
-func (b Blind) Date(now time.Time) { b.b.date(now) }
+func (b Blind) Date(now time.Time) {
+	b.b.expire(now)
+	b.b.date(now)
+}
 
 // Sweeping is what is known of a program's leftovers.
 type Sweeping struct{ s sweeping }
