@@ -21,7 +21,7 @@ type flushed struct{}
 
 func (flushed) Flush(context.Context) error { return nil }
 
-// OpenAfter begins with what an earlier one has left in the state directory, and serves until ctx ends and Close is called.
+// OpenAfter begins with what an earlier one has left in the state directory, and serves until Close is called.
 func OpenAfter(ctx context.Context, cfg Config) (After, error) {
 	cfg = cfg.WithPauses()
 	for _, dir := range []string{cfg.StateDir, cfg.RunDir} {
@@ -38,12 +38,24 @@ func OpenAfter(ctx context.Context, cfg Config) (After, error) {
 		return After{}, err
 	}
 	a.watched(flushed{}, watch.Fanotify)
-	closeAll, err := a.serve(ctx, Account{UID: os.Getuid(), GID: os.Getgid()})
+	ctx, cancel := context.WithCancel(ctx)
+	closeServer, err := a.serve(ctx, Account{UID: os.Getuid(), GID: os.Getgid()})
 	if err != nil {
+		cancel()
 		return After{}, err
 	}
-	go a.keep(ctx)
-	return After{a, closeAll}, nil
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		a.keep(ctx)
+	}()
+	return After{a, func() {
+		cancel()
+		closeServer()
+		<-kept
+		a.mu.Lock() // what is being answered may write the state
+		defer a.mu.Unlock()
+	}}, nil
 }
 
 // Carry is a round of the engine that writes these paths.
