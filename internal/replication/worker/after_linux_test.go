@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -287,6 +288,22 @@ func TestAfterChangeWorkerDiesBefore(t *testing.T) {
 	defer w.run(t)()
 	await.True(t, "it has run", afterWithin, func() bool { return w.read("runs") == "run\n" })
 	w.awaitState(t, spec.AfterDone)
+}
+
+// Workers end as soon as they have begun: none takes the socket of the next away.
+func TestAfterChangeWorkersThatEndAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newAfterWorld(t, once+`rmdir busy`, 60)
+	for range 200 {
+		w.open(t)()
+	}
+	w.open(t)
+	for range 1000 {
+		runtime.Gosched() // what the others have left undone is done now
+	}
+	if _, err := os.Stat(w.cfg.AfterSocket()); err != nil {
+		t.Error(err)
+	}
 }
 
 // Who runs the command dies, and with it the command: it runs again.

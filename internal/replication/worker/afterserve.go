@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"time"
 )
 
 // maxAfterResult bounds what is read of a result, in bytes.
@@ -44,13 +41,9 @@ func (a *after) serve(ctx context.Context, account Account) (closeAll func(), er
 		}
 		answer(rw, struct{}{})
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
-	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			a.log.Error("nobody can ask any more for the command after changes", "error", err)
-		}
-	}()
-	return func() { _ = server.Close() }, nil
+	return serve(ctx, mux, listener, func(err error) {
+		a.log.Error("nobody can ask any more for the command after changes", "error", err)
+	}), nil
 }
 
 // nextWork asks a worker for the command as soon as it is to run.

@@ -53,13 +53,22 @@ func (w *worker) listen(ctx context.Context) (closeAll func(), err error) {
 	mux.HandleFunc("POST /cold/offer", w.serveOfferCold)
 	mux.HandleFunc("POST /cold/stream", w.serveCold)
 	mux.HandleFunc("POST /cold/permit", w.servePermit)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	return serve(ctx, mux, listener, func(err error) { w.log.Error("the control socket is closed", "error", err) }), nil
+}
+
+// serve answers at a socket until the function that it returns is called; failed is told why it cannot any more.
+func serve(ctx context.Context, handler http.Handler, listener *net.UnixListener, failed func(error)) (closeAll func()) {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			w.log.Error("the control socket is closed", "error", err)
+			failed(err)
 		}
 	}()
-	return func() { _ = server.Close() }, nil
+	return func() {
+		_ = server.Close()
+		// A server that has not begun yet closes it when it does: its name, which goes with it, may be another's by then.
+		_ = listener.Close()
+	}
 }
 
 // ListenUnix listens at a Unix socket that only one account may connect to. What an earlier process left in its place is removed.
