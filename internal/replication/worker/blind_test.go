@@ -90,8 +90,7 @@ func TestBlindDatesWhileTheProgramRests(t *testing.T) {
 			}
 			dated := func() bool {
 				info, err := os.Stat(file)
-				mustDo(t, err)
-				return !info.ModTime().Equal(second)
+				return err == nil && !info.ModTime().Equal(second)
 			}
 			asked := 0
 			begun, datedMeanwhile := time.Now(), false
